@@ -1,0 +1,66 @@
+package dev.gregale.backend;
+
+import dev.gregale.tensor.DType;
+import dev.gregale.tensor.HostTensor;
+import dev.gregale.tensor.Shape;
+
+/**
+ * A machine that can run the model. One thread at a time uses a backend. What it allocates lives
+ * until {@link #close}.
+ */
+public interface Backend extends AutoCloseable {
+
+  /** For logs and metrics: {@code cpu} or {@code cuda}. */
+  String name();
+
+  /** One line on what was found: device, threads, vector width. */
+  String description();
+
+  /** The ops of this backend. */
+  Kernels kernels();
+
+  /** The element type that activations are kept in. */
+  DType activationDType();
+
+  /** The element type of the KV cache where the user asks for none. */
+  DType kvCacheDType();
+
+  /** Bytes that this backend may still allocate for a KV cache, or -1 where it cannot tell. */
+  long freeBytes();
+
+  /** Takes a weight over, in whatever layout and stored precision suits its role. */
+  Tensor upload(WeightRole role, HostTensor source);
+
+  /**
+   * A weight of that shape with pseudo-random values of mean 0 and standard deviation about 0.02
+   * (norm gains: all ones), for measuring speed without a checkpoint.
+   */
+  Tensor dummy(WeightRole role, DType dtype, Shape shape, long seed);
+
+  /** A zeroed dense array. */
+  Tensor allocate(DType dtype, Shape shape);
+
+  /** A layer's KV blocks, {@code numBlocks} of {@code blockSize} tokens. */
+  KvLayer allocateKv(int numBlocks, int blockSize, AttentionShape shape, DType dtype);
+
+  /** Copies the first {@code count} ints into an int32 array. */
+  void write(Tensor destination, int[] values, int count);
+
+  /** Copies the first {@code count} longs into an int64 array. */
+  void write(Tensor destination, long[] values, int count);
+
+  /** Copies the first {@code count} floats into an array, rounding to its type. */
+  void write(Tensor destination, float[] values, int count);
+
+  /** Waits for the ops issued so far, then copies the first {@code count} ints out. */
+  void read(Tensor source, int[] values, int count);
+
+  /** Waits for the ops issued so far, then copies the first {@code count} elements out as fp32. */
+  void read(Tensor source, float[] values, int count);
+
+  /** Records work for replay; the CPU returns it as it is, CUDA captures a graph. */
+  Step record(Runnable work);
+
+  @Override
+  void close();
+}

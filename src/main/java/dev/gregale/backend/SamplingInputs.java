@@ -1,0 +1,42 @@
+package dev.gregale.backend;
+
+/**
+ * How to sample each row of logits, in device-visible arrays. R is the number of rows.
+ *
+ * <p>A row's logits are changed in Hugging Face's order: adjustments and penalties, temperature,
+ * top-k, top-p, min-p; then one token is drawn by a counter-based generator from (seed, position),
+ * so that a draw depends on nothing but its own row.
+ *
+ * @param temperature fp32 {@code [R]}; 0 is greedy
+ * @param topK int32 {@code [R]}; 0 keeps all
+ * @param topP fp32 {@code [R]}; 1 keeps all
+ * @param minP fp32 {@code [R]}; 0 keeps all
+ * @param repetitionPenalty fp32 {@code [R]}; 1 for none
+ * @param presencePenalty fp32 {@code [R]}; 0 for none
+ * @param frequencyPenalty fp32 {@code [R]}; 0 for none
+ * @param seed int64 {@code [R]}
+ * @param position int32 {@code [R]}, position of the token to be drawn
+ * @param givenToken int32 {@code [R]}; -1 draws, any other id is not drawn but scored
+ * @param numLogprobs int32 {@code [R]}; -1 for none, else how many of the best beside the token's
+ * @param adjustOffsets int32 {@code [R + 1]}, each row's slice of the three arrays below
+ * @param adjustTokens int32 {@code [A]}, vocabulary ids, distinct within a row
+ * @param adjustCounts int32 {@code [A]}, how often that id was generated; -1 if it only stands in
+ *     the prompt; -2 if it is only biased
+ * @param adjustBias fp32 {@code [A]}, added to the logit; negative infinity bans the id
+ */
+public record SamplingInputs(
+    Tensor temperature,
+    Tensor topK,
+    Tensor topP,
+    Tensor minP,
+    Tensor repetitionPenalty,
+    Tensor presencePenalty,
+    Tensor frequencyPenalty,
+    Tensor seed,
+    Tensor position,
+    Tensor givenToken,
+    Tensor numLogprobs,
+    Tensor adjustOffsets,
+    Tensor adjustTokens,
+    Tensor adjustCounts,
+    Tensor adjustBias) {}

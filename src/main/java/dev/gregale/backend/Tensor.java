@@ -1,0 +1,17 @@
+package dev.gregale.backend;
+
+import dev.gregale.tensor.DType;
+import dev.gregale.tensor.Shape;
+
+/**
+ * An opaque handle to an array that a backend owns. Only the backend that made it knows where and
+ * in what layout its bytes lie; the model knows its logical shape.
+ */
+public interface Tensor {
+
+  /** Element type as stored. */
+  DType dtype();
+
+  /** Logical lengths, outermost first. */
+  Shape shape();
+}

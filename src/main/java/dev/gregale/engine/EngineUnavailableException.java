@@ -1,0 +1,10 @@
+package dev.gregale.engine;
+
+/** The engine is stopping or has failed. */
+public final class EngineUnavailableException extends RuntimeException {
+  private static final long serialVersionUID = 1;
+
+  public EngineUnavailableException(String message) {
+    super(message);
+  }
+}

@@ -1,0 +1,19 @@
+package dev.gregale.engine;
+
+import reactor.core.publisher.Flux;
+
+/** The running model: takes requests, streams events. Safe for use by any thread. */
+public interface LlmEngine {
+
+  /**
+   * Admits a request when the result is subscribed to, and streams its events. Cancelling the
+   * subscription aborts all its sequences within one step.
+   *
+   * <p>Errors: {@link EngineOverloadedException} if the queue is full, {@link
+   * EngineUnavailableException} if the engine is stopping or failed.
+   */
+  Flux<GenerationEvent> generate(GenerationRequest request);
+
+  /** Limits and state that callers check requests against. */
+  EngineInfo info();
+}

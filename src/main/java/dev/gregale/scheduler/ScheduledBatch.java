@@ -1,0 +1,109 @@
+package dev.gregale.scheduler;
+
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * One step's work in flat arrays, ready to be copied to the device: the hand-over from the
+ * scheduler to the model. Allocated once at its capacity and filled anew for each step. The fields
+ * are public because they are data; only the scheduler writes them.
+ *
+ * <p>Legend: T tokens, S sequences, R rows of logits, A adjustments.
+ */
+public final class ScheduledBatch {
+  /** {@code [S]}, the sequences of this step, decodes first. */
+  public final List<Sequence> sequences = new ArrayList<>();
+
+  public int numTokens;
+  public int numLogitRows;
+  public int numAdjustments;
+
+  /** {@code [T]}. */
+  public final int[] tokenIds;
+
+  /** {@code [T]}. */
+  public final int[] positions;
+
+  /** {@code [T]}: block * blockSize + offset. */
+  public final int[] slotMapping;
+
+  /** {@code [S + 1]}. */
+  public final int[] cuSeqLens;
+
+  /** {@code [S]}: computed tokens after this step. */
+  public final int[] contextLens;
+
+  /** {@code [S, maxBlocksPerSeq]}. */
+  public final int[] blockTables;
+
+  public final int maxBlocksPerSeq;
+
+  /** {@code [R]}: token row whose logits are wanted. */
+  public final int[] logitRows;
+
+  /** {@code [R]}: index into {@link #sequences}. */
+  public final int[] logitSequence;
+
+  /** {@code [R]}, as in {@code backend.SamplingInputs}. */
+  public final float[] temperature;
+
+  public final int[] topK;
+  public final float[] topP;
+  public final float[] minP;
+  public final float[] repetitionPenalty;
+  public final float[] presencePenalty;
+  public final float[] frequencyPenalty;
+  public final long[] seed;
+  public final int[] samplePosition;
+  public final int[] givenToken;
+  public final int[] numLogprobs;
+
+  /** {@code [R + 1]}. */
+  public final int[] adjustOffsets;
+
+  /** {@code [A]}; these three grow when a step needs more. */
+  public int[] adjustTokens = new int[1024];
+
+  public int[] adjustCounts = new int[1024];
+  public float[] adjustBias = new float[1024];
+
+  public ScheduledBatch(int maxTokens, int maxSeqs, int maxLogitRows, int maxBlocksPerSeq) {
+    this.maxBlocksPerSeq = maxBlocksPerSeq;
+    tokenIds = new int[maxTokens];
+    positions = new int[maxTokens];
+    slotMapping = new int[maxTokens];
+    cuSeqLens = new int[maxSeqs + 1];
+    contextLens = new int[maxSeqs];
+    blockTables = new int[maxSeqs * maxBlocksPerSeq];
+    logitRows = new int[maxLogitRows];
+    logitSequence = new int[maxLogitRows];
+    temperature = new float[maxLogitRows];
+    topK = new int[maxLogitRows];
+    topP = new float[maxLogitRows];
+    minP = new float[maxLogitRows];
+    repetitionPenalty = new float[maxLogitRows];
+    presencePenalty = new float[maxLogitRows];
+    frequencyPenalty = new float[maxLogitRows];
+    seed = new long[maxLogitRows];
+    samplePosition = new int[maxLogitRows];
+    givenToken = new int[maxLogitRows];
+    numLogprobs = new int[maxLogitRows];
+    adjustOffsets = new int[maxLogitRows + 1];
+  }
+
+  /** Empties the batch. */
+  public void clear() {
+    sequences.clear();
+    numTokens = 0;
+    numLogitRows = 0;
+    numAdjustments = 0;
+  }
+
+  public int numSeqs() {
+    return sequences.size();
+  }
+
+  public boolean isEmpty() {
+    return numTokens == 0;
+  }
+}

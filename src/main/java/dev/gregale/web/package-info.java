@@ -1,0 +1,5 @@
+/** HTTP in, SSE out: OpenAI's contract. */
+@NullMarked
+package dev.gregale.web;
+
+import org.jspecify.annotations.NullMarked;
