@@ -20,8 +20,8 @@ package dev.gregale.backend;
  * @param numLogprobs int32 {@code [R]}; -1 for none, else how many of the best beside the token's
  * @param adjustOffsets int32 {@code [R + 1]}, each row's slice of the three arrays below
  * @param adjustTokens int32 {@code [A]}, vocabulary ids, distinct within a row
- * @param adjustCounts int32 {@code [A]}, how often that id was generated; -1 if it only stands in
- *     the prompt; -2 if it is only biased
+ * @param adjustCounts int32 {@code [A]}, how often that id was generated; {@link #ONLY_IN_PROMPT}
+ *     or {@link #ONLY_BIASED} if never
  * @param adjustBias fp32 {@code [A]}, added to the logit; negative infinity bans the id
  */
 public record SamplingInputs(
@@ -39,4 +39,11 @@ public record SamplingInputs(
     Tensor adjustOffsets,
     Tensor adjustTokens,
     Tensor adjustCounts,
-    Tensor adjustBias) {}
+    Tensor adjustBias) {
+
+  /** In {@code adjustCounts}: the id stands in the prompt, but was not generated. */
+  public static final int ONLY_IN_PROMPT = -1;
+
+  /** In {@code adjustCounts}: the id is biased, but stands nowhere. */
+  public static final int ONLY_BIASED = -2;
+}
