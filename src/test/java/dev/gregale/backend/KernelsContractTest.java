@@ -1,0 +1,279 @@
+package dev.gregale.backend;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import dev.gregale.backend.TwoSides.Pair;
+import dev.gregale.backend.cpu.CpuBackends;
+import dev.gregale.tensor.Shape;
+import java.lang.reflect.Method;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/**
+ * One test per op: every available backend against {@code ReferenceKernels}, over odd sizes. A
+ * backend that computes in fp32 must agree to a few units in the last place of the row's largest.
+ */
+class KernelsContractTest {
+  private static final double TOLERANCE = 3e-6;
+  private static final int[] ROWS = {1, 2, 5, 6, 7, 13, 33, 70};
+
+  static Stream<Backend> backends() {
+    return CpuBackends.candidates().stream();
+  }
+
+  private static TwoSides sides(Backend candidate, long seed) {
+    return new TwoSides(CpuBackends.oracle(), candidate, seed);
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void embed(Backend candidate) {
+    TwoSides sides = sides(candidate, 1);
+    Pair table = sides.weight(WeightRole.EMBEDDING, Shape.of(37, 50), 1);
+    int[] ids = sides.random.ints(9, 0, 37).toArray();
+    BatchFixture batch =
+        new BatchFixture(sides, new int[] {9}, new int[] {9}, new int[][] {{0}}, 16);
+    Pair out = sides.poisoned(Shape.of(11, 50));
+    sides.run(
+        side -> {
+          side.backend().write(batch.of(side).tokenIds(), ids, 9);
+          side.ops().embed(side.of(out), side.of(table), batch.of(side));
+        });
+    sides.assertClose("embed", out, 9, 0);
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void rmsNorm(Backend candidate) {
+    for (int width : new int[] {8, 50, 192, 333}) {
+      for (int rows : ROWS) {
+        TwoSides sides = sides(candidate, rows);
+        Pair x = sides.floats(Shape.of(rows + 2, width), withExtremes(sides, rows + 2, width));
+        Pair weight = sides.weight(WeightRole.NORM, Shape.of(width), 1);
+        Pair out = sides.poisoned(Shape.of(rows + 2, width));
+        sides.run(
+            side -> side.ops().rmsNorm(side.of(out), side.of(x), side.of(weight), 1e-5f, rows));
+        sides.assertClose("rmsNorm", out, rows, TOLERANCE);
+      }
+    }
+  }
+
+  /** The first row tiny, the last one huge. */
+  private static float[] withExtremes(TwoSides sides, int rows, int width) {
+    float[] values = sides.gaussians(Shape.of(rows, width), 1);
+    for (int i = 0; i < width; i++) {
+      values[i] *= 1e-12f;
+      values[(rows - 1) * width + i] *= 1e12f;
+    }
+    return values;
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void addRmsNorm(Backend candidate) {
+    for (int width : new int[] {8, 50, 192}) {
+      for (int rows : ROWS) {
+        TwoSides sides = sides(candidate, rows);
+        Pair x = sides.floats(Shape.of(rows, width));
+        Pair residual = sides.floats(Shape.of(rows + 1, width));
+        Pair weight = sides.weight(WeightRole.NORM, Shape.of(width), 1);
+        sides.run(
+            side ->
+                side.ops()
+                    .addRmsNorm(
+                        side.of(x), side.of(residual), side.of(x), side.of(weight), 1e-5f, rows));
+        sides.assertClose("addRmsNorm residual", residual, rows, 0);
+        sides.assertClose("addRmsNorm out", x, rows, TOLERANCE);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void matmul(Backend candidate) {
+    for (int[] shape : new int[][] {{1, 1}, {5, 3}, {64, 64}, {96, 50}, {130, 257}, {320, 192}}) {
+      for (int rows : ROWS) {
+        TwoSides sides = sides(candidate, rows);
+        Pair x = sides.floats(Shape.of(rows + 1, shape[1]));
+        Pair weight = sides.weight(WeightRole.LINEAR, Shape.of(shape[0], shape[1]), 0.1);
+        Pair out = sides.poisoned(Shape.of(rows + 1, shape[0]));
+        sides.run(side -> side.ops().matmul(side.of(out), side.of(x), side.of(weight), rows));
+        sides.assertClose("matmul " + Arrays.toString(shape), out, rows, 1e-5);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void ropeAndCacheKv(Backend candidate) {
+    attention(candidate, new AttentionShape(6, 2, 32, 0), 4, new int[] {3, 1, 17});
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void pagedAttention(Backend candidate) {
+    attention(candidate, new AttentionShape(6, 2, 32, 0), 16, new int[] {1, 1, 40, 5});
+    attention(candidate, new AttentionShape(5, 5, 10, 0), 3, new int[] {7, 1});
+    attention(candidate, new AttentionShape(4, 1, 66, 9), 8, new int[] {25, 2, 1});
+    attention(candidate, new AttentionShape(8, 2, 128, 0), 16, new int[] {1});
+  }
+
+  /** Three rounds over the same cache: each round's queries see the rounds before. */
+  private static void attention(Backend candidate, AttentionShape shape, int block, int[] tokens) {
+    TwoSides sides = sides(candidate, shape.headDim());
+    int[] context = new int[tokens.length];
+    int maxContext = 3 * Arrays.stream(tokens).max().orElseThrow();
+    int blocksPerSeq = (maxContext + block - 1) / block;
+    int[][] tables = BatchFixture.shuffledBlocks(tokens.length, blocksPerSeq, 7);
+    int numBlocks = tokens.length * blocksPerSeq;
+    KvLayer expectedKv =
+        CpuBackends.oracle().allocateKv(numBlocks, block, shape, candidate.kvCacheDType());
+    KvLayer kv = candidate.allocateKv(numBlocks, block, shape, candidate.kvCacheDType());
+    Pair rope = sides.weight(WeightRole.ROPE_TABLE, Shape.of(maxContext, shape.headDim()), 1);
+    for (int round = 0; round < 3; round++) {
+      for (int s = 0; s < tokens.length; s++) {
+        context[s] += tokens[s];
+      }
+      BatchFixture batch = new BatchFixture(sides, tokens, context.clone(), tables, block);
+      Pair qkv = sides.floats(Shape.of(batch.numTokens, shape.qkvWidth()));
+      Pair out =
+          sides.poisoned(Shape.of(batch.numTokens + 1, (long) shape.numHeads() * shape.headDim()));
+      sides.run(
+          side -> {
+            KvLayer cache = side.isOracle() ? expectedKv : kv;
+            ForwardBatch forward = batch.of(side);
+            side.ops().ropeAndCacheKv(side.of(qkv), cache, side.of(rope), shape, forward);
+            side.ops().pagedAttention(side.of(out), side.of(qkv), cache, shape, forward);
+          });
+      sides.assertClose("ropeAndCacheKv round " + round, qkv, batch.numTokens, TOLERANCE);
+      sides.assertClose("pagedAttention round " + round, out, batch.numTokens, 1e-5);
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void routeTopK(Backend candidate) {
+    for (int[] shape : new int[][] {{8, 2}, {5, 3}, {1, 1}, {64, 8}, {7, 7}}) {
+      int rows = 23;
+      TwoSides sides = sides(candidate, shape[0]);
+      float[] values = sides.gaussians(Shape.of(rows, shape[0]), 3);
+      for (int i = 0; i < shape[0]; i++) {
+        values[i] = 0.5f; // all tied: the lower indices win
+        values[shape[0] + i] = 1e30f * (i % 2);
+      }
+      Pair logits = sides.floats(Shape.of(rows, shape[0]), values);
+      Pair ids = sides.poisonedInts(Shape.of(rows, shape[1]));
+      Pair weights = sides.poisoned(Shape.of(rows, shape[1]));
+      sides.run(
+          side ->
+              side.ops()
+                  .routeTopK(
+                      new ExpertRouting(side.of(ids), side.of(weights)), side.of(logits), rows));
+      sides.assertSameInts("expert ids", ids, rows * shape[1]);
+      sides.assertClose("expert weights", weights, rows, TOLERANCE);
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void expertFeedForward(Backend candidate) {
+    for (int[] shape : new int[][] {{8, 2, 192, 192}, {5, 3, 50, 70}, {3, 1, 16, 33}}) {
+      for (int rows : ROWS) {
+        int hidden = shape[2];
+        int intermediate = shape[3];
+        TwoSides sides = sides(candidate, rows);
+        Pair gateUp =
+            sides.weight(
+                WeightRole.EXPERTS_GATE_UP, Shape.of(shape[0], 2L * intermediate, hidden), 0.1);
+        Pair down =
+            sides.weight(WeightRole.EXPERTS_DOWN, Shape.of(shape[0], hidden, intermediate), 0.1);
+        Pair x = sides.floats(Shape.of(rows + 1, hidden));
+        // The last expert never runs; on odd rows all tokens go to the same experts.
+        int[] ids = new int[rows * shape[1]];
+        for (int i = 0; i < ids.length; i++) {
+          ids[i] = (i % shape[1] + (rows % 2 == 1 ? 0 : i / shape[1])) % Math.max(1, shape[0] - 1);
+        }
+        Pair expertIds = sides.ints(Shape.of(rows, shape[1]), ids);
+        Pair expertWeights = sides.floats(Shape.of(rows, shape[1]));
+        Pair out = sides.poisoned(Shape.of(rows + 1, hidden));
+        sides.run(
+            side ->
+                side.ops()
+                    .expertFeedForward(
+                        side.of(out),
+                        side.of(x),
+                        new ExpertRouting(side.of(expertIds), side.of(expertWeights)),
+                        side.of(gateUp),
+                        side.of(down),
+                        rows));
+        sides.assertClose("expertFeedForward " + Arrays.toString(shape), out, rows, 1e-5);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void gatherRows(Backend candidate) {
+    TwoSides sides = sides(candidate, 3);
+    Pair x = sides.floats(Shape.of(20, 33));
+    Pair ids = sides.ints(Shape.of(4), 19, 0, 0, 7);
+    Pair out = sides.poisoned(Shape.of(5, 33));
+    sides.run(side -> side.ops().gatherRows(side.of(out), side.of(x), side.of(ids), 4));
+    sides.assertClose("gatherRows", out, 4, 0);
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void sample(Backend candidate) {
+    int rows = 40;
+    int vocabSize = 500;
+    TwoSides sides = sides(candidate, 4);
+    SamplingFixture sampling = new SamplingFixture(sides, rows, vocabSize);
+    Pair logits =
+        sides.floats(Shape.of(rows, vocabSize), sides.gaussians(Shape.of(rows, vocabSize), 3));
+    sides.run(
+        side ->
+            side.ops()
+                .sample(sampling.outputs(side), side.of(logits), sampling.inputs(side), rows));
+    sampling.assertSame(sides, rows);
+  }
+
+  /** A row of the CPU backend has the same bits alone and in any batch. */
+  @ParameterizedTest
+  @MethodSource("backends")
+  void matmulRowsDoNotDependOnTheirBatch(Backend candidate) {
+    TwoSides sides = sides(candidate, 5);
+    Pair weight = sides.weight(WeightRole.LINEAR, Shape.of(200, 191), 0.1);
+    Pair x = sides.floats(Shape.of(70, 191));
+    Pair together = sides.poisoned(Shape.of(70, 200));
+    Pair alone = sides.poisoned(Shape.of(70, 200));
+    sides.run(
+        side -> {
+          side.ops().matmul(side.of(together), side.of(x), side.of(weight), 70);
+          side.ops().matmul(side.of(alone), side.of(x), side.of(weight), 1);
+        });
+    float[] expected = Arrays.copyOf(sides.candidateFloats(together), 200);
+    float[] found = Arrays.copyOf(sides.candidateFloats(alone), 200);
+    assertEquals(Arrays.toString(expected), Arrays.toString(found));
+  }
+
+  @Test
+  void everyOpHasItsTest() {
+    Set<String> tests =
+        Arrays.stream(KernelsContractTest.class.getDeclaredMethods())
+            .map(Method::getName)
+            .collect(Collectors.toSet());
+    List<String> missing =
+        Arrays.stream(Kernels.class.getDeclaredMethods())
+            .map(Method::getName)
+            .filter(name -> !tests.contains(name))
+            .toList();
+    assertEquals(List.of(), missing);
+  }
+}

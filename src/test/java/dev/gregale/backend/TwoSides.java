@@ -1,0 +1,160 @@
+package dev.gregale.backend;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.gregale.tensor.DType;
+import dev.gregale.tensor.HostTensor;
+import dev.gregale.tensor.Shape;
+import java.util.Arrays;
+import java.util.SplittableRandom;
+import java.util.function.Consumer;
+
+/**
+ * The same op on two backends with the same random inputs: the oracle and the candidate. Outputs
+ * are poisoned with NaN before the op, so that what it forgot to write shows.
+ */
+final class TwoSides {
+  final SplittableRandom random;
+  private final Backend oracle;
+  private final Backend candidate;
+
+  TwoSides(Backend oracle, Backend candidate, long seed) {
+    this.oracle = oracle;
+    this.candidate = candidate;
+    this.random = new SplittableRandom(seed);
+  }
+
+  /** One tensor on each side. */
+  record Pair(Tensor oracle, Tensor candidate) {}
+
+  /** One backend, and which half of a pair is its own. */
+  record Side(Backend backend, boolean isOracle) {
+    Tensor of(Pair pair) {
+      return isOracle ? pair.oracle() : pair.candidate();
+    }
+
+    Kernels ops() {
+      return backend.kernels();
+    }
+  }
+
+  void run(Consumer<Side> op) {
+    op.accept(new Side(oracle, true));
+    op.accept(new Side(candidate, false));
+  }
+
+  float[] gaussians(Shape shape, double scale) {
+    float[] values = new float[Math.toIntExact(shape.numElements())];
+    for (int i = 0; i < values.length; i++) {
+      values[i] = (float) (scale * random.nextGaussian());
+    }
+    return values;
+  }
+
+  /** Values that bf16 can hold, so that a backend that stores weights in bf16 sees the same. */
+  Pair weight(WeightRole role, Shape shape, double scale) {
+    float[] values = gaussians(shape, scale);
+    for (int i = 0; i < values.length; i++) {
+      values[i] = Float.intBitsToFloat(Float.floatToIntBits(values[i]) & 0xFFFF0000);
+    }
+    HostTensor source = HostTensor.of("random", shape, values);
+    return new Pair(oracle.upload(role, source), candidate.upload(role, source));
+  }
+
+  Pair floats(Shape shape, float[] values) {
+    Pair pair = new Pair(oracle.allocate(DType.F32, shape), candidate.allocate(DType.F32, shape));
+    run(side -> side.backend().write(side.of(pair), values, values.length));
+    return pair;
+  }
+
+  Pair floats(Shape shape) {
+    return floats(shape, gaussians(shape, 1));
+  }
+
+  Pair ints(Shape shape, int... values) {
+    Pair pair = new Pair(oracle.allocate(DType.I32, shape), candidate.allocate(DType.I32, shape));
+    run(side -> side.backend().write(side.of(pair), values, values.length));
+    return pair;
+  }
+
+  Pair longs(Shape shape, long... values) {
+    Pair pair = new Pair(oracle.allocate(DType.I64, shape), candidate.allocate(DType.I64, shape));
+    run(side -> side.backend().write(side.of(pair), values, values.length));
+    return pair;
+  }
+
+  Pair poisoned(Shape shape) {
+    float[] poison = new float[Math.toIntExact(shape.numElements())];
+    Arrays.fill(poison, Float.NaN);
+    return floats(shape, poison);
+  }
+
+  Pair poisonedInts(Shape shape) {
+    int[] poison = new int[Math.toIntExact(shape.numElements())];
+    Arrays.fill(poison, Integer.MIN_VALUE);
+    return ints(shape, poison);
+  }
+
+  /**
+   * The first rows agree within {@code tolerance} of the row's largest value; the rows after them
+   * were not touched.
+   */
+  void assertClose(String what, Pair pair, int rows, double tolerance) {
+    int width = Math.toIntExact(pair.oracle().shape().numElements() / pair.oracle().shape().dim(0));
+    float[] expected = read(oracle, pair.oracle());
+    float[] found = read(candidate, pair.candidate());
+    for (int row = 0; row < rows; row++) {
+      assertRowClose(what, expected, found, row, width, tolerance);
+    }
+    for (int at = rows * width; at < found.length; at++) {
+      assertEquals(expected[at], found[at], what + " beyond the rows");
+    }
+  }
+
+  private static void assertRowClose(
+      String what, float[] expected, float[] found, int row, int width, double tolerance) {
+    double largest = 0;
+    for (int i = 0; i < width; i++) {
+      largest = Math.max(largest, Math.abs(expected[row * width + i]));
+    }
+    for (int i = 0; i < width; i++) {
+      int at = row * width + i;
+      double error = Math.abs((double) expected[at] - found[at]);
+      assertTrue(
+          expected[at] == found[at] || error <= tolerance * largest,
+          "%s[%d, %d]: expected %s, found %s".formatted(what, row, i, expected[at], found[at]));
+    }
+  }
+
+  /** Each value is within the tolerance, or was written by neither side. */
+  void assertCloseOrPoisoned(String what, Pair pair, int rows, double tolerance) {
+    float[] expected = read(oracle, pair.oracle());
+    float[] found = read(candidate, pair.candidate());
+    for (int i = 0; i < found.length; i++) {
+      boolean bothPoisoned = Float.isNaN(expected[i]) && Float.isNaN(found[i]);
+      assertTrue(
+          bothPoisoned || Math.abs(expected[i] - found[i]) <= tolerance,
+          "%s[%d] of %d rows: expected %s, found %s"
+              .formatted(what, i, rows, expected[i], found[i]));
+    }
+  }
+
+  void assertSameInts(String what, Pair pair, int count) {
+    int[] expected = new int[count];
+    int[] found = new int[count];
+    oracle.read(pair.oracle(), expected, count);
+    candidate.read(pair.candidate(), found, count);
+    assertEquals(Arrays.toString(expected), Arrays.toString(found), what);
+  }
+
+  float[] candidateFloats(Pair pair) {
+    return read(candidate, pair.candidate());
+  }
+
+  private static float[] read(Backend backend, Tensor tensor) {
+    float[] values = new float[Math.toIntExact(tensor.shape().numElements())];
+    backend.read(tensor, values, values.length);
+    return values;
+  }
+}
