@@ -1,7 +1,5 @@
 package dev.gregale.checkpoint;
 
-import static dev.gregale.checkpoint.CheckpointException.quote;
-
 import dev.gregale.tensor.Shape;
 import java.util.EnumSet;
 import java.util.Set;
@@ -46,7 +44,8 @@ public enum CheckpointLayout {
       }
     }
     if (found.size() != 1) {
-      String first = checkpoint.names().stream().findFirst().map(CheckpointException::quote).orElse("none");
+      String first =
+          checkpoint.names().stream().findFirst().map(CheckpointException::quote).orElse("none");
       throw new CheckpointException(
           "%s: found tensors of %s (the first is %s), expected a Mixtral in one of the layouts %s"
               .formatted(

@@ -14,8 +14,8 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * Brings a checkpoint of any layout into the one form of {@link CheckpointWeights}, without copying:
- * a fused or stacked tensor becomes a list of row slabs of the mapped files.
+ * Brings a checkpoint of any layout into the one form of {@link CheckpointWeights}, without
+ * copying: a fused or stacked tensor becomes a list of row slabs of the mapped files.
  */
 public final class CheckpointReader {
 
@@ -26,8 +26,7 @@ public final class CheckpointReader {
   private final CheckpointLayout layout;
   private final ModelDimensions dims;
 
-  private CheckpointReader(
-      Checkpoint checkpoint, CheckpointLayout layout, ModelDimensions dims) {
+  private CheckpointReader(Checkpoint checkpoint, CheckpointLayout layout, ModelDimensions dims) {
     this.checkpoint = checkpoint;
     this.layout = layout;
     this.dims = dims;
@@ -115,8 +114,7 @@ public final class CheckpointReader {
           });
     }
     HostTensor lmHead = dims.tiedEmbeddings() ? embedding : checkpoint.tensor("lm_head.weight");
-    return new CheckpointWeights(
-        embedding, layers, checkpoint.tensor("model.norm.weight"), lmHead);
+    return new CheckpointWeights(embedding, layers, checkpoint.tensor("model.norm.weight"), lmHead);
   }
 
   private Layer huggingFaceLayer(int layer) {
@@ -154,8 +152,7 @@ public final class CheckpointReader {
       parts.add(prefix + "block_sparse_moe.experts." + e + ".w1.weight");
       parts.add(prefix + "block_sparse_moe.experts." + e + ".w3.weight");
     }
-    Shape shape =
-        Shape.of(dims.numExperts(), 2L * dims.intermediateSize(), dims.hiddenSize());
+    Shape shape = Shape.of(dims.numExperts(), 2L * dims.intermediateSize(), dims.hiddenSize());
     return join(prefix + "block_sparse_moe.experts.gate_up", shape, parts);
   }
 

@@ -28,8 +28,7 @@ public final class SafetensorsFile implements AutoCloseable {
   private final MemorySegment bytes;
   private final SafetensorsHeader header;
 
-  private SafetensorsFile(
-      Path path, Arena arena, MemorySegment bytes, SafetensorsHeader header) {
+  private SafetensorsFile(Path path, Arena arena, MemorySegment bytes, SafetensorsHeader header) {
     this.path = path;
     this.arena = arena;
     this.bytes = bytes;

@@ -64,8 +64,7 @@ public final class SafetensorsWriter {
   }
 
   /** JSON, padded with spaces so that what follows it and its length is aligned to 8 bytes. */
-  private static byte[] header(
-      Path path, List<HostTensor> tensors, Map<String, String> metadata) {
+  private static byte[] header(Path path, List<HostTensor> tensors, Map<String, String> metadata) {
     ByteArrayOutputStream out = new ByteArrayOutputStream();
     try (JsonGenerator json = JSON.createGenerator(ObjectWriteContext.empty(), out)) {
       json.writeStartObject();

@@ -84,7 +84,9 @@ final class MixtralConfigReader {
   private void requireOneOf(String key, @Nullable String found, Set<String> allowed) {
     if (found == null || !allowed.contains(found)) {
       throw json.wrong(
-          key, found == null ? "none" : found, String.join(" or ", allowed.stream().sorted().toList()));
+          key,
+          found == null ? "none" : found,
+          String.join(" or ", allowed.stream().sorted().toList()));
     }
   }
 
