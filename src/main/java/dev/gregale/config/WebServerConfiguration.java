@@ -28,10 +28,12 @@ public class WebServerConfiguration {
                     .protocol(HttpProtocol.HTTP11)
                     .readTimeout(properties.readTimeout())
                     .requestTimeout(properties.requestTimeout())
-                    .doOnConnection(
-                        connection ->
-                            connection.addHandlerLast(
-                                new WriteTimeoutHandler(
-                                    writeTimeoutMillis, TimeUnit.MILLISECONDS))));
+                    .doOnChannelInit(
+                        (observer, channel, address) ->
+                            channel
+                                .pipeline()
+                                .addFirst(
+                                    new WriteTimeoutHandler(
+                                        writeTimeoutMillis, TimeUnit.MILLISECONDS))));
   }
 }

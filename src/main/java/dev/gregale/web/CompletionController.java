@@ -10,9 +10,11 @@ import java.time.Instant;
 import java.util.List;
 import java.util.UUID;
 import org.jspecify.annotations.Nullable;
+import org.springframework.http.HttpStatus;
 import org.springframework.http.MediaType;
 import org.springframework.web.bind.annotation.RestController;
 import org.springframework.web.server.ServerWebExchange;
+import reactor.core.Exceptions;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
 import reactor.core.scheduler.Schedulers;
@@ -91,7 +93,15 @@ final class CompletionController implements CompletionApi {
   private Flux<GenerationEvent> events(Completion completion, int buffer) {
     return Flux.defer(() -> engine.generate(completion.generation()))
         .onBackpressureBuffer(buffer)
+        .onErrorMap(Exceptions::isOverflow, e -> tooSlow())
         .publishOn(Schedulers.parallel(), PREFETCH);
+  }
+
+  private static ApiException tooSlow() {
+    return ApiException.refused(
+        HttpStatus.REQUEST_TIMEOUT,
+        "The request was aborted, because the client reads more slowly than the model writes",
+        "client_too_slow");
   }
 
   private Mono<Void> answer(Completion completion, ServerWebExchange exchange) {

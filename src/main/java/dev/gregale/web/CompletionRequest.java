@@ -19,6 +19,7 @@ record CompletionRequest(
         @JsonProperty("model")
         @Nullable String model,
     @Schema(
+            implementation = Object.class,
             description =
                 "What to continue. Token ids are taken as they are; texts get the model's beginning"
                     + " of sequence in front. Default: that token alone.")

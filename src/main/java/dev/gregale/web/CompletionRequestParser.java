@@ -1,10 +1,11 @@
 package dev.gregale.web;
 
-import java.util.List;
-import java.util.Map;
+import java.util.Collection;
+import java.util.Objects;
 import org.springframework.stereotype.Component;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.JsonParser;
+import tools.jackson.core.TokenStreamLocation;
 import tools.jackson.core.exc.InputCoercionException;
 import tools.jackson.core.exc.StreamConstraintsException;
 import tools.jackson.databind.DeserializationFeature;
@@ -18,17 +19,6 @@ import tools.jackson.databind.type.LogicalType;
 /** JSON to {@link CompletionRequest}, with no value taken for one of another type. */
 @Component
 final class CompletionRequestParser {
-  private static final Map<Class<?>, String> TYPES =
-      Map.of(
-          String.class, "a string",
-          Integer.class, "an integer of 32 bits",
-          Long.class, "an integer of 64 bits",
-          Double.class, "a number",
-          Boolean.class, "true or false",
-          List.class, "an array",
-          Map.class, "an object",
-          CompletionRequest.StreamOptions.class, "an object");
-
   private final JsonMapper mapper;
 
   CompletionRequestParser(JsonMapper mapper) {
@@ -64,8 +54,8 @@ final class CompletionRequestParser {
   }
 
   private static ApiException refusal(JacksonException e, JsonParser json) {
-    String where =
-        " at line " + e.getLocation().getLineNr() + ", column " + e.getLocation().getColumnNr();
+    TokenStreamLocation at = Objects.requireNonNullElse(e.getLocation(), json.currentLocation());
+    String where = " at line " + at.getLineNr() + ", column " + at.getColumnNr();
     return switch (e) {
       case StreamConstraintsException limit ->
           ApiException.badRequest(
@@ -86,14 +76,23 @@ final class CompletionRequestParser {
   private static ApiException wrongType(JacksonException e, Class<?> wanted, JsonParser json) {
     String field = e.getPath().getFirst().getPropertyName();
     String problem =
-        wanted == PromptInput.class
-            ? e.getOriginalMessage()
-            : "must be " + TYPES.getOrDefault(boxed(wanted), "of another type");
+        wanted == PromptInput.class ? e.getOriginalMessage() : "must be " + nameOf(wanted);
     return ApiException.badRequest(field, pathOf(e) + " " + problem + ", but is " + valueAt(json));
   }
 
-  private static Class<?> boxed(Class<?> type) {
-    return type == int.class ? Integer.class : type == long.class ? Long.class : type;
+  private static String nameOf(Class<?> type) {
+    if (type == Integer.class || type == int.class) {
+      return "an integer of 32 bits";
+    } else if (type == Long.class || type == long.class) {
+      return "an integer of 64 bits";
+    } else if (type == Double.class) {
+      return "a number";
+    } else if (type == Boolean.class) {
+      return "true or false";
+    } else if (type == String.class) {
+      return "a string";
+    }
+    return Collection.class.isAssignableFrom(type) ? "an array" : "an object";
   }
 
   /** As in {@code stop[1]} or {@code stream_options.include_usage}. */
@@ -115,7 +114,8 @@ final class CompletionRequestParser {
       case END_ARRAY -> "empty";
       case START_OBJECT -> "an object";
       case VALUE_STRING -> "the string " + Quoted.of(json.getString());
-      case null, END_OBJECT, PROPERTY_NAME -> "none";
+      case END_OBJECT, PROPERTY_NAME -> "none";
+      case null -> "none";
       default -> Quoted.cut(json.getString());
     };
   }

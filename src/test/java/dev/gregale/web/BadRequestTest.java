@@ -237,8 +237,8 @@ class BadRequestTest extends WebTest {
   /** Bodies that are no such object at all. */
   private static final List<Bad> BODIES =
       List.of(
-          new Bad("", "", "not valid JSON"),
-          new Bad(" ", "", "not valid JSON"),
+          new Bad("", "", "must be one JSON object"),
+          new Bad(" ", "", "must be one JSON object"),
           new Bad("{", "", "not valid JSON at line 1"),
           new Bad("null", "", "must be one JSON object"),
           new Bad("[]", "", "must be one JSON object"),
@@ -246,7 +246,7 @@ class BadRequestTest extends WebTest {
           new Bad("7", "", "must be one JSON object"),
           new Bad("{'model': 'stub', 'prompt': 'a',}", "", "not valid JSON at line 1, column"),
           new Bad("{'model': 'stub', 'prompt': 'a'} x", "", "not valid JSON"),
-          new Bad("{'model': 'stub', 'prompt': 'a'} {}", "", "JSON"),
+          new Bad("{'model': 'stub', 'prompt': 'a'} {}", "", "must be one JSON object"),
           new Bad("{'model': 'stub', 'prompt': 'a', 'temperature': NaN}", "", "not valid JSON"),
           new Bad(
               "{'model': 'stub', 'prompt': 'a', 'temperature': Infinity}", "", "not valid JSON"),

@@ -12,7 +12,8 @@ class ErrorRouteTest extends WebTest {
 
   @Test
   void unknownPathsUnderV1AreOpenAiErrors() throws Exception {
-    for (String path : new String[] {"/v1", "/v1/", "/v1/nothing", "/v1/completions/", "/v1/%2e%2e/x"}) {
+    for (String path :
+        new String[] {"/v1", "/v1/", "/v1/nothing", "/v1/completions/", "/v1/%2e%2e/x"}) {
       HttpResponse<String> response = get(path);
       assertThat(response.statusCode()).as(path).isEqualTo(404);
       assertThat(error(response).get("code").asString()).isEqualTo("unknown_url");
@@ -76,7 +77,8 @@ class ErrorRouteTest extends WebTest {
     String model =
         "{\"id\":\"stub\",\"object\":\"model\",\"created\":1700000000,\"owned_by\":\"gregale\","
             + "\"max_model_len\":64}";
-    assertThat(get("/v1/models").body()).isEqualTo("{\"object\":\"list\",\"data\":[" + model + "]}");
+    assertThat(get("/v1/models").body())
+        .isEqualTo("{\"object\":\"list\",\"data\":[" + model + "]}");
     assertThat(get("/v1/models/stub").body()).isEqualTo(model);
   }
 

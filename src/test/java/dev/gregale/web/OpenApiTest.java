@@ -31,8 +31,16 @@ class OpenApiTest extends WebTest {
         .containsExactlyInAnyOrder("/v1/completions", "/v1/models", "/v1/models/{id}");
     assertThat(api.at("/components/schemas").propertyNames())
         .contains(
-            "CompletionRequest", "CompletionResponse", "CompletionChoice", "CompletionLogprobs",
-            "CompletionUsage", "ErrorResponse", "Error", "ModelList", "Model", "StreamOptions")
+            "CompletionRequest",
+            "CompletionResponse",
+            "CompletionChoice",
+            "CompletionLogprobs",
+            "CompletionUsage",
+            "ErrorResponse",
+            "Error",
+            "ModelList",
+            "Model",
+            "StreamOptions")
         .doesNotContain("PromptInput", "ServerWebExchange");
     JsonNode post = api.at("/paths/~1v1~1completions/post");
     assertThat(post.get("responses").propertyNames())
@@ -50,22 +58,45 @@ class OpenApiTest extends WebTest {
     JsonNode properties = api().at("/components/schemas/CompletionRequest/properties");
     assertThat(properties.propertyNames())
         .containsExactlyInAnyOrder(
-            "model", "prompt", "best_of", "echo", "frequency_penalty", "logit_bias", "logprobs",
-            "max_tokens", "n", "presence_penalty", "seed", "stop", "stream", "stream_options",
-            "suffix", "temperature", "top_p", "user", "top_k", "min_p", "repetition_penalty",
-            "min_tokens", "ignore_eos", "stop_token_ids", "include_stop_str_in_output",
+            "model",
+            "prompt",
+            "best_of",
+            "echo",
+            "frequency_penalty",
+            "logit_bias",
+            "logprobs",
+            "max_tokens",
+            "n",
+            "presence_penalty",
+            "seed",
+            "stop",
+            "stream",
+            "stream_options",
+            "suffix",
+            "temperature",
+            "top_p",
+            "user",
+            "top_k",
+            "min_p",
+            "repetition_penalty",
+            "min_tokens",
+            "ignore_eos",
+            "stop_token_ids",
+            "include_stop_str_in_output",
             "skip_special_tokens");
     assertThat(properties.at("/prompt/oneOf")).hasSize(4);
     assertThat(properties.at("/stop/oneOf")).hasSize(2);
     assertThat(properties.at("/temperature/maximum").asInt()).isEqualTo(2);
     assertThat(properties.at("/max_tokens/default").asInt()).isEqualTo(16);
-    assertThat(properties.at("/logit_bias/additionalProperties/type").toString()).contains("number");
+    assertThat(properties.at("/logit_bias/additionalProperties/type").toString())
+        .contains("number");
   }
 
   /** The examples must be what the parser takes, but for the model's name. */
   @Test
   void requestExamplesWork() throws Exception {
-    JsonNode examples = api().at("/paths/~1v1~1completions/post/requestBody/content/application~1json/examples");
+    JsonNode examples =
+        api().at("/paths/~1v1~1completions/post/requestBody/content/application~1json/examples");
     for (JsonNode example : examples) {
       String body = example.get("value").toString().replace("fairytale-moe-7m", "stub");
       assertThat(complete(body).statusCode()).as(body).isEqualTo(200);
