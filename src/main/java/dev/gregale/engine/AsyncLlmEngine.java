@@ -88,7 +88,7 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
     return Flux.defer(
         () -> {
           ActiveRequest active = admit(request);
-          // Readers work on threads of their own, lest one of them hold up all others' output.
+          // Readers work on other threads, lest one that takes long hold up everybody's output.
           return active
               .events()
               .doOnCancel(() -> cancel(active))
