@@ -2,6 +2,7 @@ package dev.gregale.model;
 
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.ForwardBatch;
+import dev.gregale.backend.Kernels;
 import dev.gregale.backend.Step;
 import dev.gregale.scheduler.ScheduledBatch;
 import dev.gregale.tensor.DType;
@@ -19,6 +20,7 @@ public final class ModelRunner {
   private final StepOutput output;
 
   /**
+   * @param ops the backend's, or a decorator of them
    * @param maxTokens T, the most tokens of one batch
    * @param maxSeqs S, the most sequences
    * @param maxLogitRows R, the most rows of logits
@@ -27,6 +29,7 @@ public final class ModelRunner {
    */
   public ModelRunner(
       Backend backend,
+      Kernels ops,
       MixtralConfig config,
       MixtralWeights weights,
       KvCache cache,
@@ -48,12 +51,12 @@ public final class ModelRunner {
     this.sampling = new DeviceSampling(backend, maxLogitRows, topN);
     this.output = new StepOutput(maxLogitRows, topN);
     Activations activations = Activations.allocate(backend, config, maxTokens, maxLogitRows);
-    MixtralModel model = new MixtralModel(config, weights, backend.kernels());
+    MixtralModel model = new MixtralModel(config, weights, ops);
     this.step =
         backend.record(
             () -> {
               model.forward(batch, cache, activations);
-              sampling.run(backend.kernels(), activations.logits(), batch.numLogitRows());
+              sampling.run(ops, activations.logits(), batch.numLogitRows());
             });
   }
 

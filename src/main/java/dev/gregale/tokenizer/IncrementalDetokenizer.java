@@ -163,9 +163,7 @@ public final class IncrementalDetokenizer {
   }
 
   private String decodeWindow() {
-    return length == 0
-        ? ""
-        : tokenizer.decode(Arrays.copyOf(window, length), skipSpecialTokens);
+    return length == 0 ? "" : tokenizer.decode(Arrays.copyOf(window, length), skipSpecialTokens);
   }
 
   private void append(int id) {

@@ -186,7 +186,8 @@ class EngineTrafficTest extends EngineFixture {
         };
     engine.generate(request(params(110), 1)).subscribe(stalled);
     Answer other = send(engine, request(params(BUFFER - 4), 2));
-    assertThat(tokens(other.join(), 0)).isEqualTo(FakeModel.generates(new int[] {2}, 7, BUFFER - 4));
+    assertThat(tokens(other.join(), 0))
+        .isEqualTo(FakeModel.generates(new int[] {2}, 7, BUFFER - 4));
     awaitAllFree();
     assertThat(counter("gregale.requests.cancelled", "cause", "slow_reader")).isEqualTo(1);
     assertThat(error.get()).isNull();
