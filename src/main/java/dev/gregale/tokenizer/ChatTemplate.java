@@ -46,7 +46,17 @@ public final class ChatTemplate {
       Map.of(
           Library.TAG, Set.of("include", "import", "from", "extends", "block"),
           Library.FILTER,
-              Set.of("render", "center", "format", "indent", "batch", "slice", "fromyaml", "toyaml", "log", "pprint"),
+              Set.of(
+                  "render",
+                  "center",
+                  "format",
+                  "indent",
+                  "batch",
+                  "slice",
+                  "fromyaml",
+                  "toyaml",
+                  "log",
+                  "pprint"),
           Library.FUNCTION, Set.of());
 
   private final String source;

@@ -20,7 +20,8 @@ final class PythonStrings {
   /**
    * Calls a method by its Python name.
    *
-   * <p>Error: {@link UnsupportedOperationException} for a method or arguments that are not supported.
+   * <p>Error: {@link UnsupportedOperationException} for a method or arguments that are not
+   * supported.
    */
   Object call(String self, String method, @Nullable Object[] arguments) {
     return switch (method) {
@@ -100,7 +101,8 @@ final class PythonStrings {
 
   private String replace(String text, String from, String to, @Nullable Object[] arguments) {
     if (arguments.length != 2 || from.isEmpty()) {
-      throw new UnsupportedOperationException("replace takes what to replace, not empty, and by what");
+      throw new UnsupportedOperationException(
+          "replace takes what to replace, not empty, and by what");
     }
     long found = 0;
     for (int i = text.indexOf(from); i >= 0; i = text.indexOf(from, i + from.length())) {

@@ -37,7 +37,9 @@ final class TemplateForTag implements Tag {
     List<Node> body = tag.getChildren().subList(0, elseIndex);
     var out = new LengthLimitingStringBuilder(interpreter.getConfig().getMaxOutputSize());
     if (items.isEmpty()) {
-      tag.getChildren().listIterator(elseIndex).forEachRemaining(n -> out.append(n.render(interpreter)));
+      tag.getChildren()
+          .listIterator(elseIndex)
+          .forEachRemaining(n -> out.append(n.render(interpreter)));
       return out.toString();
     }
     ForLoop loop = new ForLoop(items.iterator(), items.size());

@@ -35,7 +35,8 @@ final class TemplateGuard {
       throw new Stopped("chat template took more than %d steps".formatted(limits.maxNodes()));
     }
     if (System.nanoTime() - start > limits.maxTime().toNanos()) {
-      throw new Stopped("chat template ran longer than %d ms".formatted(limits.maxTime().toMillis()));
+      throw new Stopped(
+          "chat template ran longer than %d ms".formatted(limits.maxTime().toMillis()));
     }
   }
 

@@ -8,14 +8,14 @@ import com.hubspot.jinjava.lib.filter.Filter;
 import com.hubspot.jinjava.objects.collections.PyList;
 import com.hubspot.jinjava.objects.collections.PyMap;
 import com.hubspot.jinjava.util.ForLoop;
-import jinjava.javax.el.ELContext;
-import jinjava.javax.el.ELResolver;
-import jinjava.javax.el.MethodNotFoundException;
 import java.beans.FeatureDescriptor;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import jinjava.javax.el.ELContext;
+import jinjava.javax.el.ELResolver;
+import jinjava.javax.el.MethodNotFoundException;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -27,7 +27,8 @@ import org.jspecify.annotations.Nullable;
 final class TemplateSandbox extends ELResolver {
 
   private static final Set<String> LOOP_PROPERTIES =
-      Set.of("index", "index0", "revindex", "revindex0", "first", "last", "length", "depth", "depth0");
+      Set.of(
+          "index", "index0", "revindex", "revindex0", "first", "last", "length", "depth", "depth0");
   private static final Set<String> LIST_METHODS = Set.of("count", "index", "copy");
   private static final Set<String> MAP_METHODS = Set.of("items", "keys", "values", "get");
 

@@ -26,7 +26,8 @@ public record TokenizerConfig(
    * @param directory of the checkpoint
    */
   public static TokenizerConfig read(Path directory) {
-    JsonNode config = TokenizerFiles.readObjectIfPresent(directory.resolve("tokenizer_config.json"));
+    JsonNode config =
+        TokenizerFiles.readObjectIfPresent(directory.resolve("tokenizer_config.json"));
     JsonNode special =
         TokenizerFiles.readObjectIfPresent(directory.resolve("special_tokens_map.json"));
     return new TokenizerConfig(

@@ -42,8 +42,7 @@ final class TokenizerFiles {
     return new String(readBytes(file), StandardCharsets.UTF_8);
   }
 
-  static TokenizerLoadException unusable(
-      Path file, String reason, @Nullable Throwable cause) {
+  static TokenizerLoadException unusable(Path file, String reason, @Nullable Throwable cause) {
     return new TokenizerLoadException(
         file + " cannot be used: " + reason + "; fetch or export the checkpoint again", cause);
   }
