@@ -24,6 +24,10 @@ import java.util.Set;
  *
  * <p>Templates come from checkpoints only, never from requests; what they render comes from
  * requests and is never taken for template code. Neither may exceed the {@link Limits}.
+ *
+ * <p>Known differences from Jinja2: booleans print as {@code true} and {@code false} and none
+ * prints as nothing; there are no {@code tools}, {@code documents} or {@code strftime_now}; an
+ * attribute of something undefined is undefined rather than an error.
  */
 public final class ChatTemplate {
 
@@ -91,7 +95,8 @@ public final class ChatTemplate {
   }
 
   /**
-   * Renders a conversation.
+   * Renders a conversation. Takes the calling thread up to {@link Limits#maxTime}: not for event
+   * loops.
    *
    * <p>Error: {@link ChatTemplateException} if the template raises one, fails, or passes a limit.
    *

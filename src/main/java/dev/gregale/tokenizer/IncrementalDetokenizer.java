@@ -26,6 +26,9 @@ public final class IncrementalDetokenizer {
   /** Held ids up to which each new one is worth a try; beyond it, tries get rarer. */
   private static final int EAGER_TRIES = 8;
 
+  /** A prompt may end inside a character whose every byte is a token. */
+  private static final int MAX_TOKENS_OF_CHARACTER = 4;
+
   private final Tokenizer tokenizer;
   private final boolean skipSpecialTokens;
 
@@ -70,6 +73,7 @@ public final class IncrementalDetokenizer {
       found = !isByte && !silent;
       inByteRun |= isByte;
     }
+    start = Math.max(0, start - MAX_TOKENS_OF_CHARACTER);
     window = Arrays.copyOfRange(promptIds, start, Math.max(promptIds.length, start + 16));
     length = promptIds.length - start;
     contextLength = length;
