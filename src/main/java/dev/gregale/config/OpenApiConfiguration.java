@@ -5,20 +5,19 @@ import io.swagger.v3.oas.models.OpenAPI;
 import io.swagger.v3.oas.models.examples.Example;
 import io.swagger.v3.oas.models.headers.Header;
 import io.swagger.v3.oas.models.info.Info;
-import io.swagger.v3.oas.models.media.ArraySchema;
 import io.swagger.v3.oas.models.media.Content;
 import io.swagger.v3.oas.models.media.IntegerSchema;
 import io.swagger.v3.oas.models.media.MediaType;
 import io.swagger.v3.oas.models.media.Schema;
-import io.swagger.v3.oas.models.media.StringSchema;
 import io.swagger.v3.oas.models.responses.ApiResponse;
-import java.util.List;
-import java.util.Objects;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import org.springdoc.core.customizers.OpenApiCustomizer;
 import org.springframework.context.annotation.Bean;
 import org.springframework.context.annotation.Configuration;
 
-/** The OpenAPI document: its head, the errors that all routes share, and the schemas of unions. */
+/** The OpenAPI document: its head, the errors that all routes share. */
 @Configuration(proxyBeanMethods = false)
 public class OpenApiConfiguration {
 
@@ -41,7 +40,7 @@ public class OpenApiConfiguration {
                         "There is no such model.",
                         "The model 'gpt-9' does not exist; this server has 'fairytale-moe-7m'",
                         "invalid_request_error",
-                        "\"model\"",
+                        "model",
                         "model_not_found"))
                 .addResponses(
                     "RequestTooLarge",
@@ -49,7 +48,7 @@ public class OpenApiConfiguration {
                         "The body is too large (gregale.api.max-request-size).",
                         "The request body is larger than 2097152 bytes, the limit of this server",
                         "invalid_request_error",
-                        "null",
+                        null,
                         "request_too_large"))
                 .addResponses(
                     "UnsupportedMediaType",
@@ -57,7 +56,7 @@ public class OpenApiConfiguration {
                         "The body is not declared as application/json.",
                         "The Content-Type is 'text/plain'; send application/json",
                         "invalid_request_error",
-                        "null",
+                        null,
                         "unsupported_media_type"))
                 .addResponses(
                     "Overloaded",
@@ -66,7 +65,7 @@ public class OpenApiConfiguration {
                             "The queue is full; try again after Retry-After seconds.",
                             "The queue is full; try again in 2 s",
                             "rate_limit_error",
-                            "null",
+                            null,
                             "engine_overloaded")))
                 .addResponses(
                     "InternalError",
@@ -74,7 +73,7 @@ public class OpenApiConfiguration {
                         "The server failed; its log has the cause under the request id.",
                         "The server failed on this request. Request id: req-1f0c",
                         "server_error",
-                        "null",
+                        null,
                         "internal_error"))
                 .addResponses(
                     "Unavailable",
@@ -83,44 +82,26 @@ public class OpenApiConfiguration {
                             "The engine is starting, stopping or has failed.",
                             "The engine is not available; try again later. Request id: req-1f0c",
                             "server_error",
-                            "null",
+                            null,
                             "engine_unavailable"))));
   }
 
-  /** Java has no type for "string or array of strings", so these schemas are written by hand. */
   @Bean
-  OpenApiCustomizer unionSchemas() {
-    return api -> {
-      Schema<?> request =
-          Objects.requireNonNull(api.getComponents().getSchemas().get("CompletionRequest"));
-      union(
-          request,
-          "prompt",
-          new StringSchema(),
-          new ArraySchema().items(new StringSchema()),
-          new ArraySchema().items(new IntegerSchema()),
-          new ArraySchema().items(new ArraySchema().items(new IntegerSchema())));
-      union(request, "stop", new StringSchema(), new ArraySchema().items(new StringSchema()));
-    };
-  }
-
-  private static void union(Schema<?> owner, String property, Schema<?>... alternatives) {
-    Schema<?> written = Objects.requireNonNull(owner.getProperties().get(property), property);
-    Schema<?> union = new Schema<>().description(written.getDescription());
-    union.setOneOf(List.of(alternatives));
-    owner.addProperty(property, union);
+  OpenApiCustomizer schemas() {
+    return new SchemaCustomizer();
   }
 
   private static ApiResponse error(
-      String description, String message, String type, String param, String code) {
-    String body =
-        """
-        {"error": {"message": "%s", "type": "%s", "param": %s, "code": "%s"}}"""
-            .formatted(message, type, param, code);
+      String description, String message, String type, @Nullable String param, String code) {
+    Map<String, @Nullable Object> detail = new LinkedHashMap<>();
+    detail.put("message", message);
+    detail.put("type", type);
+    detail.put("param", param);
+    detail.put("code", code);
     MediaType json =
         new MediaType()
             .schema(new Schema<>().$ref("#/components/schemas/ErrorResponse"))
-            .addExamples(code, new Example().value(body));
+            .addExamples(code, new Example().value(Map.of("error", detail)));
     return new ApiResponse()
         .description(description)
         .content(new Content().addMediaType("application/json", json));

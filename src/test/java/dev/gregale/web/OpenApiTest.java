@@ -84,12 +84,30 @@ class OpenApiTest extends WebTest {
             "stop_token_ids",
             "include_stop_str_in_output",
             "skip_special_tokens");
-    assertThat(properties.at("/prompt/oneOf")).hasSize(4);
-    assertThat(properties.at("/stop/oneOf")).hasSize(2);
+    assertThat(properties.at("/prompt/oneOf")).hasSize(5);
+    assertThat(properties.at("/stop/oneOf")).hasSize(3);
     assertThat(properties.at("/temperature/maximum").asInt()).isEqualTo(2);
     assertThat(properties.at("/max_tokens/default").asInt()).isEqualTo(16);
     assertThat(properties.at("/logit_bias/additionalProperties/type").toString())
         .contains("number");
+  }
+
+  @Test
+  void nullsAndRequiredKeysAreDeclared() throws Exception {
+    JsonNode schemas = api().get("components").get("schemas");
+    assertThat(schemas.at("/CompletionRequest/required").toString()).isEqualTo("[\"model\"]");
+    assertThat(schemas.at("/CompletionRequest/properties/n/type").toString())
+        .isEqualTo("[\"integer\",\"null\"]");
+    assertThat(schemas.at("/CompletionChoice/required"))
+        .extracting(JsonNode::asString)
+        .containsExactlyInAnyOrder("text", "index", "logprobs", "finish_reason");
+    assertThat(schemas.at("/CompletionChoice/properties/finish_reason/enum").toString())
+        .isEqualTo("[\"stop\",\"length\",null]");
+    assertThat(schemas.at("/CompletionChoice/properties/logprobs/oneOf/1/type").toString())
+        .contains("null");
+    assertThat(schemas.at("/CompletionLogprobs/properties/token_logprobs/items/type").toString())
+        .contains("null");
+    assertThat(schemas.at("/Error/required")).hasSize(4);
   }
 
   /** The examples must be what the parser takes, but for the model's name. */
