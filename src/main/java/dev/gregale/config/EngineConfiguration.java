@@ -84,6 +84,11 @@ public class EngineConfiguration {
         }
 
         @Override
+        public String peek() {
+          return detokenizer.peek();
+        }
+
+        @Override
         public String finish() {
           return detokenizer.finish();
         }

@@ -129,6 +129,21 @@ class ServerTest {
     return request;
   }
 
+  /** A newline is a byte token, whose text only the next token makes certain; it stops at once. */
+  @Test
+  void stopStringsEndTheTextWithTheirToken() {
+    Map<String, Object> request = seeded("Once upon a time", 1);
+    request.put("temperature", 0);
+    request.put("stop", List.of("\n", "never said"));
+    JsonNode answer = completion(request);
+    assertEquals("stop", finish(answer));
+    // The 35th token of golden/greedy's first text is its first newline.
+    assertEquals(35, answer.at("/usage/completion_tokens").asInt());
+    assertTrue(text(answer).endsWith("he could not find his fortune. And"), text(answer));
+    request.put("include_stop_str_in_output", true);
+    assertTrue(text(request).endsWith("And\n"));
+  }
+
   /** Scoring a text through echo gives the log-probabilities of the golden file. */
   @Test
   void echoScoresTexts() throws Exception {
