@@ -1,6 +1,7 @@
 package dev.gregale.scheduler;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 
 /**
@@ -24,7 +25,7 @@ public final class ScheduledBatch {
   /** {@code [T]}. */
   public final int[] positions;
 
-  /** {@code [T]}: block * blockSize + offset. */
+  /** {@code [T]}: block * blockSize + offset; -1 writes nothing. */
   public final int[] slotMapping;
 
   /** {@code [S + 1]}. */
@@ -97,6 +98,22 @@ public final class ScheduledBatch {
     numTokens = 0;
     numLogitRows = 0;
     numAdjustments = 0;
+  }
+
+  /** Whether that row of logits draws a token, which its sequence is then given. */
+  public boolean draws(int row) {
+    return givenToken[row] < 0;
+  }
+
+  void addAdjustment(int token, int count, float bias) {
+    if (numAdjustments == adjustTokens.length) {
+      adjustTokens = Arrays.copyOf(adjustTokens, 2 * numAdjustments);
+      adjustCounts = Arrays.copyOf(adjustCounts, 2 * numAdjustments);
+      adjustBias = Arrays.copyOf(adjustBias, 2 * numAdjustments);
+    }
+    adjustTokens[numAdjustments] = token;
+    adjustCounts[numAdjustments] = count;
+    adjustBias[numAdjustments++] = bias;
   }
 
   public int numSeqs() {

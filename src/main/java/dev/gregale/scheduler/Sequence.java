@@ -1,16 +1,177 @@
 package dev.gregale.scheduler;
 
+import dev.gregale.sampling.FinishReason;
 import dev.gregale.sampling.SamplingParams;
+import dev.gregale.sampling.StopCriteria;
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
 
-/** One sequence of tokens on its way: prompt, output, and how much of it is computed. */
+/**
+ * One sequence of tokens on its way: prompt, output, and how much of it is computed. Once it is
+ * with a {@link Scheduler}, it belongs to the scheduler's thread.
+ */
 public final class Sequence {
-  private final SamplingParams params;
 
-  public Sequence(SamplingParams params) {
+  /** Where a sequence stands. */
+  public enum Status {
+    /** Not admitted yet, or preempted: owns no blocks. */
+    WAITING,
+    RUNNING,
+    FINISHED
+  }
+
+  private final int[] promptTokens;
+  private final SamplingParams params;
+  private final long seed;
+  private final StopCriteria stopCriteria;
+  private final BlockTable blockTable = new BlockTable();
+  private int[] outputTokens = new int[16];
+  private int numOutputTokens;
+  private int numComputedTokens;
+  private int numScoredTokens;
+  private Status status = Status.WAITING;
+  private @Nullable FinishReason finishReason;
+  private @Nullable LogitAdjustments adjustments;
+
+  /**
+   * @param promptTokens at least one; shared, not copied, and must not change
+   * @param seed for drawing; {@code params.seed()} is not read
+   * @param eosTokenIds the model's own end-of-sequence tokens
+   * @param maxModelLen prompt and output, in tokens, at most
+   * @throws IllegalArgumentException if the prompt is empty or leaves no room
+   */
+  public Sequence(
+      int[] promptTokens, SamplingParams params, long seed, int[] eosTokenIds, int maxModelLen) {
+    if (promptTokens.length == 0) {
+      throw new IllegalArgumentException("the prompt has no tokens");
+    }
+    int longestPrompt = params.maxTokens() == 0 ? maxModelLen : maxModelLen - 1;
+    if (promptTokens.length > longestPrompt) {
+      throw new IllegalArgumentException(
+          "the prompt has %d tokens, but the model's context of %d leaves room for %d"
+              .formatted(promptTokens.length, maxModelLen, longestPrompt));
+    }
+    this.promptTokens = promptTokens;
     this.params = params;
+    this.seed = seed;
+    stopCriteria = new StopCriteria(params, eosTokenIds, maxModelLen);
   }
 
   public SamplingParams params() {
     return params;
+  }
+
+  public Status status() {
+    return status;
+  }
+
+  /** Why it ended; null before. */
+  public @Nullable FinishReason finishReason() {
+    return finishReason;
+  }
+
+  public int numPromptTokens() {
+    return promptTokens.length;
+  }
+
+  public int numOutputTokens() {
+    return numOutputTokens;
+  }
+
+  /** Tokens known: prompt and output so far. */
+  public int numTokens() {
+    return promptTokens.length + numOutputTokens;
+  }
+
+  /** Tokens whose keys and values are in the cache. */
+  public int numComputedTokens() {
+    return numComputedTokens;
+  }
+
+  /** The token at a position of prompt and output. */
+  public int token(int position) {
+    return position < promptTokens.length
+        ? promptTokens[position]
+        : outputTokens[position - promptTokens.length];
+  }
+
+  long seed() {
+    return seed;
+  }
+
+  StopCriteria stopCriteria() {
+    return stopCriteria;
+  }
+
+  BlockTable blockTable() {
+    return blockTable;
+  }
+
+  /** Known tokens that are not computed. */
+  int numPendingTokens() {
+    return numTokens() - numComputedTokens;
+  }
+
+  /** Whether a token is drawn once all known ones are computed. */
+  boolean drawsTokens() {
+    return params.maxTokens() > 0;
+  }
+
+  /**
+   * The first position from which on prompt positions still need their next token scored; at or
+   * beyond the last prompt token if none does. Survives preemption: nothing is scored twice.
+   */
+  int firstUnscored() {
+    return params.promptLogprobs() < 0 ? promptTokens.length : numScoredTokens;
+  }
+
+  /** What to change about the logits before drawing; null for nothing. */
+  @Nullable LogitAdjustments adjustments() {
+    // Made when first drawn for: its size is that of the prompt, and queued requests are many.
+    if (adjustments == null && LogitAdjustments.neededFor(params)) {
+      adjustments = new LogitAdjustments(params, stopCriteria.bannedTokens(), promptTokens);
+    }
+    return adjustments;
+  }
+
+  /** Copies the tokens from a position on. */
+  void copyTokens(int position, int[] destination, int offset, int length) {
+    int fromPrompt = Math.clamp(promptTokens.length - position, 0, length);
+    System.arraycopy(
+        promptTokens, Math.min(position, promptTokens.length), destination, offset, fromPrompt);
+    if (fromPrompt < length) {
+      int from = position + fromPrompt - promptTokens.length;
+      System.arraycopy(outputTokens, from, destination, offset + fromPrompt, length - fromPrompt);
+    }
+  }
+
+  void append(int token) {
+    if (numOutputTokens == outputTokens.length) {
+      outputTokens = Arrays.copyOf(outputTokens, 2 * numOutputTokens);
+    }
+    outputTokens[numOutputTokens++] = token;
+    if (adjustments != null) {
+      adjustments.count(token);
+    }
+  }
+
+  void computed(int numTokens) {
+    numComputedTokens = numTokens;
+    numScoredTokens = Math.max(numScoredTokens, Math.min(numTokens, promptTokens.length - 1));
+  }
+
+  void run() {
+    status = Status.RUNNING;
+  }
+
+  void preempt() {
+    status = Status.WAITING;
+    numComputedTokens = 0;
+  }
+
+  void finish(FinishReason reason) {
+    status = Status.FINISHED;
+    finishReason = reason;
+    adjustments = null;
   }
 }

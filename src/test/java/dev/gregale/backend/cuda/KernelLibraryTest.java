@@ -27,7 +27,8 @@ class KernelLibraryTest {
               .map(name -> name.replace(".cu", ".fatbin"))
               .sorted()
               .toList();
-      assertEquals(expected, library.images().stream().map(KernelLibrary.Image::file).sorted().toList());
+      assertEquals(
+          expected, library.images().stream().map(KernelLibrary.Image::file).sorted().toList());
     }
     for (KernelLibrary.Image image : library.images()) {
       String text = new String(image.bytes(), StandardCharsets.ISO_8859_1);

@@ -1,0 +1,136 @@
+package dev.gregale.checkpoint;
+
+import dev.gregale.tensor.Shape;
+import java.util.EnumSet;
+import java.util.Set;
+import java.util.function.BiConsumer;
+
+/**
+ * The names and shapes under which a Mixtral's weights are stored. Axes: D hidden, H query heads, G
+ * key/value heads, d head dim, E experts, I intermediate, V vocabulary.
+ */
+public enum CheckpointLayout {
+
+  /** Hugging Face as published: q, k, v apart; w1 (gate), w3 (up), w2 (down) of each expert. */
+  HUGGING_FACE(".block_sparse_moe."),
+
+  /** Hugging Face with transformers 5's names in memory: q, k, v apart, experts stacked. */
+  HUGGING_FACE_FUSED(".mlp.experts."),
+
+  /** TransformerEngine's: q, k, v interleaved by key/value group, experts stacked. */
+  TRANSFORMER_ENGINE(".self_attention.");
+
+  private final String mark;
+
+  /**
+   * @param mark occurs in names of this layout only
+   */
+  CheckpointLayout(String mark) {
+    this.mark = mark;
+  }
+
+  /**
+   * Recognises a layout by its names.
+   *
+   * @throws CheckpointException if it is none of the known ones, or several at once
+   */
+  public static CheckpointLayout of(Checkpoint checkpoint) {
+    Set<CheckpointLayout> found = EnumSet.noneOf(CheckpointLayout.class);
+    for (String name : checkpoint.names()) {
+      for (CheckpointLayout layout : values()) {
+        if (!isIgnored(name) && name.contains(layout.mark)) {
+          found.add(layout);
+        }
+      }
+    }
+    if (found.size() != 1) {
+      String first =
+          checkpoint.names().stream().findFirst().map(CheckpointException::quote).orElse("none");
+      throw new CheckpointException(
+          "%s: found tensors of %s (the first is %s), expected a Mixtral in one of the layouts %s"
+              .formatted(
+                  checkpoint.directory(),
+                  found.isEmpty() ? "no known layout" : "several layouts: " + found,
+                  first,
+                  EnumSet.allOf(CheckpointLayout.class)));
+    }
+    return found.iterator().next();
+  }
+
+  /**
+   * Whether a tensor is no weight: TransformerEngine's pickled states, which must never be decoded,
+   * and the RoPE frequencies that older files hold.
+   */
+  public static boolean isIgnored(String name) {
+    return name.endsWith("_extra_state") || name.endsWith(".rotary_emb.inv_freq");
+  }
+
+  /** Hands out the name and shape of every tensor of this layout. */
+  public void forEachTensor(ModelDimensions dims, BiConsumer<String, Shape> action) {
+    Shape vocabulary = Shape.of(dims.vocabSize(), dims.hiddenSize());
+    action.accept("model.embed_tokens.weight", vocabulary);
+    for (int layer = 0; layer < dims.numLayers(); layer++) {
+      String prefix = prefix(layer);
+      Shape norm = Shape.of(dims.hiddenSize());
+      attention(prefix, dims, norm, action);
+      action.accept(prefix + "post_attention_layernorm.weight", norm);
+      experts(prefix, dims, action);
+    }
+    action.accept("model.norm.weight", Shape.of(dims.hiddenSize()));
+    if (!dims.tiedEmbeddings()) {
+      action.accept("lm_head.weight", vocabulary);
+    }
+  }
+
+  static String prefix(int layer) {
+    return "model.layers." + layer + ".";
+  }
+
+  private void attention(
+      String prefix, ModelDimensions dims, Shape norm, BiConsumer<String, Shape> action) {
+    long hidden = dims.hiddenSize();
+    Shape output = Shape.of(hidden, dims.queryWidth());
+    if (this == TRANSFORMER_ENGINE) {
+      action.accept(prefix + "self_attention.layernorm_qkv.layer_norm_weight", norm);
+      action.accept(
+          prefix + "self_attention.layernorm_qkv.weight", Shape.of(dims.qkvWidth(), hidden));
+      action.accept(prefix + "self_attention.proj.weight", output);
+    } else {
+      action.accept(prefix + "input_layernorm.weight", norm);
+      action.accept(prefix + "self_attn.q_proj.weight", Shape.of(dims.queryWidth(), hidden));
+      action.accept(prefix + "self_attn.k_proj.weight", Shape.of(dims.keyWidth(), hidden));
+      action.accept(prefix + "self_attn.v_proj.weight", Shape.of(dims.keyWidth(), hidden));
+      action.accept(prefix + "self_attn.o_proj.weight", output);
+    }
+  }
+
+  private void experts(String prefix, ModelDimensions dims, BiConsumer<String, Shape> action) {
+    long experts = dims.numExperts();
+    long hidden = dims.hiddenSize();
+    long inner = dims.intermediateSize();
+    Shape router = Shape.of(experts, hidden);
+    Shape gateUp = Shape.of(experts, 2 * inner, hidden);
+    Shape down = Shape.of(experts, hidden, inner);
+    switch (this) {
+      case HUGGING_FACE -> {
+        action.accept(prefix + "block_sparse_moe.gate.weight", router);
+        for (int e = 0; e < experts; e++) {
+          String expert = prefix + "block_sparse_moe.experts." + e + ".";
+          action.accept(expert + "w1.weight", Shape.of(inner, hidden));
+          action.accept(expert + "w2.weight", Shape.of(hidden, inner));
+          action.accept(expert + "w3.weight", Shape.of(inner, hidden));
+        }
+      }
+      case HUGGING_FACE_FUSED -> {
+        action.accept(prefix + "mlp.gate.weight", router);
+        action.accept(prefix + "mlp.experts.gate_up_proj", gateUp);
+        action.accept(prefix + "mlp.experts.down_proj", down);
+      }
+      case TRANSFORMER_ENGINE -> {
+        action.accept(prefix + "mlp.gate.weight", router);
+        action.accept(prefix + "mlp.experts_gate_up_weight", gateUp);
+        action.accept(prefix + "mlp.experts_down_weight", down);
+      }
+    }
+  }
+}

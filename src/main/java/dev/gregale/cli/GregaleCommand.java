@@ -1,0 +1,58 @@
+package dev.gregale.cli;
+
+import dev.gregale.config.ExitCode;
+import dev.gregale.config.StartupException;
+import java.io.PrintWriter;
+import org.springframework.boot.logging.LoggingInitializationContext;
+import org.springframework.boot.logging.LoggingSystem;
+import org.springframework.core.env.StandardEnvironment;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+
+/** The words that the program knows, beside {@code serve}, which is the server itself. */
+@Command(
+    name = "gregale",
+    mixinStandardHelpOptions = true,
+    description = {
+      "Serves Mixtral-style Mixture-of-Experts models.",
+      "",
+      "  serve   the server; also what no word means. Takes properties: --gregale.model.path=DIR"
+    },
+    subcommands = {BenchCommand.class, InspectCommand.class, DoctorCommand.class})
+public final class GregaleCommand {
+
+  /** Runs a command. Progress goes to standard error, the result to standard output. */
+  public static int execute(String[] args) {
+    logToStandardError();
+    return new CommandLine(new GregaleCommand())
+        .setCaseInsensitiveEnumValuesAllowed(true)
+        .setExecutionExceptionHandler(GregaleCommand::report)
+        .setParameterExceptionHandler(GregaleCommand::usage)
+        .execute(args);
+  }
+
+  private static void logToStandardError() {
+    LoggingSystem logging = LoggingSystem.get(GregaleCommand.class.getClassLoader());
+    logging.beforeInitialize();
+    logging.initialize(
+        new LoggingInitializationContext(new StandardEnvironment()),
+        "classpath:logback-cli.xml",
+        null);
+  }
+
+  private static int report(Exception e, CommandLine command, CommandLine.ParseResult parsed)
+      throws Exception {
+    if (e instanceof StartupException startup) {
+      command.getErr().println("gregale: " + startup.getMessage());
+      return startup.exitCode().code();
+    }
+    throw e;
+  }
+
+  private static int usage(CommandLine.ParameterException e, String[] args) {
+    PrintWriter err = e.getCommandLine().getErr();
+    err.println("gregale: " + e.getMessage());
+    e.getCommandLine().usage(err);
+    return ExitCode.USAGE.code();
+  }
+}

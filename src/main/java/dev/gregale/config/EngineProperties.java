@@ -1,0 +1,47 @@
+package dev.gregale.config;
+
+import java.time.Duration;
+import org.jspecify.annotations.Nullable;
+import org.springframework.boot.context.properties.ConfigurationProperties;
+import org.springframework.boot.context.properties.bind.DefaultValue;
+
+/**
+ * How the engine runs. The names are vLLM's.
+ *
+ * @param backend What runs the model: auto, cpu or cuda. auto takes CUDA where it works, else the
+ *     CPU; cuda where it does not work fails at start.
+ * @param threads Threads of the CPU backend; 0 takes all processors.
+ * @param maxNumSeqs Sequences that run together at most.
+ * @param maxNumBatchedTokens Tokens computed in one step at most; longer prompts are computed in
+ *     chunks.
+ * @param maxModelLen Prompt and output of one sequence in tokens, at most. Default: what the model
+ *     was made for, as far as the KV cache holds it.
+ * @param blockSize Tokens per block of the KV cache.
+ * @param numBlocks Blocks of the KV cache. Default: enough for max-num-seqs sequences of
+ *     max-model-len, within a quarter of the memory.
+ * @param maxQueuedRequests Requests that may wait; further ones are answered 429.
+ * @param maxSequencesPerRequest Prompts times n (or best_of) of one request, at most.
+ * @param maxTokensPerRequest Prompts times n times max_tokens of one request, at most.
+ * @param drainTimeout How long running requests may go on once the server is told to stop.
+ */
+@ConfigurationProperties("gregale.engine")
+public record EngineProperties(
+    @DefaultValue("auto") BackendChoice backend,
+    @DefaultValue("0") int threads,
+    @DefaultValue("64") int maxNumSeqs,
+    @DefaultValue("512") int maxNumBatchedTokens,
+    @Nullable Integer maxModelLen,
+    @DefaultValue("16") int blockSize,
+    @Nullable Integer numBlocks,
+    @DefaultValue("256") int maxQueuedRequests,
+    @DefaultValue("128") int maxSequencesPerRequest,
+    @DefaultValue("65536") long maxTokensPerRequest,
+    @DefaultValue("20s") Duration drainTimeout) {
+
+  /** Which backend to take. */
+  public enum BackendChoice {
+    AUTO,
+    CPU,
+    CUDA
+  }
+}

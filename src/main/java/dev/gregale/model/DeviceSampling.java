@@ -1,0 +1,119 @@
+package dev.gregale.model;
+
+import dev.gregale.backend.Backend;
+import dev.gregale.backend.Kernels;
+import dev.gregale.backend.SamplingInputs;
+import dev.gregale.backend.SamplingOutputs;
+import dev.gregale.backend.Tensor;
+import dev.gregale.scheduler.ScheduledBatch;
+import dev.gregale.tensor.DType;
+import dev.gregale.tensor.Shape;
+
+/** The device's side of sampling: its input and output arrays. Legend: R rows, N likeliest. */
+final class DeviceSampling {
+  private final Backend backend;
+  private final SamplingOutputs outputs;
+  private SamplingInputs inputs;
+  private int adjustCapacity;
+  private int maxNumLogprobs;
+
+  DeviceSampling(Backend backend, int maxRows, int topN) {
+    this.backend = backend;
+    this.adjustCapacity = 1024;
+    this.inputs =
+        new SamplingInputs(
+            floats(maxRows),
+            ints(maxRows),
+            floats(maxRows),
+            floats(maxRows),
+            floats(maxRows),
+            floats(maxRows),
+            floats(maxRows),
+            backend.allocate(DType.I64, Shape.of(maxRows)),
+            ints(maxRows),
+            ints(maxRows),
+            ints(maxRows),
+            ints(maxRows + 1),
+            ints(adjustCapacity),
+            ints(adjustCapacity),
+            floats(adjustCapacity));
+    this.outputs =
+        new SamplingOutputs(
+            ints(maxRows),
+            floats(maxRows),
+            backend.allocate(DType.I32, Shape.of(maxRows, topN)),
+            backend.allocate(DType.F32, Shape.of(maxRows, topN)));
+  }
+
+  private Tensor ints(int length) {
+    return backend.allocate(DType.I32, Shape.of(length));
+  }
+
+  private Tensor floats(int length) {
+    return backend.allocate(DType.F32, Shape.of(length));
+  }
+
+  void write(ScheduledBatch scheduled) {
+    int rows = scheduled.numLogitRows;
+    int adjustments = scheduled.numAdjustments;
+    if (adjustments > adjustCapacity) {
+      growAdjustments(adjustments);
+    }
+    backend.write(inputs.temperature(), scheduled.temperature, rows);
+    backend.write(inputs.topK(), scheduled.topK, rows);
+    backend.write(inputs.topP(), scheduled.topP, rows);
+    backend.write(inputs.minP(), scheduled.minP, rows);
+    backend.write(inputs.repetitionPenalty(), scheduled.repetitionPenalty, rows);
+    backend.write(inputs.presencePenalty(), scheduled.presencePenalty, rows);
+    backend.write(inputs.frequencyPenalty(), scheduled.frequencyPenalty, rows);
+    backend.write(inputs.seed(), scheduled.seed, rows);
+    backend.write(inputs.position(), scheduled.samplePosition, rows);
+    backend.write(inputs.givenToken(), scheduled.givenToken, rows);
+    backend.write(inputs.numLogprobs(), scheduled.numLogprobs, rows);
+    backend.write(inputs.adjustOffsets(), scheduled.adjustOffsets, rows + 1);
+    backend.write(inputs.adjustTokens(), scheduled.adjustTokens, adjustments);
+    backend.write(inputs.adjustCounts(), scheduled.adjustCounts, adjustments);
+    backend.write(inputs.adjustBias(), scheduled.adjustBias, adjustments);
+    maxNumLogprobs = -1;
+    for (int row = 0; row < rows; row++) {
+      maxNumLogprobs = Math.max(maxNumLogprobs, scheduled.numLogprobs[row]);
+    }
+  }
+
+  private void growAdjustments(int needed) {
+    adjustCapacity = Math.max(needed, 2 * adjustCapacity);
+    inputs =
+        new SamplingInputs(
+            inputs.temperature(),
+            inputs.topK(),
+            inputs.topP(),
+            inputs.minP(),
+            inputs.repetitionPenalty(),
+            inputs.presencePenalty(),
+            inputs.frequencyPenalty(),
+            inputs.seed(),
+            inputs.position(),
+            inputs.givenToken(),
+            inputs.numLogprobs(),
+            inputs.adjustOffsets(),
+            ints(adjustCapacity),
+            ints(adjustCapacity),
+            floats(adjustCapacity));
+  }
+
+  void run(Kernels ops, Tensor logits, int rows) {
+    ops.sample(outputs, logits, inputs, rows);
+  }
+
+  /** Log-probabilities are copied only where some row asked for them. */
+  void read(StepOutput output, int rows) {
+    backend.read(outputs.tokens(), output.tokens, rows);
+    if (maxNumLogprobs >= 0) {
+      backend.read(outputs.logprobs(), output.logprobs, rows);
+    }
+    if (maxNumLogprobs > 0) {
+      backend.read(outputs.topTokens(), output.topTokens, rows * output.topN);
+      backend.read(outputs.topLogprobs(), output.topLogprobs, rows * output.topN);
+    }
+  }
+}

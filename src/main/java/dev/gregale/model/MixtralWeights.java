@@ -1,0 +1,30 @@
+package dev.gregale.model;
+
+import dev.gregale.backend.Tensor;
+import java.util.List;
+
+/**
+ * All weights, on the backend.
+ *
+ * @param embedding {@code [V, D]}
+ * @param layers in order
+ * @param norm final norm {@code [D]}
+ * @param lmHead {@code [V, D]}; the embedding again where the two are tied
+ * @param ropeTable {@code [maxModelLen, d]}
+ */
+public record MixtralWeights(
+    Tensor embedding, List<LayerWeights> layers, Tensor norm, Tensor lmHead, Tensor ropeTable) {
+
+  public MixtralWeights {
+    layers = List.copyOf(layers);
+  }
+
+  public LayerWeights layer(int index) {
+    return layers.get(index);
+  }
+
+  /** The norm that follows layer {@code index}: the next layer's first, or the final one. */
+  public Tensor normAfter(int index) {
+    return index + 1 < layers.size() ? layers.get(index + 1).inputNorm() : norm;
+  }
+}

@@ -1,0 +1,227 @@
+package dev.gregale.scheduler;
+
+import dev.gregale.sampling.FinishReason;
+import dev.gregale.sampling.SamplingParams;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Decides what each step computes, by one rule: every sequence's {@code numComputedTokens} catches
+ * up with its {@code numTokens} under a token budget. So there are no phases; a step may hold
+ * sequences that need one token (decodes, which go first) and chunks of prompts.
+ *
+ * <p>First come, first served: the running list and the waiting queue behind it are in order of
+ * arrival, and nobody overtakes. A sequence is admitted once blocks for all its known tokens are
+ * free, so only decodes can run out of them. Then the youngest running sequence gives its blocks up
+ * and goes back to the head of the queue, to be computed anew. The oldest is never preempted and
+ * gains at least one token in every step; hence each sequence ends.
+ *
+ * <p>For one thread.
+ */
+public final class Scheduler {
+  private static final int NO_SLOT = -1;
+
+  private final SchedulerConfig config;
+  private final BlockManager blocks;
+  private final BatchWriter writer;
+  private final ArrayDeque<Sequence> waiting = new ArrayDeque<>();
+  private final List<Sequence> running = new ArrayList<>();
+  private long numPreemptions;
+
+  public Scheduler(SchedulerConfig config) {
+    this.config = config;
+    blocks = new BlockManager(config.numBlocks());
+    writer = new BatchWriter(config.blockSize());
+  }
+
+  /**
+   * Queues a sequence.
+   *
+   * @throws IllegalStateException if the queue is full
+   */
+  public void add(Sequence sequence) {
+    if (sequence.numPromptTokens() > config.maxModelLen()) {
+      throw new IllegalArgumentException(
+          "the prompt has %d tokens, more than max-model-len (%d)"
+              .formatted(sequence.numPromptTokens(), config.maxModelLen()));
+    }
+    if (waiting.size() >= config.maxWaitingSeqs()) {
+      throw new IllegalStateException(
+          "%d sequences are waiting, which is the limit".formatted(waiting.size()));
+    }
+    waiting.add(sequence);
+  }
+
+  /** Fills the batch with the next step's work; leaves it empty only if there is none. */
+  public void schedule(ScheduledBatch batch) {
+    batch.clear();
+    for (int i = 0; i < running.size(); i++) { // shrinks at its end when preempting
+      Sequence sequence = running.get(i);
+      if (sequence.numPendingTokens() == 1 && growForDecode(sequence)) {
+        writer.append(batch, sequence, 1);
+      }
+    }
+    for (int i = 0; i < running.size(); i++) {
+      Sequence sequence = running.get(i);
+      int length = sequence.numPendingTokens() > 1 ? chunkLength(sequence, batch) : 0;
+      if (length > 0) {
+        writer.append(batch, sequence, length);
+      }
+    }
+    // Whoever was just preempted needs no less than it gave up, of which a block is taken: it
+    // cannot come straight back.
+    admit(batch);
+  }
+
+  private void admit(ScheduledBatch batch) {
+    while (running.size() < config.maxNumSeqs()) {
+      @Nullable Sequence sequence = waiting.peek();
+      if (sequence == null || config.blocksFor(sequence.numTokens()) > blocks.numFree()) {
+        return;
+      }
+      int length = chunkLength(sequence, batch);
+      if (length <= 0) {
+        return;
+      }
+      waiting.remove();
+      for (int i = config.blocksFor(sequence.numTokens()); i > 0; i--) {
+        sequence.blockTable().add(blocks.allocate());
+      }
+      sequence.run();
+      running.add(sequence);
+      writer.append(batch, sequence, length);
+    }
+  }
+
+  /**
+   * Fills the batch with one token of nobody's that leaves the cache as it is: to find out, after a
+   * failure, whether the model still works.
+   */
+  public void scheduleProbe(ScheduledBatch batch) {
+    batch.clear();
+    SamplingParams greedy = SamplingParams.builder().temperature(0).maxTokens(1).build();
+    Sequence probe = new Sequence(new int[] {0}, greedy, 0, new int[0], 2);
+    probe.blockTable().add(0);
+    writer.append(batch, probe, 1);
+    batch.slotMapping[0] = NO_SLOT;
+  }
+
+  /** How many of a sequence's pending tokens still fit the step, its rows of logits included. */
+  private int chunkLength(Sequence sequence, ScheduledBatch batch) {
+    int start = sequence.numComputedTokens();
+    int end =
+        Math.min(sequence.numTokens(), start + config.maxNumBatchedTokens() - batch.numTokens);
+    int rowsLeft = config.maxLogitRows() - batch.numLogitRows;
+    int firstScored = Math.max(start, sequence.firstUnscored());
+    int scoredRows = Math.max(0, Math.min(end, sequence.numPromptTokens() - 1) - firstScored);
+    if (scoredRows > rowsLeft) {
+      end = firstScored + rowsLeft;
+    } else if (end == sequence.numTokens() && sequence.drawsTokens() && scoredRows == rowsLeft) {
+      end--; // no row left for the token to be drawn
+    }
+    return end - start;
+  }
+
+  /** Gets the block that a sequence's newest token may need; false if it was preempted itself. */
+  private boolean growForDecode(Sequence sequence) {
+    if (sequence.blockTable().size() >= config.blocksFor(sequence.numTokens())) {
+      return true;
+    }
+    while (blocks.numFree() == 0) {
+      Sequence youngest = running.removeLast();
+      release(youngest);
+      youngest.preempt();
+      waiting.addFirst(youngest);
+      numPreemptions++;
+      if (youngest == sequence) {
+        return false;
+      }
+    }
+    sequence.blockTable().add(blocks.allocate());
+    return true;
+  }
+
+  /**
+   * Takes a computed step over: appends the drawn tokens and ends the sequences that are done,
+   * which {@link Sequence#status} and {@link Sequence#finishReason} tell. Sequences aborted since
+   * {@link #schedule} are left alone.
+   *
+   * @param sampledTokens {@code [R]}, one for each row of logits
+   */
+  public void update(ScheduledBatch batch, int[] sampledTokens) {
+    for (int s = 0; s < batch.numSeqs(); s++) {
+      Sequence sequence = batch.sequences.get(s);
+      if (sequence.status() == Sequence.Status.RUNNING) {
+        sequence.computed(batch.contextLens[s]);
+        if (!sequence.drawsTokens() && sequence.numPendingTokens() == 0) {
+          finish(sequence, FinishReason.LENGTH);
+        }
+      }
+    }
+    for (int r = 0; r < batch.numLogitRows; r++) {
+      Sequence sequence = batch.sequences.get(batch.logitSequence[r]);
+      if (batch.draws(r) && sequence.status() == Sequence.Status.RUNNING) {
+        append(sequence, sampledTokens[r]);
+      }
+    }
+  }
+
+  private void append(Sequence sequence, int token) {
+    sequence.append(token);
+    FinishReason reason =
+        sequence.stopCriteria().check(token, sequence.numOutputTokens(), sequence.numTokens());
+    if (reason != null) {
+      finish(sequence, reason);
+    }
+  }
+
+  private void finish(Sequence sequence, FinishReason reason) {
+    running.remove(sequence);
+    release(sequence);
+    sequence.finish(reason);
+  }
+
+  /** Ends a sequence wherever it stands, and frees what it holds; nothing if it has ended. */
+  public void abort(Sequence sequence) {
+    switch (sequence.status()) {
+      case RUNNING -> finish(sequence, FinishReason.ABORT);
+      case WAITING -> {
+        waiting.remove(sequence);
+        sequence.finish(FinishReason.ABORT);
+      }
+      case FINISHED -> {}
+    }
+  }
+
+  private void release(Sequence sequence) {
+    BlockTable table = sequence.blockTable();
+    for (int i = table.size() - 1; i >= 0; i--) {
+      blocks.free(table.get(i));
+    }
+    table.clear();
+  }
+
+  /** Whether any sequence runs or waits. */
+  public boolean hasWork() {
+    return !running.isEmpty() || !waiting.isEmpty();
+  }
+
+  public int numRunning() {
+    return running.size();
+  }
+
+  public int numWaiting() {
+    return waiting.size();
+  }
+
+  public int numFreeBlocks() {
+    return blocks.numFree();
+  }
+
+  /** How often a sequence lost its blocks so far. */
+  public long numPreemptions() {
+    return numPreemptions;
+  }
+}

@@ -1,0 +1,110 @@
+package dev.gregale.model;
+
+import dev.gregale.backend.Backend;
+import dev.gregale.backend.ForwardBatch;
+import dev.gregale.backend.Kernels;
+import dev.gregale.tensor.DType;
+import dev.gregale.tensor.Shape;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+
+/** A model on a backend, without scheduler: packs sequences, runs them, hands out all logits. */
+final class ForwardFixture {
+  private static final int BLOCK_SIZE = 16;
+  private static final int MAX_SEQS = 16;
+  private final Backend backend;
+  private final MixtralModel model;
+  private final KvCache cache;
+  private final Activations activations;
+  private final ForwardBatch batch;
+  private final int maxTokens;
+  private final int blocksPerSeq;
+  final MixtralConfig config;
+
+  ForwardFixture(Backend backend, Path directory, LoadFormat format, int maxTokens, int maxLen) {
+    this(backend, backend.kernels(), directory, format, maxTokens, maxLen);
+  }
+
+  ForwardFixture(
+      Backend backend,
+      Kernels kernels,
+      Path directory,
+      LoadFormat format,
+      int maxTokens,
+      int maxLen) {
+    this.backend = backend;
+    this.maxTokens = maxTokens;
+    this.blocksPerSeq = (maxLen + BLOCK_SIZE - 1) / BLOCK_SIZE;
+    try (ModelLoader loader = ModelLoader.open(directory, format)) {
+      this.config = loader.config();
+      this.model = new MixtralModel(config, loader.upload(backend, maxLen, layer -> {}), kernels);
+    }
+    this.cache =
+        KvCache.allocate(
+            backend, config, MAX_SEQS * blocksPerSeq, BLOCK_SIZE, backend.kvCacheDType());
+    this.activations = Activations.allocate(backend, config, maxTokens, maxTokens);
+    this.batch =
+        new ForwardBatch(
+            ints(maxTokens),
+            ints(maxTokens),
+            ints(maxTokens),
+            ints(MAX_SEQS + 1),
+            ints(MAX_SEQS),
+            backend.allocate(DType.I32, Shape.of(MAX_SEQS, blocksPerSeq)),
+            ints(maxTokens));
+  }
+
+  private dev.gregale.backend.Tensor ints(int length) {
+    return backend.allocate(DType.I32, Shape.of(length));
+  }
+
+  /** All logits of new sequences, packed: {@code [T, V]}. */
+  float[] logits(List<int[]> sequences) {
+    List<int[]> starts = new ArrayList<>();
+    sequences.forEach(sequence -> starts.add(new int[] {0}));
+    return logits(sequences, starts.stream().mapToInt(start -> start[0]).toArray());
+  }
+
+  /**
+   * All logits of the tokens that follow {@code computed[s]} tokens of sequence s that earlier
+   * calls have put in the cache.
+   */
+  float[] logits(List<int[]> newTokens, int[] computed) {
+    int[] ids = new int[maxTokens];
+    int[] positions = new int[maxTokens];
+    int[] slots = new int[maxTokens];
+    int[] rows = new int[maxTokens];
+    int[] cu = new int[MAX_SEQS + 1];
+    int[] contexts = new int[MAX_SEQS];
+    int[] tables = new int[MAX_SEQS * blocksPerSeq];
+    int t = 0;
+    for (int s = 0; s < newTokens.size(); s++) {
+      for (int b = 0; b < blocksPerSeq; b++) {
+        tables[s * blocksPerSeq + b] = b * MAX_SEQS + s; // interleaved, so that order matters
+      }
+      for (int i = 0; i < newTokens.get(s).length; i++, t++) {
+        int position = computed[s] + i;
+        ids[t] = newTokens.get(s)[i];
+        positions[t] = position;
+        slots[t] =
+            tables[s * blocksPerSeq + position / BLOCK_SIZE] * BLOCK_SIZE + position % BLOCK_SIZE;
+        rows[t] = t;
+      }
+      cu[s + 1] = t;
+      contexts[s] = computed[s] + newTokens.get(s).length;
+    }
+    backend.write(batch.tokenIds(), ids, t);
+    backend.write(batch.positions(), positions, t);
+    backend.write(batch.slotMapping(), slots, t);
+    backend.write(batch.cuSeqLens(), cu, newTokens.size() + 1);
+    backend.write(batch.contextLens(), contexts, newTokens.size());
+    backend.write(batch.blockTables(), tables, newTokens.size() * blocksPerSeq);
+    backend.write(batch.logitRows(), rows, t);
+    batch.resize(t, newTokens.size(), t);
+    model.forward(batch, cache, activations);
+    float[] logits = new float[t * config.vocabSize()];
+    backend.read(activations.logits(), logits, logits.length);
+    return logits;
+  }
+}

@@ -1,0 +1,41 @@
+package dev.gregale.model;
+
+/** Gives each op of the forward pass the name that its result has in the golden files. */
+final class IntermediateNames {
+  private final int numLayers;
+  private int layer;
+  private int matmuls;
+  private int norms;
+
+  IntermediateNames(int numLayers) {
+    this.numLayers = numLayers;
+  }
+
+  /** To be called for every recorded result, in order. */
+  String next(String op) {
+    String prefix = "layer" + layer + ".";
+    return switch (op) {
+      case "embed" -> "embed";
+      case "rmsNorm" -> "layer0.input_layernorm";
+      case "matmul" ->
+          switch (matmuls++ % 3) {
+            case 0 -> prefix + "qkv"; // rotated in place later; not among the golden values
+            case 1 -> prefix + "attn_out";
+            default -> prefix + "router_logits";
+          };
+      case "routeTopK" -> prefix;
+      case "expertFeedForward" -> prefix + "moe_out";
+      case "addRmsNorm.residual" -> norms % 2 == 0 ? prefix + "after_attention" : prefix + "out";
+      case "addRmsNorm" -> norm(prefix);
+      default -> throw new IllegalArgumentException(op);
+    };
+  }
+
+  private String norm(String prefix) {
+    if (norms++ % 2 == 0) {
+      return prefix + "post_attention_layernorm";
+    }
+    layer++;
+    return layer < numLayers ? "layer" + layer + ".input_layernorm" : "final_norm";
+  }
+}

@@ -1,0 +1,273 @@
+package dev.gregale.scheduler;
+
+import static java.util.Objects.requireNonNull;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.gregale.sampling.FinishReason;
+import dev.gregale.sampling.SamplingParams;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.BitSet;
+import java.util.HashSet;
+import java.util.IdentityHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.Set;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** What must hold of the scheduler whatever arrives: random traffic over tiny block pools. */
+class SchedulerPropertyTest {
+  private static final int VOCAB = 40;
+  private static final int[] EOS = {0};
+
+  @ParameterizedTest(name = "seed {0}")
+  @ValueSource(longs = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20})
+  void invariantsHoldUnderRandomTraffic(long seed) {
+    new Traffic(seed).run(2_000);
+  }
+
+  @Test
+  void theTrafficPreemptsScoresAbortsAndFinishesInEveryWay() {
+    Set<FinishReason> reasons = new HashSet<>();
+    long preemptions = 0;
+    int scored = 0;
+    for (long seed = 1; seed <= 20; seed++) {
+      Traffic traffic = new Traffic(seed);
+      traffic.run(2_000);
+      reasons.addAll(traffic.reasons);
+      preemptions += traffic.scheduler.numPreemptions();
+      scored += traffic.scoredAfterPreemption;
+    }
+    assertThat(reasons).containsExactlyInAnyOrder(FinishReason.values());
+    assertThat(preemptions).isGreaterThan(1_000);
+    assertThat(scored).isGreaterThan(10);
+  }
+
+  /** What the test knows of a sequence beside the scheduler. */
+  private static final class Expected {
+    final int[] prompt;
+    final long seed;
+    final long mustEndBy;
+    final List<Float> promptLogprobs = new ArrayList<>();
+    int computedAtMost;
+    boolean preempted;
+
+    Expected(int[] prompt, long seed, long mustEndBy) {
+      this.prompt = prompt;
+      this.seed = seed;
+      this.mustEndBy = mustEndBy;
+    }
+  }
+
+  private static final class Traffic {
+    final long seed;
+    final Random random;
+    final SchedulerConfig config;
+    final Scheduler scheduler;
+    final ScheduledBatch batch;
+    final FakePagedModel model;
+    final int[] tokens;
+    final float[] logprobs;
+    final Map<Sequence, Expected> live = new IdentityHashMap<>();
+    final Set<FinishReason> reasons = new HashSet<>();
+    int scoredAfterPreemption;
+    long step;
+
+    Traffic(long seed) {
+      this.seed = seed;
+      random = new Random(seed);
+      int blockSize = 1 + random.nextInt(5);
+      int maxModelLen = 8 + random.nextInt(40);
+      int maxNumSeqs = 1 + random.nextInt(8);
+      int numBlocks = Math.ceilDiv(maxModelLen, blockSize) + random.nextInt(12);
+      int maxTokens = maxNumSeqs + random.nextInt(20);
+      int maxRows = maxNumSeqs + random.nextInt(6);
+      config =
+          new SchedulerConfig(
+              maxNumSeqs, maxTokens, maxModelLen, blockSize, numBlocks, maxRows, 1_000);
+      scheduler = new Scheduler(config);
+      batch = config.newBatch();
+      model = new FakePagedModel(numBlocks, blockSize, VOCAB);
+      tokens = new int[maxRows];
+      logprobs = new float[maxRows];
+    }
+
+    void run(int steps) {
+      try {
+        double rate = 0.05 + random.nextDouble() * 0.4;
+        for (int i = 0; i < steps; i++) {
+          if (live.size() < 40 && random.nextDouble() < rate) {
+            arrive();
+          }
+          if (!live.isEmpty() && random.nextInt(25) == 0) {
+            abortAny();
+          }
+          step();
+        }
+        while (scheduler.hasWork()) {
+          step();
+        }
+        assertThat(live).isEmpty();
+        assertThat(scheduler.numFreeBlocks()).isEqualTo(config.numBlocks());
+        assertThat(scheduler.numRunning() + scheduler.numWaiting()).isZero();
+      } catch (Throwable e) {
+        throw new AssertionError("seed " + seed + ", step " + step + ", " + config, e);
+      }
+    }
+
+    void arrive() {
+      int maxTokens = random.nextInt(5) == 0 ? 0 : 1 + random.nextInt(30);
+      int[] prompt = random.ints(1 + random.nextInt(config.maxModelLen() - 1), 0, VOCAB).toArray();
+      SamplingParams params =
+          SamplingParams.builder()
+              .maxTokens(maxTokens)
+              .ignoreEos(random.nextBoolean())
+              .promptLogprobs(random.nextInt(3) == 0 ? random.nextInt(3) : -1)
+              .build();
+      long drawSeed = random.nextLong();
+      Sequence sequence = new Sequence(prompt, params, drawSeed, EOS, config.maxModelLen());
+      long mustEndBy = step + (live.size() + 1L) * (config.maxModelLen() + 1);
+      live.put(sequence, new Expected(prompt, drawSeed, mustEndBy));
+      scheduler.add(sequence);
+    }
+
+    void abortAny() {
+      List<Sequence> all = new ArrayList<>(live.keySet());
+      Sequence sequence = all.get(random.nextInt(all.size()));
+      scheduler.abort(sequence);
+      ended(sequence);
+    }
+
+    void step() {
+      step++;
+      scheduler.schedule(batch);
+      assertThat(batch.isEmpty()).as("empty batch").isEqualTo(live.isEmpty());
+      checkBatch();
+      checkBlocks();
+      model.run(batch, tokens, logprobs);
+      collectPromptLogprobs();
+      List<Sequence> scheduled = List.copyOf(batch.sequences);
+      if (random.nextInt(50) == 0 && !scheduled.isEmpty()) { // cancelled while the step runs
+        Sequence victim = scheduled.getFirst();
+        scheduler.abort(victim);
+        ended(victim);
+      }
+      scheduler.update(batch, tokens);
+      checkBlocks();
+      for (Sequence sequence : scheduled) {
+        if (live.containsKey(sequence) && sequence.status() == Sequence.Status.FINISHED) {
+          ended(sequence);
+        }
+      }
+      live.forEach((sequence, e) -> assertThat(step).as("starved").isLessThan(e.mustEndBy));
+    }
+
+    void checkBatch() {
+      assertThat(batch.numTokens).isLessThanOrEqualTo(config.maxNumBatchedTokens());
+      assertThat(batch.numLogitRows).isLessThanOrEqualTo(config.maxLogitRows());
+      assertThat(batch.numSeqs()).isLessThanOrEqualTo(scheduler.numRunning());
+      assertThat(scheduler.numRunning()).isLessThanOrEqualTo(config.maxNumSeqs());
+      BitSet slots = new BitSet();
+      int drawn = 0;
+      for (int s = 0; s < batch.numSeqs(); s++) {
+        Sequence sequence = batch.sequences.get(s);
+        int first = batch.cuSeqLens[s];
+        int length = batch.cuSeqLens[s + 1] - first;
+        assertThat(length).isPositive();
+        assertThat(batch.contextLens[s]).isEqualTo(sequence.numComputedTokens() + length);
+        for (int i = 0; i < length; i++) {
+          int position = sequence.numComputedTokens() + i;
+          int slot = batch.slotMapping[first + i];
+          assertThat(batch.positions[first + i]).isEqualTo(position);
+          assertThat(batch.tokenIds[first + i]).isEqualTo(sequence.token(position));
+          assertThat(slots.get(slot)).as("slot %d used twice", slot).isFalse();
+          assertThat(slot / config.blockSize())
+              .isEqualTo(sequence.blockTable().get(position / config.blockSize()));
+          slots.set(slot);
+        }
+        boolean complete = batch.contextLens[s] == sequence.numTokens();
+        drawn += complete && sequence.params().maxTokens() > 0 ? 1 : 0;
+      }
+      int draws = 0;
+      for (int r = 0; r < batch.numLogitRows; r++) {
+        draws += batch.draws(r) ? 1 : 0;
+      }
+      assertThat(draws).isEqualTo(drawn);
+    }
+
+    void checkBlocks() {
+      BitSet owned = new BitSet();
+      for (Sequence sequence : live.keySet()) {
+        int size = sequence.blockTable().size();
+        if (sequence.status() != Sequence.Status.RUNNING) {
+          assertThat(size).isZero();
+        }
+        for (int i = 0; i < size; i++) {
+          int block = sequence.blockTable().get(i);
+          assertThat(owned.get(block)).as("block %d owned twice", block).isFalse();
+          owned.set(block);
+        }
+        Expected e = requireNonNull(live.get(sequence));
+        e.preempted |= sequence.numComputedTokens() < e.computedAtMost;
+        e.computedAtMost = Math.max(e.computedAtMost, sequence.numComputedTokens());
+      }
+      assertThat(owned.cardinality() + scheduler.numFreeBlocks()).isEqualTo(config.numBlocks());
+    }
+
+    void collectPromptLogprobs() {
+      for (int r = 0; r < batch.numLogitRows; r++) {
+        Expected e = requireNonNull(live.get(batch.sequences.get(batch.logitSequence[r])));
+        if (!batch.draws(r)) {
+          assertThat(batch.samplePosition[r]).isEqualTo(e.promptLogprobs.size() + 1);
+          e.promptLogprobs.add(logprobs[r]);
+        }
+      }
+    }
+
+    void ended(Sequence sequence) {
+      Expected e = requireNonNull(live.remove(sequence));
+      reasons.add(sequence.finishReason());
+      assertThat(sequence.blockTable().size()).isZero();
+      checkOutput(sequence, e);
+      if (sequence.finishReason() == FinishReason.ABORT) {
+        return;
+      }
+      SamplingParams params = sequence.params();
+      if (params.promptLogprobs() >= 0) {
+        assertThat(e.promptLogprobs).hasSize(e.prompt.length - 1);
+        scoredAfterPreemption += e.preempted ? 1 : 0;
+      } else {
+        assertThat(e.promptLogprobs).isEmpty();
+      }
+      for (int t = 0; t < e.promptLogprobs.size(); t++) {
+        assertThat(e.promptLogprobs.get(t))
+            .isEqualTo(FakePagedModel.logprob(e.prompt, t + 1, e.prompt[t + 1]));
+      }
+    }
+
+    /** The output is what the sequence would have got alone, and stops where it must. */
+    void checkOutput(Sequence sequence, Expected e) {
+      int length = sequence.numOutputTokens();
+      int[] context = Arrays.copyOf(e.prompt, e.prompt.length + length);
+      boolean stopped = false;
+      for (int i = 0; i < length; i++) {
+        int n = e.prompt.length + i;
+        context[n] = FakePagedModel.next(context, n, e.seed, VOCAB);
+        assertThat(sequence.token(n)).isEqualTo(context[n]);
+        assertThat(stopped).as("went on after a stop token").isFalse();
+        stopped = context[n] == EOS[0] && !sequence.params().ignoreEos();
+      }
+      boolean full =
+          length == sequence.params().maxTokens() || context.length == config.maxModelLen();
+      switch (sequence.finishReason()) {
+        case STOP -> assertThat(stopped).isTrue();
+        case LENGTH -> assertThat(full && !stopped).isTrue();
+        case ABORT -> assertThat(full && length > 0 || stopped).isFalse();
+        case null -> throw new AssertionError("ended without a reason");
+      }
+    }
+  }
+}
