@@ -358,7 +358,7 @@ class VectorKernelsTest {
   }
 
   @Test
-  void closeFreesTheMemoryAndMayBeRepeated() {
+  void afterCloseNothingRuns() {
     Backend backend = vector(2);
     Tensor weight = backend.dummy(WeightRole.LINEAR, DType.BF16, Shape.of(2048, 2048), 1);
     backend.close();
