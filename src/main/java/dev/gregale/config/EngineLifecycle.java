@@ -1,6 +1,8 @@
 package dev.gregale.config;
 
 import dev.gregale.engine.AsyncLlmEngine;
+import dev.gregale.model.ModelRunner;
+import java.time.Duration;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import org.springframework.context.SmartLifecycle;
@@ -12,6 +14,8 @@ import org.springframework.core.env.Environment;
  */
 final class EngineLifecycle implements SmartLifecycle {
   private static final Logger LOG = LoggerFactory.getLogger(EngineLifecycle.class);
+  private static final Duration WARM_UP = Duration.ofSeconds(2);
+
   private final ModelAssembly assembly;
   private final AsyncLlmEngine engine;
   private final DeferredRunner runner;
@@ -37,7 +41,9 @@ final class EngineLifecycle implements SmartLifecycle {
 
   private void load() {
     try {
-      runner.complete(assembly.runner(assembly.load(), assembly.backend().kernels())::run);
+      ModelRunner model = assembly.runner(assembly.load(), assembly.backend().kernels());
+      new StepLoop(assembly.limits(), assembly.config().vocabSize(), model).warmUp(WARM_UP);
+      runner.complete(model::run);
       engine.start();
       LOG.info("Gregale serves {}; try it at {}/swagger-ui.html", assembly.name(), address());
     } catch (RuntimeException | OutOfMemoryError e) {
