@@ -39,9 +39,9 @@ final class VectorMath {
 
   private VectorMath() {}
 
-  /** The next multiple of L. */
-  static int roundUpToLanes(int count) {
-    return (count + LANES - 1) / LANES * LANES;
+  /** L sums to go on with, or to start at zero. */
+  static FloatVector start(float[] sums, int at, boolean goOn) {
+    return goOn ? FloatVector.fromArray(FLOATS, sums, at) : FloatVector.zero(FLOATS);
   }
 
   /** e^x within 2 units in the last place; arguments are clamped to [-87.3, 88]. */

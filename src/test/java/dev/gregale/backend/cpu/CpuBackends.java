@@ -3,21 +3,18 @@ package dev.gregale.backend.cpu;
 import dev.gregale.backend.Backend;
 import java.util.List;
 
-/** The CPU backends that tests run on; shared, because each keeps threads until the JVM ends. */
+/** The CPU backends that tests run on. JUnit closes those that are a test's arguments. */
 public final class CpuBackends {
-  private static final Backend ORACLE = CpuBackend.reference();
-  private static final List<Backend> CANDIDATES =
-      List.of(CpuBackend.create(1), CpuBackend.create(3));
 
   private CpuBackends() {}
 
   /** Plain loops. */
   public static Backend oracle() {
-    return ORACLE;
+    return CpuBackend.reference();
   }
 
   /** What is held against the oracle: vector kernels on one thread, and on several. */
   public static List<Backend> candidates() {
-    return CANDIDATES;
+    return List.of(CpuBackend.create(1), CpuBackend.create(3));
   }
 }
