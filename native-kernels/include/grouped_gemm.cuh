@@ -1,0 +1,269 @@
+// The persistent grouped GEMM of Hopper prefill: for every expert e and its rows x of one GEMM,
+// y = W[e] x^T, in bf16 with fp32 accumulation along K in one fixed order, whatever the tiling.
+//
+// Weights are wgmma's A: 128 rows of one tile, 64 for each of two consumer warpgroups. Tokens are B
+// with n = 16 ... 256 columns, chosen per expert at run time, one instance of the loop per n. A
+// stage holds 64 columns of K: 16 KB of weights and n * 128 bytes of tokens, each brought by one
+// bulk copy, because both lie in device memory as shared memory wants them (tiled_layout.cuh).
+// In a cluster of two CTAs the weights' tiles are neighbours and each CTA multicasts half of the
+// tokens: a third less traffic from L2, which otherwise is what limits n = 256.
+//
+// Block of 384 threads: warpgroup 0 copies (thread 0) and, where the epilogue asks, stores (warp 1);
+// warpgroups 1 and 2 multiply. 168 registers at launch become 56 and 224. Grid: as many clusters as
+// fit, at most; each walks the units of work (expert, pair of weight tiles, token tile) with a fixed
+// stride, token tile fastest, so that CTAs in flight share weights in L2.
+#pragma once
+
+#include "grouped_plan.cuh"
+#include "ptx_sm90.cuh"
+#include "wgmma.cuh"
+
+constexpr int kGemmThreads = 384;
+constexpr int kConsumers = 256;
+constexpr int kConsumerWarps = kConsumers / 32;
+constexpr int kStagingFree = 1;  // named barriers; 0 is __syncthreads
+constexpr int kStagingFull = 2;
+constexpr int kWarpgroupBarrier = 3;  // and 4
+
+struct GemmOperands {
+  const __nv_bfloat16* weights;  // tiled [experts][n_tiles][k_tiles]
+  const __nv_bfloat16* tokens;   // tiled, first rows as planned
+  const GroupPlan* plan;         // [experts]; null: one expert of `rows` rows
+  int experts;
+  int rows;
+  int n_tiles;
+  int k_tiles;
+};
+
+// What a kernel is compiled for: kCluster CTAs share tokens, kStages stages of at most kMaxRows.
+template <int kClusterSize, int kStageCount, int kMaxTokens>
+struct GemmShape {
+  static constexpr int kCluster = kClusterSize;
+  static constexpr int kStages = kStageCount;
+  static constexpr int kMaxRows = kMaxTokens;
+  static constexpr int kStageBytes = kTileBytes + kMaxTokens * kRowBytes;
+  static constexpr int kStagingBytes = 32 * 1024;
+  static constexpr int kBarrierBytes = 2 * kStages * 8;
+  static constexpr int kSharedBytes = kStages * kStageBytes + kStagingBytes + kBarrierBytes;
+  static_assert(kSharedBytes <= 232448, "a block of sm_90 has at most 227 KB of shared memory");
+  static_assert((kStages & (kStages - 1)) == 0, "slots are found by masking");
+};
+
+struct Unit {
+  int expert;
+  int n_tile;    // of this CTA; may be n_tiles where the pair's second tile does not exist
+  int first_row; // padded row where the token tile starts
+  int n;         // its rows, a multiple of 16
+  int rows;      // of them valid
+};
+
+// Walks this cluster's units in ascending order; every role of the block walks alike.
+template <int kCluster>
+class UnitWalk {
+ public:
+  __device__ __forceinline__ UnitWalk(const GemmOperands& op, int max_rows)
+      : op_(op), max_rows_(max_rows), unit_(blockIdx.x / kCluster) {
+    load();
+  }
+
+  __device__ __forceinline__ bool next(Unit& out) {
+    const int groups = ceil_div(op_.n_tiles, kCluster);
+    while (unit_ >= first_unit_ + group_.tiles * groups) {
+      first_unit_ += group_.tiles * groups;
+      if (++expert_ >= op_.experts) {
+        return false;
+      }
+      load();
+    }
+    const int local = unit_ - first_unit_;
+    const int tile = local % group_.tiles;
+    out.expert = expert_;
+    out.n_tile = local / group_.tiles * kCluster + (kCluster > 1 ? cluster_rank() : 0);
+    out.first_row = group_.first_row + tile * group_.tile_rows;
+    out.n = group_.tile_rows;
+    out.rows = min(group_.tile_rows, group_.rows - tile * group_.tile_rows);
+    unit_ += gridDim.x / kCluster;
+    return true;
+  }
+
+ private:
+  __device__ __forceinline__ void load() {
+    if (op_.plan == nullptr) {
+      group_ = plan_group(0, op_.rows, max_rows_);
+    } else {
+      const int4 raw = __ldg(reinterpret_cast<const int4*>(op_.plan) + expert_);
+      group_ = {raw.x, raw.y, raw.z, raw.w};
+    }
+  }
+
+  const GemmOperands& op_;
+  const int max_rows_;
+  int unit_;
+  int expert_ = 0;
+  int first_unit_ = 0;
+  GroupPlan group_;
+};
+
+// Shared memory: stages, then staging of the epilogue, then "full" and "empty" barriers.
+template <class Shape>
+struct GemmShared {
+  uint32_t base;
+
+  __device__ __forceinline__ uint32_t weights(uint32_t slot) const {
+    return base + slot * Shape::kStageBytes;
+  }
+  __device__ __forceinline__ uint32_t tokens(uint32_t slot) const {
+    return weights(slot) + kTileBytes;
+  }
+  __device__ __forceinline__ uint32_t staging() const {
+    return base + Shape::kStages * Shape::kStageBytes;
+  }
+  __device__ __forceinline__ uint32_t full(uint32_t slot) const {
+    return staging() + Shape::kStagingBytes + slot * 8;
+  }
+  __device__ __forceinline__ uint32_t empty(uint32_t slot) const {
+    return full(slot) + Shape::kStages * 8;
+  }
+};
+
+// One thread. Fills slot after slot as soon as the consumers of every CTA of the cluster freed it.
+template <class Shape>
+__device__ __forceinline__ void gemm_produce(const GemmOperands& op,
+                                             const GemmShared<Shape>& shared) {
+  UnitWalk<Shape::kCluster> walk(op, Shape::kMaxRows);
+  const uint32_t rank = Shape::kCluster > 1 ? cluster_rank() : 0;
+  uint32_t step = 0;
+  Unit unit;
+  while (walk.next(unit)) {
+    const int n_tile = min(unit.n_tile, op.n_tiles - 1);
+    const __nv_bfloat16* weights =
+        op.weights + weight_tile_start(unit.expert, n_tile, 0, op.n_tiles, op.k_tiles);
+    const int tile_elements = unit.n * kTileK;
+    const int share = tile_elements / Shape::kCluster;
+    const __nv_bfloat16* tokens =
+        op.tokens + static_cast<size_t>(unit.first_row) * op.k_tiles * kTileK + rank * share;
+    for (int k = 0; k < op.k_tiles; k++, step++) {
+      const uint32_t slot = step % Shape::kStages;
+      const uint32_t full = shared.full(slot);
+      barrier_wait(shared.empty(slot), (step / Shape::kStages & 1) ^ 1);
+      barrier_arrive_expect(full, kTileBytes + unit.n * kRowBytes);
+      bulk_load(shared.weights(slot), weights, kTileBytes, full);
+      if constexpr (Shape::kCluster == 1) {
+        bulk_load(shared.tokens(slot), tokens, share * 2, full);
+      } else {
+        bulk_load_multicast(shared.tokens(slot) + rank * share * 2, tokens, share * 2, full,
+                            (1 << Shape::kCluster) - 1);
+      }
+      weights += kTileElements;
+      tokens += tile_elements;
+    }
+  }
+}
+
+// Tells the producers of the whole cluster that this warp has read the slot.
+template <class Shape>
+__device__ __forceinline__ void release(const GemmShared<Shape>& shared, uint32_t slot, int lane) {
+  if constexpr (Shape::kCluster == 1) {
+    if (lane == 0) {
+      barrier_arrive(shared.empty(slot));
+    }
+  } else {
+    if (lane < Shape::kCluster) {
+      barrier_arrive_remote(shared.empty(slot), lane);
+    }
+  }
+}
+
+// acc = 64 weight rows x kN tokens over all of K. One stage's products are always in flight.
+template <class Shape, int kN>
+__device__ __forceinline__ void gemm_multiply(float (&acc)[kN / 2], const GemmShared<Shape>& shared,
+                                              int k_tiles, uint32_t& step, int warpgroup,
+                                              int lane) {
+  // Zeroed rather than left to the first product: a register that is read before it is written
+  // counts as live through every instance of this loop, and all of them spill.
+#pragma unroll
+  for (int i = 0; i < kN / 2; i++) {
+    acc[i] = 0.0f;
+  }
+  for (int k = 0; k < k_tiles; k++, step++) {
+    const uint32_t slot = step % Shape::kStages;
+    barrier_wait(shared.full(slot), step / Shape::kStages & 1);
+    const uint64_t a = matrix_descriptor(shared.weights(slot) + warpgroup * (kTileBytes / 2));
+    const uint64_t b = matrix_descriptor(shared.tokens(slot));
+    wgmma_fence();
+#pragma unroll
+    for (int i = 0; i < kTileK / 16; i++) {
+      wgmma_bf16<kN>(acc, a + 2 * i, b + 2 * i);
+    }
+    wgmma_commit();
+    wgmma_wait<1>();
+    if (k > 0) {
+      release(shared, (step - 1) % Shape::kStages, lane);
+    }
+  }
+  wgmma_wait<0>();
+  keep_order(acc);
+  release(shared, (step - 1) % Shape::kStages, lane);
+}
+
+// Two warpgroups. One instance of the loop for each n; n is the same for the whole block.
+template <class Shape, class Epilogue, int kN = kTileRowStep>
+__device__ __forceinline__ void gemm_unit(const Unit& unit, const GemmShared<Shape>& shared,
+                                          const GemmOperands& op, const Epilogue& epilogue,
+                                          uint32_t& step, int warpgroup, int lane) {
+  if (unit.n == kN) {
+    float acc[kN / 2];
+    gemm_multiply<Shape, kN>(acc, shared, op.k_tiles, step, warpgroup, lane);
+    epilogue.template finish<kN>(acc, unit, shared.staging());
+  } else if constexpr (kN < Shape::kMaxRows) {
+    gemm_unit<Shape, Epilogue, kN + kTileRowStep>(unit, shared, op, epilogue, step, warpgroup,
+                                                  lane);
+  }
+}
+
+template <class Shape, class Epilogue>
+__device__ __forceinline__ void grouped_gemm(const GemmOperands& op, const Epilogue& epilogue) {
+  extern __shared__ __align__(1024) uint8_t dynamic_shared[];
+  const GemmShared<Shape> shared{shared_address(dynamic_shared)};
+  const int warpgroup = threadIdx.x / 128;
+  const int warp = threadIdx.x / 32;
+  const int lane = threadIdx.x % 32;
+  if (threadIdx.x == 0) {
+    for (int slot = 0; slot < Shape::kStages; slot++) {
+      barrier_init(shared.full(slot), 1);
+      barrier_init(shared.empty(slot), kConsumerWarps * Shape::kCluster);
+    }
+    barrier_init_fence();
+  }
+  __syncthreads();
+  if constexpr (Shape::kCluster > 1) {
+    cluster_sync();  // no copy may arrive at a barrier that is not there yet
+  }
+  if (warpgroup == 0) {
+    fewer_registers<56>();
+    if (threadIdx.x == 0) {
+      gemm_produce<Shape>(op, shared);
+    }
+    if constexpr (Epilogue::kStoreWarp) {
+      if (warp == 1) {
+        UnitWalk<Shape::kCluster> walk(op, Shape::kMaxRows);
+        Unit unit;
+        while (walk.next(unit)) {
+          epilogue.store(unit, shared.staging(), lane);
+        }
+      }
+    }
+  } else {
+    more_registers<224>();
+    UnitWalk<Shape::kCluster> walk(op, Shape::kMaxRows);
+    uint32_t step = 0;
+    Unit unit;
+    while (walk.next(unit)) {
+      gemm_unit<Shape>(unit, shared, op, epilogue, step, warpgroup - 1, lane);
+    }
+  }
+  if constexpr (Shape::kCluster > 1) {
+    __syncwarp();
+    cluster_sync();  // the other CTA may still arrive at this one's barriers
+  }
+}
