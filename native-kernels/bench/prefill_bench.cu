@@ -69,10 +69,9 @@ struct MoeWeights {
   }
 };
 
-void bench_moe(const Bench& bench, const MoeWeights& weights, int routed, Routing routing,
-               bool few) {
+void bench_moe(const Bench& bench, const MoeWeights& weights, int routed, Routing routing) {
   const int tokens = routed / kSlots;
-  const MoeLayer layer{tokens, kExperts, kSlots, kHidden, kIntermediate, few};
+  const MoeLayer layer{tokens, kExperts, kSlots, kHidden, kIntermediate};
   const std::vector<int> ids = route(routing, tokens, kExperts, kSlots, 77 + routed);
   Buffer<int> expert_ids(ids.size());
   expert_ids.upload(ids);
@@ -136,7 +135,7 @@ void bench_moe(const Bench& bench, const MoeWeights& weights, int routed, Routin
   }
   const double down_flop = 2.0 * routed * kHidden * kIntermediate;
   const double down_bytes = 2.0 * used * kHidden * kIntermediate;
-  std::printf("| %s%s | %.0f", name.c_str(), few ? " few" : "", 2 * down_flop / ms[0] * 1e-9);
+  std::printf("| %s | %.0f", name.c_str(), 2 * down_flop / ms[0] * 1e-9);
   if (compare) std::printf(" (%.2f)", blas[0] / ms[0]);
   std::printf(" | %.0f", down_flop / ms[1] * 1e-9);
   if (compare) std::printf(" (%.2f)", blas[1] / ms[1]);
@@ -147,7 +146,7 @@ void bench_moe(const Bench& bench, const MoeWeights& weights, int routed, Routin
 }
 
 void bench_dense(const Bench& bench, const char* name, int rows, int n, int k) {
-  const Projection projection{rows, n, k, false};
+  const Projection projection{rows, n, k};
   constexpr int kCopies = 3;  // rotated, so that weights come from memory as in a model
   Buffer<bf16> x(static_cast<size_t>(rows) * k), out(static_cast<size_t>(rows) * n);
   const size_t elements = tiled_weight_elements(1, n, k);
@@ -249,18 +248,17 @@ int main(int argc, char** argv) {
     std::printf("| routed rows | gate_up TFLOP/s (cuBLAS) | down | share of read | plan gather gate_up down combine us | layer |\n");
     if (what != "few") {
       for (const int routed : {1024, 4096, 8192, 16384}) {
-        bench_moe(bench, weights, routed, Routing::kBalanced, false);
-        bench_moe(bench, weights, routed, Routing::kRandom, false);
+        bench_moe(bench, weights, routed, Routing::kBalanced);
+        bench_moe(bench, weights, routed, Routing::kRandom);
       }
     }
-    for (const int routed : {16, 64, 128, 256, 512, 1024}) {
-      if (routed <= 512) bench_moe(bench, weights, routed, Routing::kRandom, true);
-      if (routed >= 64) bench_moe(bench, weights, routed, Routing::kRandom, false);
+    for (const int routed : {16, 32, 64, 128, 256, 512}) {
+      bench_moe(bench, weights, routed, Routing::kRandom);
     }
   }
   if (all || what == "dense") {
     std::printf("| projection, rows | TFLOP/s with tiling | without | tiling | cuBLAS (ratio) |\n");
-    for (const int rows : {512, 2048, 8192}) {
+    for (const int rows : {64, 256, 512, 1024, 2048, 8192}) {
       bench_dense(bench, "qkv 6144 x 4096", rows, 6144, 4096);
       bench_dense(bench, "output 4096 x 4096", rows, 4096, 4096);
     }

@@ -22,7 +22,7 @@ void check_plan(const MoeLayer& layer, const std::vector<int>& ids, const std::s
   bool plans_equal = true;
   for (int e = 0; e < layer.experts; e++) {
     const int rows = std::count(ids.begin(), ids.end(), e);
-    const GroupPlan group = plan_group(want_row_pair.size(), rows, layer.max_rows);
+    const GroupPlan group = plan_group(want_row_pair.size(), rows, kMaxTileRows);
     plans_equal &= plan[e].first_row == group.first_row && plan[e].rows == rows &&
                    plan[e].tiles == group.tiles && plan[e].tile_rows == group.tile_rows;
     for (size_t pair = 0; pair < ids.size(); pair++) {
@@ -36,15 +36,21 @@ void check_plan(const MoeLayer& layer, const std::vector<int>& ids, const std::s
   plans_equal &= plan[layer.experts].first_row == static_cast<int>(want_row_pair.size());
   plans_equal &= want_row_pair.size() <= row_pair.size();
   plans_equal &= std::equal(want_row_pair.begin(), want_row_pair.end(), row_pair.begin());
+  const auto tile_rows = [&](int turn) {
+    return plan[plan_order(const_cast<GroupPlan*>(plan.data()), layer.experts)[turn]].tile_rows;
+  };
+  for (int turn = 1; turn < layer.experts; turn++) {
+    plans_equal &= tile_rows(turn - 1) >= tile_rows(turn);
+  }
   report_equal((name + " plan is the stable sort").c_str(), plans_equal && want_pair_row == pair_row);
 }
 
 void check_moe(int tokens, int hidden, int intermediate, int experts, int slots, Routing routing,
-               bool few, uint64_t seed) {
+               uint64_t seed) {
   const std::string name = "moe T" + std::to_string(tokens) + " D" + std::to_string(hidden) + " I" +
                            std::to_string(intermediate) + " E" + std::to_string(experts) + " K" +
-                           std::to_string(slots) + (few ? " few" : "");
-  const MoeLayer layer{tokens, experts, slots, hidden, intermediate, few};
+                           std::to_string(slots);
+  const MoeLayer layer{tokens, experts, slots, hidden, intermediate};
   const std::vector<int> ids = route(routing, tokens, experts, slots, seed);
   Buffer<int> expert_ids(ids.size());
   expert_ids.upload(ids);
@@ -112,8 +118,8 @@ void check_moe(int tokens, int hidden, int intermediate, int experts, int slots,
 }
 
 template <class Out>
-void check_matmul(int rows, int n, int k, bool few, uint64_t seed) {
-  const Projection projection{rows, n, k, few};
+void check_matmul(int rows, int n, int k, uint64_t seed) {
+  const Projection projection{rows, n, k};
   Buffer<bf16> x(static_cast<size_t>(rows) * k), weights(static_cast<size_t>(n) * k);
   Buffer<bf16> weight_tiles(tiled_weight_elements(1, n, k));
   fill_random(x, seed, 1.0f);
@@ -130,7 +136,7 @@ void check_matmul(int rows, int n, int k, bool few, uint64_t seed) {
   CUDA_CHECK(cudaDeviceSynchronize());
   const bool wide = sizeof(Out) == 4;
   const std::string name = "matmul " + std::to_string(rows) + " x " + std::to_string(n) + " x " +
-                           std::to_string(k) + (wide ? " f32" : "") + (few ? " few" : "");
+                           std::to_string(k) + (wide ? " f32" : "");
   report_agreement(name.c_str(), got.download(), want.download(), wide ? kF32Limit : kBf16Limit);
   const std::vector<Out> all = out.download();
   bool untouched = true;
@@ -230,24 +236,22 @@ std::vector<int> route(Routing routing, int tokens, int experts, int slots, uint
 }
 
 void check_all(uint64_t seed) {
-  for (const bool few : {false, true}) {
-    check_moe(1, 64, 64, 8, 2, Routing::kRandom, few, seed);
-    check_moe(37, 200, 136, 5, 2, Routing::kRandom, few, seed + 10);
-    check_moe(300, 256, 192, 8, 2, Routing::kSkewed, few, seed + 20);
-    check_moe(97, 203, 77, 8, 3, Routing::kRandom, few, seed + 30);
-    check_moe(1000, 512, 448, 8, 2, Routing::kRandom, few, seed + 40);
-    check_matmul<bf16>(1, 384, 512, few, seed + 50);
-    check_matmul<bf16>(77, 200, 136, few, seed + 51);
-    check_matmul<bf16>(513, 391, 83, few, seed + 52);
-    check_matmul<bf16>(1030, 1000, 256, few, seed + 53);
-    check_matmul<float>(9, 1000, 256, few, seed + 54);
-    check_matmul<float>(300, 391, 512, few, seed + 55);
-  }
+  check_moe(1, 64, 64, 8, 2, Routing::kRandom, seed);
+  check_moe(37, 200, 136, 5, 2, Routing::kRandom, seed + 10);
+  check_moe(300, 256, 192, 8, 2, Routing::kSkewed, seed + 20);
+  check_moe(97, 203, 77, 8, 3, Routing::kRandom, seed + 30);
+  check_moe(1000, 512, 448, 8, 2, Routing::kRandom, seed + 40);
+  check_matmul<bf16>(1, 384, 512, seed + 50);
+  check_matmul<bf16>(77, 200, 136, seed + 51);
+  check_matmul<bf16>(513, 391, 83, seed + 52);
+  check_matmul<bf16>(1030, 1000, 256, seed + 53);
+  check_matmul<float>(9, 1000, 256, seed + 54);
+  check_matmul<float>(300, 391, 512, seed + 55);
   // Every width of the token tile: rows 16, 32, ... 256.
   for (int rows = 16; rows <= 256; rows += 16) {
-    check_matmul<bf16>(rows - 3, 256, 192, false, seed + 60 + rows);
-    check_matmul<float>(rows, 256, 192, false, seed + 61 + rows);
-    check_moe(rows / 2, 128, 128, 2, 2, Routing::kBalanced, false, seed + 62 + rows);
+    check_matmul<bf16>(rows - 3, 256, 192, seed + 60 + rows);
+    check_matmul<float>(rows, 256, 192, seed + 61 + rows);
+    check_moe(rows / 2, 128, 128, 2, 2, Routing::kBalanced, seed + 62 + rows);
   }
   check_attentions();
   std::printf("%d checks failed\n", failures());

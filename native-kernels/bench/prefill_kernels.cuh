@@ -14,24 +14,17 @@ __global__ void expert_combine_bf16(bf16*, const bf16*, const int*, const float*
 __global__ void expert_combine_f32(float*, const bf16*, const int*, const float*, int, int);
 __global__ void expert_gate_up_bf16(bf16*, const bf16*, const bf16*, const GroupPlan*, int, int,
                                     int);
-__global__ void expert_gate_up_few_bf16(bf16*, const bf16*, const bf16*, const GroupPlan*, int, int,
-                                        int);
 __global__ void expert_down_bf16(bf16*, const bf16*, const bf16*, const GroupPlan*, int, int, int,
                                  int);
-__global__ void expert_down_few_bf16(bf16*, const bf16*, const bf16*, const GroupPlan*, int, int,
-                                     int, int);
 __global__ void tile_rows_bf16(bf16*, const bf16*, int, int, int);
-__global__ void matmul_wgmma_bf16(bf16*, const bf16*, const bf16*, int, int, int, int);
-__global__ void matmul_wgmma_f32(float*, const bf16*, const bf16*, int, int, int, int);
-__global__ void matmul_wgmma_few_bf16(bf16*, const bf16*, const bf16*, int, int, int, int);
-__global__ void matmul_wgmma_few_f32(float*, const bf16*, const bf16*, int, int, int, int);
+__global__ void matmul_wgmma_bf16(bf16*, const bf16*, const bf16*, int, int, int, int, int);
+__global__ void matmul_wgmma_f32(float*, const bf16*, const bf16*, int, int, int, int, int);
 __global__ void paged_attention_prefill_bf16_d128(bf16*, const bf16*, const bf16*, const bf16*,
                                                   const int*, const int*, const int*, int, int, int,
                                                   int, int, int, float);
 }
 
-constexpr int kManyShared = 229440;
-constexpr int kFewShared = 229504;
+constexpr int kGemmShared = 229440;
 constexpr int kAttentionShared = 163904;
 
 inline int multiprocessors() {
@@ -49,14 +42,10 @@ void allow_shared(Kernel kernel, int bytes) {
 }
 
 inline void allow_shared_everywhere() {
-  allow_shared(expert_gate_up_bf16, kManyShared);
-  allow_shared(expert_down_bf16, kManyShared);
-  allow_shared(expert_gate_up_few_bf16, kFewShared);
-  allow_shared(expert_down_few_bf16, kFewShared);
-  allow_shared(matmul_wgmma_bf16, kManyShared);
-  allow_shared(matmul_wgmma_f32, kManyShared);
-  allow_shared(matmul_wgmma_few_bf16, kFewShared);
-  allow_shared(matmul_wgmma_few_f32, kFewShared);
+  allow_shared(expert_gate_up_bf16, kGemmShared);
+  allow_shared(expert_down_bf16, kGemmShared);
+  allow_shared(matmul_wgmma_bf16, kGemmShared);
+  allow_shared(matmul_wgmma_f32, kGemmShared);
   allow_shared(paged_attention_prefill_bf16_d128, kAttentionShared);
 }
 
@@ -64,14 +53,12 @@ inline void allow_shared_everywhere() {
 // I intermediate.
 struct MoeLayer {
   int tokens, experts, slots, hidden, intermediate;
-  bool few;
-  int max_rows = few ? 64 : kMaxTileRows;
   int pairs = tokens * slots;
   int hidden_tiles = ceil_div(hidden, kTileK);
   int intermediate_tiles = ceil_div(intermediate, kTileK);
   int down_tiles = ceil_div(hidden, kTileRows);
-  int capacity = max_padded_rows(pairs, experts, max_rows);
-  Buffer<GroupPlan> plan{static_cast<size_t>(experts) + 1};
+  int capacity = max_padded_rows(pairs, experts, kMaxTileRows);
+  Buffer<GroupPlan> plan{(plan_bytes(experts) + 15) / 16};
   Buffer<int> pair_row{static_cast<size_t>(pairs)};
   Buffer<int> row_pair{static_cast<size_t>(capacity)};
   Buffer<bf16> tiles{static_cast<size_t>(capacity) * hidden_tiles * kTileK};
@@ -83,8 +70,8 @@ struct MoeLayer {
     tiles.poison(), inner.poison(), rows.poison();
   }
   void make_plan(const int* expert_ids) const {
-    expert_plan_i32<<<experts, 1024, 4 * experts>>>(plan.get(), pair_row.get(), row_pair.get(),
-                                                    expert_ids, pairs, experts, max_rows);
+    expert_plan_i32<<<experts, 1024, 132 * experts>>>(plan.get(), pair_row.get(), row_pair.get(),
+                                                      expert_ids, pairs, experts, kMaxTileRows);
   }
   void gather(const bf16* x) const {
     const dim3 grid(ceil_div(capacity, 8), ceil_div(hidden_tiles, 8));
@@ -92,24 +79,13 @@ struct MoeLayer {
                                       hidden);
   }
   void gate_up(const bf16* weights) const {
-    if (few) {
-      expert_gate_up_few_bf16<<<multiprocessors(), 384, kFewShared>>>(
-          inner.get(), weights, tiles.get(), plan.get(), experts, intermediate_tiles, hidden_tiles);
-    } else {
-      expert_gate_up_bf16<<<multiprocessors(), 384, kManyShared>>>(
-          inner.get(), weights, tiles.get(), plan.get(), experts, intermediate_tiles, hidden_tiles);
-    }
+    expert_gate_up_bf16<<<multiprocessors(), 384, kGemmShared>>>(
+        inner.get(), weights, tiles.get(), plan.get(), experts, intermediate_tiles, hidden_tiles);
   }
   void down(const bf16* weights) const {
-    if (few) {
-      expert_down_few_bf16<<<multiprocessors(), 384, kFewShared>>>(
-          rows.get(), weights, inner.get(), plan.get(), experts, down_tiles, intermediate_tiles,
-          hidden);
-    } else {
-      expert_down_bf16<<<multiprocessors(), 384, kManyShared>>>(
-          rows.get(), weights, inner.get(), plan.get(), experts, down_tiles, intermediate_tiles,
-          hidden);
-    }
+    expert_down_bf16<<<multiprocessors(), 384, kGemmShared>>>(rows.get(), weights, inner.get(),
+                                                              plan.get(), experts, down_tiles,
+                                                              intermediate_tiles, hidden);
   }
   void combine(bf16* out, const float* weights) const {
     expert_combine_bf16<<<tokens, 256>>>(out, rows.get(), pair_row.get(), weights, slots, hidden);
@@ -132,13 +108,26 @@ inline void tile_weight(bf16* out, const bf16* from, int experts, int n, int k) 
   tile_weight_bf16<<<grid, 256>>>(out, from, n, k);
 }
 
+// The height of token tiles that keeps the clusters busiest (matmul_wgmma.cu).
+inline int choose_tile_rows(int rows, int n_tiles) {
+  int best = 0, best_cost = 0;
+  for (int height = kMaxTileRows; height >= 64; height -= 32) {
+    const GroupPlan plan = plan_group(0, rows, height);
+    const int units = ceil_div(n_tiles, 2) * plan.tiles;
+    const int cost = ceil_div(units, multiprocessors() / 2) * (plan.tile_rows + 16);
+    if (best == 0 || cost < best_cost) {
+      best = height, best_cost = cost;
+    }
+  }
+  return best;
+}
+
 // A projection: x [rows, k] row-major to tiles, and the product.
 struct Projection {
   int rows, n, k;
-  bool few;
-  int max_rows = few ? 64 : kMaxTileRows;
   int n_tiles = ceil_div(n, kTileRows);
   int k_tiles = ceil_div(k, kTileK);
+  int max_rows = choose_tile_rows(rows, n_tiles);
   int capacity = max_padded_rows(rows, 1, max_rows);
   Buffer<bf16> tiles{static_cast<size_t>(capacity) * k_tiles * kTileK};
 
@@ -147,22 +136,12 @@ struct Projection {
     tile_rows_bf16<<<grid, 256>>>(tiles.get(), x, rows, k, max_rows);
   }
   void multiply(bf16* out, const bf16* weights) const {
-    if (few) {
-      matmul_wgmma_few_bf16<<<multiprocessors(), 384, kFewShared>>>(out, weights, tiles.get(), rows,
-                                                                    n_tiles, k_tiles, n);
-    } else {
-      matmul_wgmma_bf16<<<multiprocessors(), 384, kManyShared>>>(out, weights, tiles.get(), rows,
-                                                                 n_tiles, k_tiles, n);
-    }
+    matmul_wgmma_bf16<<<multiprocessors(), 384, kGemmShared>>>(
+        out, weights, tiles.get(), rows, max_rows, n_tiles, k_tiles, n);
   }
   void multiply(float* out, const bf16* weights) const {
-    if (few) {
-      matmul_wgmma_few_f32<<<multiprocessors(), 384, kFewShared>>>(out, weights, tiles.get(), rows,
-                                                                   n_tiles, k_tiles, n);
-    } else {
-      matmul_wgmma_f32<<<multiprocessors(), 384, kManyShared>>>(out, weights, tiles.get(), rows,
-                                                                n_tiles, k_tiles, n);
-    }
+    matmul_wgmma_f32<<<multiprocessors(), 384, kGemmShared>>>(
+        out, weights, tiles.get(), rows, max_rows, n_tiles, k_tiles, n);
   }
 };
 

@@ -28,26 +28,22 @@ constexpr int kWarpgroupBarrier = 3;  // and 4
 struct GemmOperands {
   const __nv_bfloat16* weights;  // tiled [experts][n_tiles][k_tiles]
   const __nv_bfloat16* tokens;   // tiled, first rows as planned
-  const GroupPlan* plan;         // [experts]; null: one expert of `rows` rows
+  const GroupPlan* plan;         // of all experts; null: one expert of `rows` rows
   int experts;
-  int rows;
+  int rows;           // without a plan: rows, cut into tiles of at most
+  int max_tile_rows;  // this many
   int n_tiles;
   int k_tiles;
 };
 
-// What a kernel is compiled for: kCluster CTAs share tokens, kStages stages of at most kMaxRows.
-template <int kClusterSize, int kStageCount, int kMaxTokens>
-struct GemmShape {
-  static constexpr int kCluster = kClusterSize;
-  static constexpr int kStages = kStageCount;
-  static constexpr int kMaxRows = kMaxTokens;
-  static constexpr int kStageBytes = kTileBytes + kMaxTokens * kRowBytes;
-  static constexpr int kStagingBytes = 32 * 1024;
-  static constexpr int kBarrierBytes = 2 * kStages * 8;
-  static constexpr int kSharedBytes = kStages * kStageBytes + kStagingBytes + kBarrierBytes;
-  static_assert(kSharedBytes <= 232448, "a block of sm_90 has at most 227 KB of shared memory");
-  static_assert((kStages & (kStages - 1)) == 0, "slots are found by masking");
-};
+constexpr int kCluster = 2;  // CTAs that share tokens
+constexpr int kStages = 4;
+constexpr int kStageBytes = kTileBytes + kMaxTileRows * kRowBytes;
+constexpr int kStagingBytes = 32 * 1024;
+constexpr int kGemmSharedBytes = kStages * kStageBytes + kStagingBytes + 2 * kStages * 8;
+static_assert(kGemmSharedBytes == 229440, "launchers use this size");
+static_assert(kGemmSharedBytes <= 232448, "a block of sm_90 has at most 227 KB of shared memory");
+static_assert((kStages & (kStages - 1)) == 0, "slots are found by masking");
 
 struct Unit {
   int expert;
@@ -58,11 +54,10 @@ struct Unit {
 };
 
 // Walks this cluster's units in ascending order; every role of the block walks alike.
-template <int kCluster>
 class UnitWalk {
  public:
-  __device__ __forceinline__ UnitWalk(const GemmOperands& op, int max_rows)
-      : op_(op), max_rows_(max_rows), unit_(blockIdx.x / kCluster) {
+  __device__ __forceinline__ explicit UnitWalk(const GemmOperands& op)
+      : op_(op), unit_(blockIdx.x / kCluster) {
     load();
   }
 
@@ -70,7 +65,7 @@ class UnitWalk {
     const int groups = ceil_div(op_.n_tiles, kCluster);
     while (unit_ >= first_unit_ + group_.tiles * groups) {
       first_unit_ += group_.tiles * groups;
-      if (++expert_ >= op_.experts) {
+      if (++turn_ >= op_.experts) {
         return false;
       }
       load();
@@ -78,7 +73,7 @@ class UnitWalk {
     const int local = unit_ - first_unit_;
     const int tile = local % group_.tiles;
     out.expert = expert_;
-    out.n_tile = local / group_.tiles * kCluster + (kCluster > 1 ? cluster_rank() : 0);
+    out.n_tile = local / group_.tiles * kCluster + cluster_rank();
     out.first_row = group_.first_row + tile * group_.tile_rows;
     out.n = group_.tile_rows;
     out.rows = min(group_.tile_rows, group_.rows - tile * group_.tile_rows);
@@ -89,49 +84,48 @@ class UnitWalk {
  private:
   __device__ __forceinline__ void load() {
     if (op_.plan == nullptr) {
-      group_ = plan_group(0, op_.rows, max_rows_);
+      group_ = plan_group(0, op_.rows, op_.max_tile_rows);
     } else {
+      expert_ = __ldg(reinterpret_cast<const int*>(op_.plan + op_.experts + 1) + turn_);
       const int4 raw = __ldg(reinterpret_cast<const int4*>(op_.plan) + expert_);
       group_ = {raw.x, raw.y, raw.z, raw.w};
     }
   }
 
   const GemmOperands& op_;
-  const int max_rows_;
   int unit_;
+  int turn_ = 0;
   int expert_ = 0;
   int first_unit_ = 0;
   GroupPlan group_;
 };
 
 // Shared memory: stages, then staging of the epilogue, then "full" and "empty" barriers.
-template <class Shape>
 struct GemmShared {
   uint32_t base;
 
   __device__ __forceinline__ uint32_t weights(uint32_t slot) const {
-    return base + slot * Shape::kStageBytes;
+    return base + slot * kStageBytes;
   }
   __device__ __forceinline__ uint32_t tokens(uint32_t slot) const {
     return weights(slot) + kTileBytes;
   }
   __device__ __forceinline__ uint32_t staging() const {
-    return base + Shape::kStages * Shape::kStageBytes;
+    return base + kStages * kStageBytes;
   }
   __device__ __forceinline__ uint32_t full(uint32_t slot) const {
-    return staging() + Shape::kStagingBytes + slot * 8;
+    return staging() + kStagingBytes + slot * 8;
   }
   __device__ __forceinline__ uint32_t empty(uint32_t slot) const {
-    return full(slot) + Shape::kStages * 8;
+    return full(slot) + kStages * 8;
   }
 };
 
 // One thread. Fills slot after slot as soon as the consumers of every CTA of the cluster freed it.
-template <class Shape>
 __device__ __forceinline__ void gemm_produce(const GemmOperands& op,
-                                             const GemmShared<Shape>& shared) {
-  UnitWalk<Shape::kCluster> walk(op, Shape::kMaxRows);
-  const uint32_t rank = Shape::kCluster > 1 ? cluster_rank() : 0;
+                                             const GemmShared& shared) {
+  UnitWalk walk(op);
+  const uint32_t rank = cluster_rank();
   uint32_t step = 0;
   Unit unit;
   while (walk.next(unit)) {
@@ -139,21 +133,17 @@ __device__ __forceinline__ void gemm_produce(const GemmOperands& op,
     const __nv_bfloat16* weights =
         op.weights + weight_tile_start(unit.expert, n_tile, 0, op.n_tiles, op.k_tiles);
     const int tile_elements = unit.n * kTileK;
-    const int share = tile_elements / Shape::kCluster;
+    const int share = tile_elements / kCluster;
     const __nv_bfloat16* tokens =
         op.tokens + static_cast<size_t>(unit.first_row) * op.k_tiles * kTileK + rank * share;
     for (int k = 0; k < op.k_tiles; k++, step++) {
-      const uint32_t slot = step % Shape::kStages;
+      const uint32_t slot = step % kStages;
       const uint32_t full = shared.full(slot);
-      barrier_wait(shared.empty(slot), (step / Shape::kStages & 1) ^ 1);
+      barrier_wait(shared.empty(slot), (step / kStages & 1) ^ 1);
       barrier_arrive_expect(full, kTileBytes + unit.n * kRowBytes);
       bulk_load(shared.weights(slot), weights, kTileBytes, full);
-      if constexpr (Shape::kCluster == 1) {
-        bulk_load(shared.tokens(slot), tokens, share * 2, full);
-      } else {
-        bulk_load_multicast(shared.tokens(slot) + rank * share * 2, tokens, share * 2, full,
-                            (1 << Shape::kCluster) - 1);
-      }
+      bulk_load_multicast(shared.tokens(slot) + rank * share * 2, tokens, share * 2, full,
+                          (1 << kCluster) - 1);
       weights += kTileElements;
       tokens += tile_elements;
     }
@@ -161,22 +151,15 @@ __device__ __forceinline__ void gemm_produce(const GemmOperands& op,
 }
 
 // Tells the producers of the whole cluster that this warp has read the slot.
-template <class Shape>
-__device__ __forceinline__ void release(const GemmShared<Shape>& shared, uint32_t slot, int lane) {
-  if constexpr (Shape::kCluster == 1) {
-    if (lane == 0) {
-      barrier_arrive(shared.empty(slot));
-    }
-  } else {
-    if (lane < Shape::kCluster) {
-      barrier_arrive_remote(shared.empty(slot), lane);
-    }
+__device__ __forceinline__ void release(const GemmShared& shared, uint32_t slot, int lane) {
+  if (lane < kCluster) {
+    barrier_arrive_remote(shared.empty(slot), lane);
   }
 }
 
 // acc = 64 weight rows x kN tokens over all of K. One stage's products are always in flight.
-template <class Shape, int kN>
-__device__ __forceinline__ void gemm_multiply(float (&acc)[kN / 2], const GemmShared<Shape>& shared,
+template <int kN>
+__device__ __forceinline__ void gemm_multiply(float (&acc)[kN / 2], const GemmShared& shared,
                                               int k_tiles, uint32_t& step, int warpgroup,
                                               int lane) {
   // Zeroed rather than left to the first product: a register that is read before it is written
@@ -186,8 +169,8 @@ __device__ __forceinline__ void gemm_multiply(float (&acc)[kN / 2], const GemmSh
     acc[i] = 0.0f;
   }
   for (int k = 0; k < k_tiles; k++, step++) {
-    const uint32_t slot = step % Shape::kStages;
-    barrier_wait(shared.full(slot), step / Shape::kStages & 1);
+    const uint32_t slot = step % kStages;
+    barrier_wait(shared.full(slot), step / kStages & 1);
     const uint64_t a = matrix_descriptor(shared.weights(slot) + warpgroup * (kTileBytes / 2));
     const uint64_t b = matrix_descriptor(shared.tokens(slot));
     wgmma_fence();
@@ -198,55 +181,53 @@ __device__ __forceinline__ void gemm_multiply(float (&acc)[kN / 2], const GemmSh
     wgmma_commit();
     wgmma_wait<1>();
     if (k > 0) {
-      release(shared, (step - 1) % Shape::kStages, lane);
+      release(shared, (step - 1) % kStages, lane);
     }
   }
   wgmma_wait<0>();
   keep_order(acc);
-  release(shared, (step - 1) % Shape::kStages, lane);
+  release(shared, (step - 1) % kStages, lane);
 }
 
 // Two warpgroups. One instance of the loop for each n; n is the same for the whole block.
-template <class Shape, class Epilogue, int kN = kTileRowStep>
-__device__ __forceinline__ void gemm_unit(const Unit& unit, const GemmShared<Shape>& shared,
+template <class Epilogue, int kN = kTileRowStep>
+__device__ __forceinline__ void gemm_unit(const Unit& unit, const GemmShared& shared,
                                           const GemmOperands& op, const Epilogue& epilogue,
                                           uint32_t& step, int warpgroup, int lane) {
   if (unit.n == kN) {
     float acc[kN / 2];
-    gemm_multiply<Shape, kN>(acc, shared, op.k_tiles, step, warpgroup, lane);
+    gemm_multiply<kN>(acc, shared, op.k_tiles, step, warpgroup, lane);
     epilogue.template finish<kN>(acc, unit, shared.staging());
-  } else if constexpr (kN < Shape::kMaxRows) {
-    gemm_unit<Shape, Epilogue, kN + kTileRowStep>(unit, shared, op, epilogue, step, warpgroup,
+  } else if constexpr (kN < kMaxTileRows) {
+    gemm_unit<Epilogue, kN + kTileRowStep>(unit, shared, op, epilogue, step, warpgroup,
                                                   lane);
   }
 }
 
-template <class Shape, class Epilogue>
+template <class Epilogue>
 __device__ __forceinline__ void grouped_gemm(const GemmOperands& op, const Epilogue& epilogue) {
   extern __shared__ __align__(1024) uint8_t dynamic_shared[];
-  const GemmShared<Shape> shared{shared_address(dynamic_shared)};
+  const GemmShared shared{shared_address(dynamic_shared)};
   const int warpgroup = threadIdx.x / 128;
   const int warp = threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
   if (threadIdx.x == 0) {
-    for (int slot = 0; slot < Shape::kStages; slot++) {
+    for (int slot = 0; slot < kStages; slot++) {
       barrier_init(shared.full(slot), 1);
-      barrier_init(shared.empty(slot), kConsumerWarps * Shape::kCluster);
+      barrier_init(shared.empty(slot), kConsumerWarps * kCluster);
     }
     barrier_init_fence();
   }
   __syncthreads();
-  if constexpr (Shape::kCluster > 1) {
-    cluster_sync();  // no copy may arrive at a barrier that is not there yet
-  }
+  cluster_sync();  // no copy may arrive at a barrier that is not there yet
   if (warpgroup == 0) {
     fewer_registers<56>();
     if (threadIdx.x == 0) {
-      gemm_produce<Shape>(op, shared);
+      gemm_produce(op, shared);
     }
     if constexpr (Epilogue::kStoreWarp) {
       if (warp == 1) {
-        UnitWalk<Shape::kCluster> walk(op, Shape::kMaxRows);
+        UnitWalk walk(op);
         Unit unit;
         while (walk.next(unit)) {
           epilogue.store(unit, shared.staging(), lane);
@@ -255,15 +236,13 @@ __device__ __forceinline__ void grouped_gemm(const GemmOperands& op, const Epilo
     }
   } else {
     more_registers<224>();
-    UnitWalk<Shape::kCluster> walk(op, Shape::kMaxRows);
+    UnitWalk walk(op);
     uint32_t step = 0;
     Unit unit;
     while (walk.next(unit)) {
-      gemm_unit<Shape>(unit, shared, op, epilogue, step, warpgroup - 1, lane);
+      gemm_unit(unit, shared, op, epilogue, step, warpgroup - 1, lane);
     }
   }
-  if constexpr (Shape::kCluster > 1) {
-    __syncwarp();
-    cluster_sync();  // the other CTA may still arrive at this one's barriers
-  }
+  __syncwarp();
+  cluster_sync();  // the other CTA may still arrive at this one's barriers
 }

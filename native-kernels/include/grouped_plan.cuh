@@ -12,7 +12,9 @@
 constexpr int kTileRowStep = 16;  // two groups of eight rows: one for each CTA of a cluster
 constexpr int kMaxTileRows = 256;  // widest n of wgmma
 
-// Written as one int4; the entry after the last expert holds the total padded rows in first_row.
+// One expert, read as one int4. A plan of E experts is E + 1 of these, the last with the total of
+// padded rows in first_row, followed by E ints: the experts in the order that the GEMMs take them,
+// tallest tiles first, so that the last and partial round of work is of the cheapest.
 struct alignas(16) GroupPlan {
   int first_row;  // padded rows before this expert
   int rows;       // rows routed to it
@@ -25,6 +27,14 @@ __host__ __device__ __forceinline__ GroupPlan plan_group(int first_row, int rows
   const int tiles = ceil_div(rows, max_tile_rows);
   const int even = tiles == 0 ? 0 : ceil_div(rows, tiles);
   return {first_row, rows, ceil_div(even, kTileRowStep) * kTileRowStep, tiles};
+}
+
+__host__ __device__ __forceinline__ size_t plan_bytes(int experts) {
+  return (experts + 1) * sizeof(GroupPlan) + experts * sizeof(int);
+}
+
+__host__ __device__ __forceinline__ int* plan_order(GroupPlan* plan, int experts) {
+  return reinterpret_cast<int*>(plan + experts + 1);
 }
 
 // Most padded rows that `pairs` routed rows over `experts` experts can take: a tile pads by less than

@@ -10,9 +10,9 @@
 // padded_capacity = max_padded_rows(T K, E, max_tile_rows) bounds them for every routing.
 //
 // Launches, in this order on one stream, before and after expert_gemm.cu:
-//   expert_plan_i32: grid E, block 1024, dynamic shared memory 4 E bytes. Arguments: (plan pointer,
-//     pair_row pointer, row_pair pointer, expert_ids pointer, int pairs = T K, int experts,
-//     int max_tile_rows = 256, or 64 for the *_few GEMMs).
+//   expert_plan_i32: grid E, block 1024, dynamic shared memory 132 E bytes (E at most 372).
+//     Arguments: (plan pointer, pair_row pointer, row_pair pointer, expert_ids pointer,
+//     int pairs = T K, int experts, int max_tile_rows = 256).
 //   expert_gather_bf16: block 256, grid (ceil(padded_capacity / 8), ceil(ceil(D / 64) / 8)), no
 //     dynamic shared memory. Arguments: (tiles pointer, x pointer, plan pointer, row_pair pointer,
 //     int experts, int experts_per_token, int width = D).
@@ -27,47 +27,27 @@
 namespace {
 
 constexpr int kPlanThreads = 1024;
+constexpr int kPlanWarps = kPlanThreads / kWarpSize;
+constexpr unsigned kAllLanes = 0xffffffffu;
 
-// counts[e] = pairs of expert e, by every thread of the block. Integer sums: any order is the same.
-__device__ void count_experts(int* counts, const int* expert_ids, int pairs, int experts) {
-  for (int e = threadIdx.x; e < experts; e += kPlanThreads) {
-    counts[e] = 0;
-  }
-  __syncthreads();
-  for (int first = 0; first < pairs; first += kPlanThreads) {
-    const int pair = first + threadIdx.x;
-    const unsigned active = __ballot_sync(0xffffffffu, pair < pairs);
-    if (pair < pairs) {
-      const int expert = expert_ids[pair];
-      const unsigned same = __match_any_sync(active, expert);
-      if (threadIdx.x % kWarpSize == static_cast<unsigned>(__ffs(same) - 1)) {
-        atomicAdd(&counts[expert], __popc(same));
-      }
-    }
-  }
-  __syncthreads();
-}
-
-// Sum of `value` over the threads before this one.
-__device__ int exclusive_sum(int value) {
-  __shared__ int warp_total[kWarpSize];
+// counts[w][e] = pairs of expert e in warp w's run of consecutive pairs. Warps count apart, so that
+// places within an expert follow from the counts of the warps before.
+__device__ void count_experts(int* counts, const int* expert_ids, int begin, int end, int experts) {
   const int lane = threadIdx.x % kWarpSize;
-  const int warp = threadIdx.x / kWarpSize;
-  int sum = value;
-#pragma unroll
-  for (int offset = 1; offset < kWarpSize; offset *= 2) {
-    const int other = __shfl_up_sync(0xffffffffu, sum, offset);
-    sum += lane >= offset ? other : 0;
+  int* own = counts + threadIdx.x / kWarpSize * experts;
+  for (int e = lane; e < experts; e += kWarpSize) {
+    own[e] = 0;
   }
-  if (lane == kWarpSize - 1) {
-    warp_total[warp] = sum;
+  __syncwarp();
+  for (int first = begin; first < end; first += kWarpSize) {
+    const bool valid = first + lane < end;
+    const int expert = valid ? expert_ids[first + lane] : -1;
+    const unsigned same = __match_any_sync(kAllLanes, expert);
+    if (valid && lane == __ffs(same) - 1) {
+      own[expert] += __popc(same);
+    }
+    __syncwarp();
   }
-  __syncthreads();
-  int before = 0;
-  for (int w = 0; w < warp; w++) {
-    before += warp_total[w];
-  }
-  return before + sum - value;
 }
 
 // A pair's row of the down projection, eight columns of it, added with its weight.
@@ -125,43 +105,61 @@ __device__ __forceinline__ void combine(Out* out, const __nv_bfloat16* rows, con
 // Block e places the pairs of expert e; every block counts all pairs, which costs less than another
 // launch.
 extern "C" __global__ void __launch_bounds__(kPlanThreads)
-    expert_plan_i32(GroupPlan* plan,        // [E + 1]; the last entry's first_row is the total
+    expert_plan_i32(GroupPlan* plan,        // plan_bytes(E)
                     int* pair_row,          // [T K]: padded row of each pair
                     int* row_pair,          // [padded rows]: pair of each row, -1 for padding
-                    const int* expert_ids,  // [T, K]
+                    const int* expert_ids,  // [T, K], each 0 to E - 1
                     int pairs, int experts, int max_tile_rows) {
-  extern __shared__ int counts[];  // [E]
-  count_experts(counts, expert_ids, pairs, experts);
-  const int expert = blockIdx.x;
-  int first_row = 0;
-  for (int e = 0; e < expert; e++) {
-    const GroupPlan before = plan_group(first_row, counts[e], max_tile_rows);
-    first_row += before.tiles * before.tile_rows;
+  extern __shared__ int counts[];  // [warps + 1][E]; the last row is the total
+  const int warp = threadIdx.x / kWarpSize;
+  const int lane = threadIdx.x % kWarpSize;
+  const int run = ceil_div(ceil_div(pairs, kPlanWarps), kWarpSize) * kWarpSize;
+  const int begin = min(warp * run, pairs);
+  const int end = min(begin + run, pairs);
+  count_experts(counts, expert_ids, begin, end, experts);
+  __syncthreads();
+  int* totals = counts + kPlanWarps * experts;
+  for (int e = threadIdx.x; e < experts; e += kPlanThreads) {
+    int total = 0;
+    for (int w = 0; w < kPlanWarps; w++) {
+      total += counts[w * experts + e];
+    }
+    totals[e] = total;
   }
-  const GroupPlan own = plan_group(first_row, counts[expert], max_tile_rows);
-  const int padded = own.tiles * own.tile_rows;
+  __syncthreads();
+  const int expert = blockIdx.x;
+  const GroupPlan shape = plan_group(0, totals[expert], max_tile_rows);
+  int first_row = 0;
+  int taller = 0;
+  for (int e = 0; e < experts; e++) {
+    const GroupPlan other = plan_group(0, totals[e], max_tile_rows);
+    first_row += e < expert ? other.tiles * other.tile_rows : 0;
+    taller += other.tile_rows > shape.tile_rows || (other.tile_rows == shape.tile_rows && e < expert);
+  }
+  const int padded = shape.tiles * shape.tile_rows;
   if (threadIdx.x == 0) {
-    plan[expert] = own;
+    plan[expert] = {first_row, shape.rows, shape.tile_rows, shape.tiles};
+    plan_order(plan, experts)[taller] = expert;
     if (expert == experts - 1) {
       plan[experts] = {first_row + padded, 0, 0, 0};
     }
   }
-  // Each thread owns a run of consecutive pairs, so ranks by thread are ranks by pair.
-  const int run = ceil_div(pairs, kPlanThreads);
-  const int begin = min(static_cast<int>(threadIdx.x) * run, pairs);
-  const int end = min(begin + run, pairs);
-  int mine = 0;
-  for (int pair = begin; pair < end; pair++) {
-    mine += expert_ids[pair] == expert;
+  int row = first_row;
+  for (int w = 0; w < warp; w++) {
+    row += counts[w * experts + expert];
   }
-  int row = first_row + exclusive_sum(mine);
-  for (int pair = begin; pair < end; pair++) {
-    if (expert_ids[pair] == expert) {
-      pair_row[pair] = row;
-      row_pair[row++] = pair;
+  for (int first = begin; first < end; first += kWarpSize) {
+    const int pair = first + lane;
+    const bool mine = pair < end && expert_ids[pair] == expert;
+    const unsigned all = __ballot_sync(kAllLanes, mine);
+    if (mine) {
+      const int at = row + __popc(all & ((1u << lane) - 1));
+      pair_row[pair] = at;
+      row_pair[at] = pair;
     }
+    row += __popc(all);
   }
-  for (int at = own.rows + threadIdx.x; at < padded; at += kPlanThreads) {
+  for (int at = shape.rows + threadIdx.x; at < padded; at += kPlanThreads) {
     row_pair[first_row + at] = -1;
   }
 }
