@@ -198,11 +198,13 @@ void bench_attention(const Bench& bench, const char* name, const AttentionBatch&
   const std::vector<int> table_values = batch.block_tables();
   Buffer<int> tables(table_values.size()), starts(batch.cu_seq_lens.size());
   Buffer<int> contexts(batch.context_lens.size());
+  Buffer<int> work(2);
+  work.zero();
   tables.upload(table_values), starts.upload(batch.cu_seq_lens);
   contexts.upload(batch.context_lens);
   const double ms = median_ms({[&] {
     attend(batch, out.get(), qkv.get(), keys.get(), values.get(), tables.get(), starts.get(),
-           contexts.get());
+           contexts.get(), work.get());
   }}, kRounds)[0];
   double seen = 0;
   for (int s = 0; s < batch.seqs(); s++) {

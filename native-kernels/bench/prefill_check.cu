@@ -159,11 +159,13 @@ void check_attention(const char* name, const AttentionBatch& batch, uint64_t see
   const std::vector<int> table_values = batch.block_tables();
   Buffer<int> tables(table_values.size()), starts(batch.cu_seq_lens.size());
   Buffer<int> contexts(batch.context_lens.size());
+  Buffer<int> work(2);
+  work.zero();
   tables.upload(table_values), starts.upload(batch.cu_seq_lens);
   contexts.upload(batch.context_lens);
   out.poison();
   attend(batch, out.get(), qkv.get(), keys.get(), values.get(), tables.get(), starts.get(),
-         contexts.get());
+         contexts.get(), work.get());
   CUDA_CHECK(cudaDeviceSynchronize());
   const size_t total = static_cast<size_t>(batch.tokens()) * batch.heads;
   const size_t count = std::min<size_t>(total, 8192);
@@ -174,6 +176,8 @@ void check_attention(const char* name, const AttentionBatch& batch, uint64_t see
       batch.max_blocks, batch.window, 0.08838834764f, count);
   CUDA_CHECK(cudaDeviceSynchronize());
   report_agreement(name, got.download(), want.download(), kBf16Limit);
+  report_equal((std::string(name) + " leaves its counters at zero").c_str(),
+               work.download() == std::vector<int>(2, 0));
   const std::vector<bf16> all = out.download();
   bool good = true;
   for (size_t i = 0; i < all.size(); i++) {

@@ -20,12 +20,12 @@ __global__ void tile_rows_bf16(bf16*, const bf16*, int, int, int);
 __global__ void matmul_wgmma_bf16(bf16*, const bf16*, const bf16*, int, int, int, int, int);
 __global__ void matmul_wgmma_f32(float*, const bf16*, const bf16*, int, int, int, int, int);
 __global__ void paged_attention_prefill_bf16_d128(bf16*, const bf16*, const bf16*, const bf16*,
-                                                  const int*, const int*, const int*, int, int, int,
-                                                  int, int, int, float);
+                                                  const int*, const int*, const int*, int*, int,
+                                                  int, int, int, int, int, float);
 }
 
 constexpr int kGemmShared = 229440;
-constexpr int kAttentionShared = 163904;
+constexpr int kAttentionShared = 229568;
 
 inline int multiprocessors() {
   static const int count = [] {
@@ -181,10 +181,8 @@ struct AttentionBatch {
 
 inline void attend(const AttentionBatch& batch, bf16* out, const bf16* qkv, const bf16* keys,
                    const bf16* values, const int* tables, const int* cu_seq_lens,
-                   const int* context_lens) {
-  const int tokens_per_tile = 128 / (batch.heads / batch.kv_heads);
-  const dim3 grid(batch.kv_heads, batch.tokens() / tokens_per_tile + batch.seqs());
-  paged_attention_prefill_bf16_d128<<<grid, 384, kAttentionShared>>>(
-      out, qkv, keys, values, tables, cu_seq_lens, context_lens, batch.seqs(), batch.heads,
+                   const int* context_lens, int* work) {
+  paged_attention_prefill_bf16_d128<<<multiprocessors(), 384, kAttentionShared>>>(
+      out, qkv, keys, values, tables, cu_seq_lens, context_lens, work, batch.seqs(), batch.heads,
       batch.kv_heads, batch.block_size, batch.max_blocks, batch.window, 0.08838834764f);
 }

@@ -10,19 +10,19 @@
 // t < cu_seq_lens[s + 1], has position context_lens[s] - cu_seq_lens[s + 1] + t and sees positions
 // max(0, position - sliding_window + 1) ... position (sliding_window 0: from 0).
 //
-// Launch: block 384; grid (G, tiles) with tiles >= sum over s of ceil(new tokens / (128 / group)),
-// for which T / (128 / group) + S always suffices: blocks beyond the need leave at once; dynamic
-// shared memory 163,904 bytes (set CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES). group <= 128;
-// block_size is 8, 16, 32, 64 or a multiple of 128. To leave decodes to another kernel, pass
-// cu_seq_lens + s0, context_lens + s0, block_tables + s0 * max_blocks and S - s0.
-// Arguments: (out, qkv, keys, values, block_tables, cu_seq_lens, context_lens pointers, int seqs,
-// int heads, int kv_heads, int block_size, int max_blocks, int sliding_window, float scale).
+// Launch: block 384; grid = multiprocessors (persistent; any number is right); dynamic shared memory
+// 229,568 bytes (set CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES). group <= 128; block_size is 8,
+// 16, 32, 64 or a multiple of 128 (64 is faster than 16: the copies are larger). To leave decodes to
+// another kernel, pass cu_seq_lens + s0, context_lens + s0, block_tables + s0 * max_blocks, S - s0.
+// work: 2 ints, zero before the first launch, left zero by every launch; one launch at a time.
+// Arguments in the order of the signature at the end.
 //
-// A block is one KV head and 128 / group tokens: its 128 rows are the tokens' heads of that group,
-// which share K and V, 64 rows for each of two consumer warpgroups. The longest rows start first.
-// Warpgroup 0 copies keys and values, 128 at a time, two stages of each. A consumer's softmax runs
-// while its last P V product and the other consumer's products occupy the matrix unit.
-// A row's result depends on nothing but its own sequence: same bits in every batch.
+// A tile is one KV head and 128 / group tokens: its 128 rows are the tokens' heads of that group,
+// which share K and V, 64 rows for each of two consumer warpgroups. Blocks draw tiles from a counter,
+// the last (longest) rows of a sequence first. Warpgroup 0 copies keys and values, 128 at a time,
+// three stages of each, and runs ahead into the next tile. A consumer's softmax runs while its last
+// P V product and the other consumer's products occupy the matrix unit.
+// A row's result depends on nothing but its own sequence: same bits in every batch, whoever draws it.
 
 #include "common.cuh"
 #include "kv_layout.cuh"
@@ -34,14 +34,17 @@ namespace {
 constexpr int kHeadDim = 128;
 constexpr int kRows = 128;      // of a block: (token, head of the group) pairs
 constexpr int kKeys = 128;      // of a stage
-constexpr int kStages = 2;
+constexpr int kStages = 3;
 constexpr int kPanelBytes = kKeys * kRowBytes;        // 64 columns of a stage's keys
 constexpr int kStageBytes = 2 * kPanelBytes;
 constexpr int kQueryPanelBytes = 64 * kRowBytes;      // 64 columns of a warpgroup's 64 rows
 constexpr int kQueryBytes = 4 * kQueryPanelBytes;
 constexpr int kBarriers = kQueryBytes + 2 * kStages * kStageBytes;
-constexpr int kSharedBytes = kBarriers + 4 * kStages * 8;
-static_assert(kSharedBytes == 163904, "the launcher uses this size");
+constexpr int kTileSlots = 2;  // tiles drawn ahead
+constexpr int kTileBarriers = kBarriers + 4 * kStages * 8;
+constexpr int kTiles = kTileBarriers + 2 * kTileSlots * 8;
+constexpr int kSharedBytes = kTiles + kTileSlots * 32;
+static_assert(kSharedBytes == 229568, "the launcher uses this size");
 
 constexpr int kTurn = 1;       // named barriers 1, 2: whose products come next
 constexpr int kWarpgroup = 3;  // 3, 4
@@ -55,33 +58,42 @@ struct AttentionArgs {
   const int* block_tables;
   const int* cu_seq_lens;
   const int* context_lens;
+  int* work;
   int seqs, heads, kv_heads, block_size, max_blocks, sliding_window;
   float scale;
 };
 
-// The tokens of one block and the keys they see.
-struct Tile {
+// The rows of one tile and the keys they see. tokens = 0: no more tiles.
+struct alignas(16) Tile {
+  int kv_head;
   int sequence;
   int first_row;       // token row of the batch
   int tokens;
   int first_position;  // of first_row in its sequence
   int first_key;       // a multiple of kKeys
   int key_tiles;
-  int keys;            // keys 0 .. keys - 1 exist for the last token
+  int unused;
+
+  // Keys 0 .. keys() - 1 exist for the last token.
+  __device__ __forceinline__ int keys() const { return first_position + tokens; }
 
   // Keys of step j that some row must not see.
   __device__ __forceinline__ bool masked(int step, int window) const {
     const int first = first_key + step * kKeys;
-    const int last_position = keys - 1;
+    const int last_position = keys() - 1;
     return first + kKeys - 1 > first_position || (window > 0 && first <= last_position - window);
   }
 };
+static_assert(sizeof(Tile) == 32, "two 16-byte accesses");
 
 // Counts tiles from the last sequence's last tile backwards, a warp of sequences at a time, so that
-// block 0 has the longest rows of its sequence. tokens = 0 where `index` is beyond all tiles.
-__device__ Tile find_tile(const AttentionArgs& args, int index, int tokens_per_tile) {
+// the longest rows of a sequence come first.
+__device__ __forceinline__ Tile find_tile(const AttentionArgs& args, int drawn) {
+  const int tokens_per_tile = kRows / (args.heads / args.kv_heads);
   const int lane = threadIdx.x % 32;
+  int index = drawn / args.kv_heads;
   Tile tile{};
+  tile.kv_head = drawn % args.kv_heads;
   for (int done = 0; done < args.seqs; done += 32) {
     const int s = args.seqs - 1 - done - lane;
     const int begin = s >= 0 ? args.cu_seq_lens[s] : 0;
@@ -108,11 +120,10 @@ __device__ Tile find_tile(const AttentionArgs& args, int index, int tokens_per_t
     tile.first_row = __shfl_sync(0xffffffffu, tile.first_row, owner);
     tile.tokens = __shfl_sync(0xffffffffu, tile.tokens, owner);
     tile.first_position = __shfl_sync(0xffffffffu, tile.first_position, owner);
-    tile.keys = tile.first_position + tile.tokens;
     const int window = args.sliding_window;
     const int first_key = window > 0 ? max(0, tile.first_position - window + 1) : 0;
     tile.first_key = first_key / kKeys * kKeys;
-    tile.key_tiles = ceil_div(tile.keys - tile.first_key, kKeys);
+    tile.key_tiles = ceil_div(tile.keys() - tile.first_key, kKeys);
     return tile;
   }
   return tile;
@@ -134,6 +145,15 @@ struct Shared {
   __device__ __forceinline__ uint32_t empty(int operand, int step) const {
     return full(operand, step) + 2 * kStages * 8;
   }
+  __device__ __forceinline__ uint32_t tile_full(int count) const {
+    return base + kTileBarriers + count % kTileSlots * 8;
+  }
+  __device__ __forceinline__ uint32_t tile_empty(int count) const {
+    return tile_full(count) + kTileSlots * 8;
+  }
+  __device__ __forceinline__ uint32_t tile(int count) const {
+    return base + kTiles + count % kTileSlots * 32;
+  }
 };
 
 __device__ __forceinline__ uint32_t parity(int step) { return step / kStages & 1; }
@@ -141,9 +161,10 @@ __device__ __forceinline__ uint32_t parity(int step) { return step / kStages & 1
 // ---- producer: one warp ------------------------------------------------------------------------
 
 // Lane l copies one panel of one block. Blocks past the last key repeat the last one: whatever lies
-// there is masked, but it must be finite.
+// there is masked, but it must be finite. `at` is this tile's step, `step` counts through all tiles.
 __device__ __forceinline__ void load_stage(const AttentionArgs& args, const Tile& tile,
-                                           const Shared& shared, int operand, int step, int lane) {
+                                           const Shared& shared, int operand, int at, int step,
+                                           int lane) {
   if (lane == 0) {
     barrier_wait(shared.empty(operand, step), parity(step) ^ 1);
     barrier_arrive_expect(shared.full(operand, step), kStageBytes);
@@ -154,11 +175,11 @@ __device__ __forceinline__ void load_stage(const AttentionArgs& args, const Tile
   if (lane < 2 * pieces) {
     const int panel = lane / pieces;
     const int piece = lane % pieces;
-    const int key = tile.first_key + step * kKeys + piece * piece_keys;
-    const int entry = min(key, tile.keys - 1) / args.block_size;
+    const int key = tile.first_key + at * kKeys + piece * piece_keys;
+    const int entry = min(key, tile.keys() - 1) / args.block_size;
     const size_t block =
         args.block_tables[static_cast<size_t>(tile.sequence) * args.max_blocks + entry];
-    const size_t start = ((block * args.kv_heads + blockIdx.x) * 2 + panel) * args.block_size +
+    const size_t start = ((block * args.kv_heads + tile.kv_head) * 2 + panel) * args.block_size +
                          key % args.block_size;
     bulk_load(shared.stage(operand, step) + panel * kPanelBytes + piece * piece_keys * kRowBytes,
               (operand == 0 ? args.keys : args.values) + start * kTileK, piece_keys * kRowBytes,
@@ -166,33 +187,85 @@ __device__ __forceinline__ void load_stage(const AttentionArgs& args, const Tile
   }
 }
 
-__device__ __forceinline__ void produce(const AttentionArgs& args, const Tile& tile,
-                                        const Shared& shared, int lane) {
-  for (int step = 0; step < tile.key_tiles; step++) {
-    load_stage(args, tile, shared, 0, step, lane);
-    load_stage(args, tile, shared, 1, step, lane);
+__device__ __forceinline__ void produce(const AttentionArgs& args, const Shared& shared, int lane) {
+  int step = 0;
+  for (int count = 0;; count++) {
+    int drawn = lane == 0 ? atomicAdd(args.work, 1) : 0;
+    drawn = __shfl_sync(0xffffffffu, drawn, 0);
+    const Tile tile = find_tile(args, drawn);
+    if (lane == 0) {
+      barrier_wait(shared.tile_empty(count), (count / kTileSlots & 1) ^ 1);
+      const uint4* words = reinterpret_cast<const uint4*>(&tile);
+      store_shared_16(shared.tile(count), words[0]);
+      store_shared_16(shared.tile(count) + 16, words[1]);
+      barrier_arrive(shared.tile_full(count));
+    }
+    __syncwarp();
+    if (tile.tokens == 0) {
+      break;
+    }
+    for (int at = 0; at < tile.key_tiles; at++, step++) {
+      load_stage(args, tile, shared, 0, at, step, lane);
+      load_stage(args, tile, shared, 1, at, step, lane);
+    }
+  }
+  // Every block draws once more than there are tiles for it; the last to do so leaves zeros.
+  if (lane == 0 && atomicAdd(args.work + 1, 1) == static_cast<int>(gridDim.x) - 1) {
+    args.work[0] = 0;
+    args.work[1] = 0;
   }
 }
 
 // ---- consumers: two warpgroups of 64 rows ------------------------------------------------------
 
-__device__ __forceinline__ void load_queries(const AttentionArgs& args, const Tile& tile,
-                                             uint32_t to, int warpgroup) {
+constexpr int kQueryChunks = 64 * kHeadDim / kChunk / 128;  // 16-byte chunks of one thread
+
+__device__ __forceinline__ void release(uint32_t barrier, int lane) {
+  if (lane == 0) {
+    barrier_arrive(barrier);
+  }
+}
+
+__device__ __forceinline__ Tile next_tile(const Shared& shared, int count, int lane) {
+  barrier_wait(shared.tile_full(count), count / kTileSlots & 1);
+  Tile tile;
+  uint4* words = reinterpret_cast<uint4*>(&tile);
+  words[0] = load_shared_16(shared.tile(count));
+  words[1] = load_shared_16(shared.tile(count) + 16);
+  __syncwarp();
+  release(shared.tile_empty(count), lane);
+  return tile;
+}
+
+// This thread's share of the warpgroup's 64 rows; rows without a token are zero.
+__device__ __forceinline__ void load_queries(uint4 (&queries)[kQueryChunks],
+                                             const AttentionArgs& args, const Tile& tile,
+                                             int warpgroup) {
   const int group = args.heads / args.kv_heads;
   const int width = (args.heads + 2 * args.kv_heads) * kHeadDim;
-  for (int at = threadIdx.x % 128; at < 64 * kHeadDim / kChunk; at += 128) {
+#pragma unroll
+  for (int i = 0; i < kQueryChunks; i++) {
+    const int at = threadIdx.x % 128 + 128 * i;
+    const int packed = warpgroup * 64 + at / (kHeadDim / kChunk);
+    const int chunk = at % (kHeadDim / kChunk);
+    const int token = packed / group;
+    const int head = tile.kv_head * group + packed % group;
+    const size_t row = static_cast<size_t>(tile.first_row + token) * width;
+    queries[i] = token < tile.tokens ? *reinterpret_cast<const uint4*>(
+                                           args.qkv + row + head * kHeadDim + chunk * kChunk)
+                                     : make_uint4(0, 0, 0, 0);
+  }
+}
+
+__device__ __forceinline__ void share_queries(const uint4 (&queries)[kQueryChunks], uint32_t to,
+                                              int warpgroup) {
+  named_sync(kWarpgroup + warpgroup, 128);  // the last tile's rows have left this memory
+#pragma unroll
+  for (int i = 0; i < kQueryChunks; i++) {
+    const int at = threadIdx.x % 128 + 128 * i;
     const int row = at / (kHeadDim / kChunk);
     const int chunk = at % (kHeadDim / kChunk);
-    const int packed = warpgroup * 64 + row;
-    const int token = packed / group;
-    uint4 value = make_uint4(0, 0, 0, 0);
-    if (token < tile.tokens) {
-      const int head = blockIdx.x * group + packed % group;
-      value = *reinterpret_cast<const uint4*>(args.qkv +
-                                              static_cast<size_t>(tile.first_row + token) * width +
-                                              head * kHeadDim + chunk * kChunk);
-    }
-    store_shared_16(to + chunk / 8 * kQueryPanelBytes + swizzled_bytes(row, chunk % 8), value);
+    store_shared_16(to + chunk / 8 * kQueryPanelBytes + swizzled_bytes(row, chunk % 8), queries[i]);
   }
   fence_async_proxy();
   named_sync(kWarpgroup + warpgroup, 128);
@@ -292,12 +365,6 @@ __device__ __forceinline__ void to_operand(uint32_t (&p)[8][4], const float (&sc
   }
 }
 
-__device__ __forceinline__ void release(uint32_t barrier, int lane) {
-  if (lane == 0) {
-    barrier_arrive(barrier);
-  }
-}
-
 // Rows to device memory by way of the warp's own 16 rows of the query's shared memory.
 __device__ __forceinline__ void store_rows(const AttentionArgs& args, const Tile& tile,
                                            const float (&sum)[64], uint32_t staging, int warpgroup,
@@ -324,46 +391,44 @@ __device__ __forceinline__ void store_rows(const AttentionArgs& args, const Tile
     const int token = packed / group;
     if (token < tile.tokens) {
       const size_t at = static_cast<size_t>(tile.first_row + token) * args.heads +
-                        blockIdx.x * group + packed % group;
+                        tile.kv_head * group + packed % group;
       *reinterpret_cast<uint4*>(args.out + at * kHeadDim + chunk * kChunk) =
           load_shared_16(staging + chunk / 8 * kQueryPanelBytes + swizzled_bytes(row, chunk % 8));
     }
   }
 }
 
-__device__ __forceinline__ void consume(const AttentionArgs& args, const Tile& tile,
-                                        const Shared& shared, int warpgroup, int lane) {
+// One tile: on return `sum` is the weighted values, not yet divided by softmax.total, and the last
+// product is still in flight. `step` counts stages through all tiles.
+__device__ __forceinline__ void attend(float (&sum)[64], Softmax& softmax,
+                                       const AttentionArgs& args, const Tile& tile,
+                                       const Shared& shared, int& step, int warpgroup, int lane) {
   const int group = args.heads / args.kv_heads;
   const int row = warpgroup * 64 + threadIdx.x / 32 % 4 * 16 + lane / 4;
   const int position[2] = {tile.first_position + row / group,
                            tile.first_position + (row + 8) / group};
   const int window = args.sliding_window;
   const uint32_t query = shared.query(warpgroup);
-  load_queries(args, tile, query, warpgroup);
   float scores[64];
-  float sum[64];
   uint32_t p[8][4];
   float shrink[2];
-  Softmax softmax{args.scale * kLog2e, {-INFINITY, -INFINITY}, {0.0f, 0.0f}};
 #pragma unroll
   for (int i = 0; i < 64; i++) {
     sum[i] = 0.0f;
   }
-  if (warpgroup == 1) {
-    named_arrive(kTurn, 256);  // warpgroup 0 begins
-  }
-  barrier_wait(shared.full(0, 0), 0);
+  barrier_wait(shared.full(0, step), parity(step));
   wgmma_fence();
-  multiply_keys(scores, query, shared.stage(0, 0));
+  multiply_keys(scores, query, shared.stage(0, step));
   wgmma_wait<0>();
   keep_order(scores);
-  release(shared.empty(0, 0), lane);
+  release(shared.empty(0, step), lane);
   if (tile.masked(0, window)) {
     mask(scores, position, tile.first_key, window, lane);
   }
   softmax.step(scores, shrink);
   to_operand(p, scores);
-  for (int step = 1; step < tile.key_tiles; step++) {
+  step++;
+  for (int at = 1; at < tile.key_tiles; at++, step++) {
     barrier_wait(shared.full(0, step), parity(step));
     named_sync(kTurn + warpgroup, 256);
     wgmma_fence();
@@ -371,14 +436,12 @@ __device__ __forceinline__ void consume(const AttentionArgs& args, const Tile& t
     barrier_wait(shared.full(1, step - 1), parity(step - 1));
     wgmma_fence();
     multiply_values(sum, p, shared.stage(1, step - 1));
-    if (warpgroup == 0 || step + 1 < tile.key_tiles) {
-      named_arrive(kTurn + 1 - warpgroup, 256);
-    }
+    named_arrive(kTurn + 1 - warpgroup, 256);
     wgmma_wait<1>();
     keep_order(scores);
     release(shared.empty(0, step), lane);
-    if (tile.masked(step, window)) {
-      mask(scores, position, tile.first_key + step * kKeys, window, lane);
+    if (tile.masked(at, window)) {
+      mask(scores, position, tile.first_key + at * kKeys, window, lane);
     }
     softmax.step(scores, shrink);
     wgmma_wait<0>();
@@ -390,25 +453,50 @@ __device__ __forceinline__ void consume(const AttentionArgs& args, const Tile& t
     }
     to_operand(p, scores);
   }
-  const int last = tile.key_tiles - 1;
-  barrier_wait(shared.full(1, last), parity(last));
+  barrier_wait(shared.full(1, step - 1), parity(step - 1));
   wgmma_fence();
-  multiply_values(sum, p, shared.stage(1, last));
-  wgmma_wait<0>();
-  keep_order(sum);
-#pragma unroll
-  for (int r = 0; r < 2; r++) {
-    float total = softmax.total[r];
-    total += __shfl_xor_sync(0xffffffffu, total, 1);
-    total += __shfl_xor_sync(0xffffffffu, total, 2);
-    const float inverse = total > 0.0f ? 1.0f / total : 0.0f;
-#pragma unroll
-    for (int j = 0; j < 16; j++) {
-      sum[4 * j + 2 * r] *= inverse;
-      sum[4 * j + 2 * r + 1] *= inverse;
-    }
+  multiply_values(sum, p, shared.stage(1, step - 1));
+}
+
+__device__ __forceinline__ void consume(const AttentionArgs& args, const Shared& shared,
+                                        int warpgroup, int lane) {
+  const uint32_t query = shared.query(warpgroup);
+  uint4 queries[kQueryChunks];
+  int step = 0;
+  int count = 0;
+  if (warpgroup == 1) {
+    named_arrive(kTurn, 256);  // warpgroup 0 begins
   }
-  store_rows(args, tile, sum, query, warpgroup, lane);
+  Tile tile = next_tile(shared, count, lane);
+  load_queries(queries, args, tile, warpgroup);
+  while (tile.tokens > 0) {
+    share_queries(queries, query, warpgroup);
+    float sum[64];
+    Softmax softmax{args.scale * kLog2e, {-INFINITY, -INFINITY}, {0.0f, 0.0f}};
+    attend(sum, softmax, args, tile, shared, step, warpgroup, lane);
+    const Tile next = next_tile(shared, ++count, lane);
+    load_queries(queries, args, next, warpgroup);  // on their way while this tile ends
+    wgmma_wait<0>();
+    keep_order(sum);
+    release(shared.empty(1, step - 1), lane);
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+      float total = softmax.total[r];
+      total += __shfl_xor_sync(0xffffffffu, total, 1);
+      total += __shfl_xor_sync(0xffffffffu, total, 2);
+      const float inverse = total > 0.0f ? 1.0f / total : 0.0f;
+#pragma unroll
+      for (int j = 0; j < 16; j++) {
+        sum[4 * j + 2 * r] *= inverse;
+        sum[4 * j + 2 * r + 1] *= inverse;
+      }
+    }
+    store_rows(args, tile, sum, query, warpgroup, lane);
+    tile = next;
+  }
+  if (warpgroup == 0) {
+    named_sync(kTurn, 256);  // takes the turn that warpgroup 1 gave last
+  }
 }
 
 }  // namespace
@@ -421,18 +509,14 @@ extern "C" __global__ void __launch_bounds__(384, 1)
                                       const int* block_tables,      // [S, max_blocks]
                                       const int* cu_seq_lens,       // [S + 1]
                                       const int* context_lens,      // [S]
+                                      int* work,                    // [2]
                                       int seqs, int heads, int kv_heads, int block_size,
                                       int max_blocks, int sliding_window, float scale) {
   extern __shared__ __align__(1024) uint8_t dynamic_shared[];
   const Shared shared{shared_address(dynamic_shared)};
-  const AttentionArgs args{out,          qkv,  keys,     values,     block_tables,
-                           cu_seq_lens,  context_lens,   seqs,       heads,
-                           kv_heads,     block_size,     max_blocks, sliding_window,
-                           scale};
-  const Tile tile = find_tile(args, blockIdx.y, kRows / (heads / kv_heads));
-  if (tile.tokens == 0) {
-    return;
-  }
+  const AttentionArgs args{out,      qkv,        keys,       values,         block_tables,
+                           cu_seq_lens, context_lens, work,    seqs,           heads,
+                           kv_heads, block_size, max_blocks, sliding_window, scale};
   if (threadIdx.x == 0) {
     for (int slot = 0; slot < kStages; slot++) {
       for (int operand = 0; operand < 2; operand++) {
@@ -440,17 +524,21 @@ extern "C" __global__ void __launch_bounds__(384, 1)
         barrier_init(shared.empty(operand, slot), 8);  // consumer warps
       }
     }
+    for (int slot = 0; slot < kTileSlots; slot++) {
+      barrier_init(shared.tile_full(slot), 1);
+      barrier_init(shared.tile_empty(slot), 8);
+    }
     barrier_init_fence();
   }
   __syncthreads();
   const int lane = threadIdx.x % 32;
   if (threadIdx.x < 128) {
-    fewer_registers<24>();
+    fewer_registers<40>();
     if (threadIdx.x < 32) {
-      produce(args, tile, shared, lane);
+      produce(args, shared, lane);
     }
   } else {
-    more_registers<240>();
-    consume(args, tile, shared, threadIdx.x / 128 - 1, lane);
+    more_registers<232>();
+    consume(args, shared, threadIdx.x / 128 - 1, lane);
   }
 }
