@@ -14,14 +14,14 @@
 #include <functional>
 #include <vector>
 
-#define CUDA_CHECK(call)                                                                 \
-  do {                                                                                   \
-    const cudaError_t status = (call);                                                   \
-    if (status != cudaSuccess) {                                                         \
-      std::fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #call,                 \
-                   cudaGetErrorString(status));                                          \
-      std::exit(1);                                                                      \
-    }                                                                                    \
+#define CUDA_CHECK(call)                                                 \
+  do {                                                                   \
+    const cudaError_t status = (call);                                   \
+    if (status != cudaSuccess) {                                         \
+      std::fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #call, \
+                   cudaGetErrorString(status));                          \
+      std::exit(1);                                                      \
+    }                                                                    \
   } while (0)
 
 using bf16 = __nv_bfloat16;
@@ -133,8 +133,8 @@ inline void report_agreement(const char* what, const std::vector<float>& got,
   const double relative = std::sqrt(difference / std::max(norm, 1e-300));
   const bool good = not_finite == 0 && relative < limit && worst < 5 * limit;
   failures() += !good;
-  std::printf("%-4s %-58s rel %.2e  worst %.2e  not finite %zu of %zu\n", good ? "ok" : "BAD",
-              what, relative, worst, not_finite, want.size());
+  std::printf("%-4s %-58s rel %.2e  worst %.2e  not finite %zu of %zu\n", good ? "ok" : "BAD", what,
+              relative, worst, not_finite, want.size());
 }
 
 inline void report_equal(const char* what, bool equal) {

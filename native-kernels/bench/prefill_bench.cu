@@ -1,6 +1,7 @@
-// Prefill kernels at Mixtral-8x7B's shapes: checked, then timed. `prefill_bench check|gemm|few|dense|
-// attention|all`. TFLOP/s count useful rows only. Where the host has cuBLAS, it multiplies balanced
-// rows in turn with ours (A B A B): on a hot GPU only such ratios mean anything.
+// Prefill kernels at Mixtral-8x7B's shapes: checked, then timed. `prefill_bench all`, or one of
+// check, gemm, dense, attention. TFLOP/s count useful rows only. Where the host has cuBLAS, it
+// multiplies balanced rows in turn with ours (A B A B): on a hot GPU only such ratios mean
+// anything.
 
 #include <cstring>
 #include <memory>
@@ -36,17 +37,21 @@ struct Bench {
     Buffer<bf16> a(size_t{1} << 30);
     Buffer<uint32_t> sink(1);
     fill_random(a, 1, 1.0f);
-    const double ms = median_ms({[&] {
-      read_kernel<<<multiprocessors() * 8, 512>>>(reinterpret_cast<const uint4*>(a.get()),
-                                                  a.bytes() / 16, sink.get());
-    }}, kRounds)[0];
+    const double ms =
+        median_ms({[&] {
+                    read_kernel<<<multiprocessors() * 8, 512>>>(
+                        reinterpret_cast<const uint4*>(a.get()), a.bytes() / 16, sink.get());
+                  }},
+                  kRounds)[0];
     read_gbs = a.bytes() / ms * 1e-6;
     std::printf("read ceiling %.0f GB/s\n", read_gbs);
     if (cublas.present()) {
       const size_t side = 8192 * 8192;
       const double m = median_ms({[&] {
-        cublas.matmul(a.get() + 2 * side, a.get(), a.get() + side, 1, 8192, 8192, 8192);
-      }}, kRounds)[0];
+                                   cublas.matmul(a.get() + 2 * side, a.get(), a.get() + side, 1,
+                                                 8192, 8192, 8192);
+                                 }},
+                                 kRounds)[0];
       matmul_tflops = 2.0 * 8192 * 8192 * 8192 / m * 1e-9;
       std::printf("cuBLAS 8192^3: %.0f TFLOP/s\n", matmul_tflops);
     }
@@ -87,7 +92,8 @@ void bench_moe(const Bench& bench, const MoeWeights& weights, int routed, Routin
   layer.combine(out.get(), expert_weights.get());
   const size_t samples = 8192;
   Buffer<float> want(samples), got(samples);
-  const std::string name = std::to_string(routed) + (routing == Routing::kRandom ? " random" : " balanced");
+  const std::string name =
+      std::to_string(routed) + (routing == Routing::kRandom ? " random" : " balanced");
   reference_gate_up<<<warps_grid(samples), 256>>>(
       want.get(), got.get(), layer.inner.get(), x.get(), weights.gate_up.get(), expert_ids.get(),
       layer.plan.get(), layer.pair_row.get(), layer.pairs, kSlots, kHidden, kIntermediate, samples);
@@ -203,9 +209,10 @@ void bench_attention(const Bench& bench, const char* name, const AttentionBatch&
   tables.upload(table_values), starts.upload(batch.cu_seq_lens);
   contexts.upload(batch.context_lens);
   const double ms = median_ms({[&] {
-    attend(batch, out.get(), qkv.get(), keys.get(), values.get(), tables.get(), starts.get(),
-           contexts.get(), work.get());
-  }}, kRounds)[0];
+                                attend(batch, out.get(), qkv.get(), keys.get(), values.get(),
+                                       tables.get(), starts.get(), contexts.get(), work.get());
+                              }},
+                              kRounds)[0];
   double seen = 0;
   for (int s = 0; s < batch.seqs(); s++) {
     const double fresh = batch.cu_seq_lens[s + 1] - batch.cu_seq_lens[s];
@@ -217,12 +224,15 @@ void bench_attention(const Bench& bench, const char* name, const AttentionBatch&
 }
 
 void bench_attentions(const Bench& bench) {
-  std::printf("| causal attention, 32 heads, 8 KV heads, d 128 | time | TFLOP/s | share of cuBLAS |\n");
+  std::printf(
+      "| causal attention, 32 heads, 8 KV heads, d 128 | time | TFLOP/s | share of cuBLAS |\n");
   for (const int block : {16, 64}) {
     for (const int tokens : {512, 1024, 2048, 4096, 8192, 16384}) {
       AttentionBatch batch{32, 8, block, 0};
       batch.add(tokens, tokens);
-      bench_attention(bench, (std::to_string(tokens) + " tokens, block " + std::to_string(block)).c_str(), batch);
+      bench_attention(bench,
+                      (std::to_string(tokens) + " tokens, block " + std::to_string(block)).c_str(),
+                      batch);
     }
   }
   AttentionBatch chunk{32, 8, 16, 0};
@@ -245,14 +255,14 @@ int main(int argc, char** argv) {
   }
   Bench bench;
   if (what != "check") bench.ceilings();
-  if (all || what == "gemm" || what == "few") {
+  if (all || what == "gemm") {
     const MoeWeights weights;
-    std::printf("| routed rows | gate_up TFLOP/s (cuBLAS) | down | share of read | plan gather gate_up down combine us | layer |\n");
-    if (what != "few") {
-      for (const int routed : {1024, 4096, 8192, 16384}) {
-        bench_moe(bench, weights, routed, Routing::kBalanced);
-        bench_moe(bench, weights, routed, Routing::kRandom);
-      }
+    std::printf(
+        "| routed rows | gate_up TFLOP/s (cuBLAS) | down | share of read | plan gather gate_up "
+        "down combine us | layer |\n");
+    for (const int routed : {1024, 4096, 8192, 16384}) {
+      bench_moe(bench, weights, routed, Routing::kBalanced);
+      bench_moe(bench, weights, routed, Routing::kRandom);
     }
     for (const int routed : {16, 32, 64, 128, 256, 512}) {
       bench_moe(bench, weights, routed, Routing::kRandom);

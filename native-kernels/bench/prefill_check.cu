@@ -1,12 +1,11 @@
 // Every prefill kernel against plain loops on fresh random data: odd sizes, one token, empty
 // experts, all tokens on one expert, ragged and chunked sequences. Outputs are poisoned first.
 
-#include "prefill_check.cuh"
-
 #include <numeric>
 #include <random>
 #include <string>
 
+#include "prefill_check.cuh"
 #include "reference.cuh"
 
 namespace {
@@ -42,7 +41,8 @@ void check_plan(const MoeLayer& layer, const std::vector<int>& ids, const std::s
   for (int turn = 1; turn < layer.experts; turn++) {
     plans_equal &= tile_rows(turn - 1) >= tile_rows(turn);
   }
-  report_equal((name + " plan is the stable sort").c_str(), plans_equal && want_pair_row == pair_row);
+  report_equal((name + " plan is the stable sort").c_str(),
+               plans_equal && want_pair_row == pair_row);
 }
 
 void check_moe(int tokens, int hidden, int intermediate, int experts, int slots, Routing routing,
@@ -83,11 +83,11 @@ void check_moe(int tokens, int hidden, int intermediate, int experts, int slots,
     output = out.download();
   }
   check_plan(layer, ids, name);
-  report_equal((name + " twice the same bits").c_str(),
-               std::equal(outputs[0].begin(), outputs[0].end(), outputs[1].begin(),
-                          [](bf16 a, bf16 b) {
-                            return __bfloat16_as_ushort(a) == __bfloat16_as_ushort(b);
-                          }));
+  report_equal(
+      (name + " twice the same bits").c_str(),
+      std::equal(outputs[0].begin(), outputs[0].end(), outputs[1].begin(), [](bf16 a, bf16 b) {
+        return __bfloat16_as_ushort(a) == __bfloat16_as_ushort(b);
+      }));
   const size_t inner_count = ids.size() * intermediate;
   const size_t row_count = ids.size() * hidden;
   Buffer<float> want(std::max(inner_count, row_count)), got(want.count());
@@ -111,9 +111,9 @@ void check_moe(int tokens, int hidden, int intermediate, int experts, int slots,
       inner.get(), got.get(), layer.inner.get(), x.get(), gate_up.get(), expert_ids.get(),
       layer.plan.get(), layer.pair_row.get(), layer.pairs, slots, hidden, intermediate,
       inner_count);
-  reference_moe<<<warps_grid(x.count()), 256>>>(
-      want.get(), got.get(), out.get(), inner.get(), down.get(), expert_ids.get(),
-      expert_weights.get(), tokens, slots, hidden, intermediate);
+  reference_moe<<<warps_grid(x.count()), 256>>>(want.get(), got.get(), out.get(), inner.get(),
+                                                down.get(), expert_ids.get(), expert_weights.get(),
+                                                tokens, slots, hidden, intermediate);
   compare(" whole", x.count());
 }
 
@@ -191,8 +191,14 @@ void check_attentions() {
   one.add(1, 1);
   check_attention("attention one token", one, 1);
   AttentionBatch ragged{32, 8, 16, 0};
-  for (const auto& [fresh, context] : {std::pair{5, 5}, {128, 128}, {1, 300}, {333, 333}, {77, 700},
-                                       {32, 160}, {31, 1031}, {1, 129}}) {
+  for (const auto& [fresh, context] : {std::pair{5, 5},
+                                       {128, 128},
+                                       {1, 300},
+                                       {333, 333},
+                                       {77, 700},
+                                       {32, 160},
+                                       {31, 1031},
+                                       {1, 129}}) {
     ragged.add(fresh, context);
   }
   check_attention("attention ragged, chunked, block 16", ragged, 2);

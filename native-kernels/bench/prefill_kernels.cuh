@@ -24,7 +24,7 @@ __global__ void paged_attention_prefill_bf16_d128(bf16*, const bf16*, const bf16
                                                   int, int, int, int, int, float);
 }
 
-constexpr int kGemmShared = 229440;
+constexpr int kGemmShared = 229504;
 constexpr int kAttentionShared = 229568;
 
 inline int multiprocessors() {
@@ -49,8 +49,8 @@ inline void allow_shared_everywhere() {
   allow_shared(paged_attention_prefill_bf16_d128, kAttentionShared);
 }
 
-// Buffers and launches of one MoE layer. Legend: T tokens, E experts, K experts per token, D hidden,
-// I intermediate.
+// Buffers and launches of one MoE layer. Legend: T tokens, E experts, K experts per token, D
+// hidden, I intermediate.
 struct MoeLayer {
   int tokens, experts, slots, hidden, intermediate;
   int pairs = tokens * slots;
@@ -111,10 +111,10 @@ inline void tile_weight(bf16* out, const bf16* from, int experts, int n, int k) 
 // The height of token tiles that keeps the clusters busiest (matmul_wgmma.cu).
 inline int choose_tile_rows(int rows, int n_tiles) {
   int best = 0, best_cost = 0;
-  for (int height = kMaxTileRows; height >= 64; height -= 32) {
+  for (int height = kMaxTileRows; height >= 64; height -= 16) {
     const GroupPlan plan = plan_group(0, rows, height);
     const int units = ceil_div(n_tiles, 2) * plan.tiles;
-    const int cost = ceil_div(units, multiprocessors() / 2) * (plan.tile_rows + 16);
+    const int cost = ceil_div(units, multiprocessors() / 2) * (plan.tile_rows + 256);
     if (best == 0 || cost < best_cost) {
       best = height, best_cost = cost;
     }
@@ -136,12 +136,12 @@ struct Projection {
     tile_rows_bf16<<<grid, 256>>>(tiles.get(), x, rows, k, max_rows);
   }
   void multiply(bf16* out, const bf16* weights) const {
-    matmul_wgmma_bf16<<<multiprocessors(), 384, kGemmShared>>>(
-        out, weights, tiles.get(), rows, max_rows, n_tiles, k_tiles, n);
+    matmul_wgmma_bf16<<<multiprocessors(), 384, kGemmShared>>>(out, weights, tiles.get(), rows,
+                                                               max_rows, n_tiles, k_tiles, n);
   }
   void multiply(float* out, const bf16* weights) const {
-    matmul_wgmma_f32<<<multiprocessors(), 384, kGemmShared>>>(
-        out, weights, tiles.get(), rows, max_rows, n_tiles, k_tiles, n);
+    matmul_wgmma_f32<<<multiprocessors(), 384, kGemmShared>>>(out, weights, tiles.get(), rows,
+                                                              max_rows, n_tiles, k_tiles, n);
   }
 };
 

@@ -7,7 +7,9 @@
 #include "kv_layout.cuh"
 
 __device__ inline size_t pick(size_t sample, size_t count, size_t total) {
-  return count == total ? sample : (static_cast<size_t>(hash(sample * 2)) << 20 ^ hash(sample * 2 + 1)) % total;
+  return count == total
+             ? sample
+             : (static_cast<size_t>(hash(sample * 2)) << 20 ^ hash(sample * 2 + 1)) % total;
 }
 
 __device__ inline float warp_total(float value) {
@@ -53,8 +55,8 @@ static __global__ void reference_gate_up(float* want, float* got, const bf16* in
   const float u = dot(row, gate + static_cast<size_t>(intermediate) * hidden, hidden);
   if (threadIdx.x % 32 == 0) {
     want[sample] = g / (1 + expf(-g)) * u;
-    got[sample] = __bfloat162float(inner[tiled_at(plan[expert], pair_row[pair], column,
-                                                  ceil_div(intermediate, kTileK))]);
+    got[sample] = __bfloat162float(
+        inner[tiled_at(plan[expert], pair_row[pair], column, ceil_div(intermediate, kTileK))]);
   }
 }
 
@@ -140,8 +142,7 @@ static __global__ void reference_attention(float* want, float* got, const bf16* 
   while (token >= cu_seq_lens[s + 1]) s++;
   const int position = context_lens[s] - cu_seq_lens[s + 1] + token;
   const int first = window > 0 ? max(0, position - window + 1) : 0;
-  const bf16* query =
-      qkv + (static_cast<size_t>(token) * (heads + 2 * kv_heads) + head) * kDim;
+  const bf16* query = qkv + (static_cast<size_t>(token) * (heads + 2 * kv_heads) + head) * kDim;
   const int kv_head = head / (heads / kv_heads);
   float top = -INFINITY, total = 0, sum[4] = {};
   for (int pass = 0; pass < 2; pass++) {

@@ -12,10 +12,10 @@ __device__ __forceinline__ uint32_t pack_bf16(float low, float high) {
 // x / (1 + exp(-x)); exp(-x) may be infinite, which gives the limit 0.
 __device__ __forceinline__ float silu(float x) { return __fdividef(x, 1.0f + __expf(-x)); }
 
-// h = silu(gate) * up, in registers: rows l / 4 (gate) and l / 4 + 8 (up) of a fragment are the same
-// intermediate column. A warp makes 8 of the tile's 64 columns, one 16-byte chunk of every token.
-// Goes to `hidden` as token tiles: k tile n_tile of the token tile, one bulk store by a warp of the
-// producer's warpgroup, so that consumers go on to the next unit.
+// h = silu(gate) * up, in registers: rows l / 4 (gate) and l / 4 + 8 (up) of a fragment are the
+// same intermediate column. A warp makes 8 of the tile's 64 columns, one 16-byte chunk of every
+// token. Goes to `hidden` as token tiles: k tile n_tile of the token tile, one bulk store by a warp
+// of the producer's warpgroup, so that consumers go on to the next unit.
 struct SwigluToTiles {
   static constexpr bool kStoreWarp = true;
   static constexpr int kThreads = kConsumers + 32;  // of the staging barriers
@@ -32,8 +32,8 @@ struct SwigluToTiles {
     uint32_t packed[kN / 8];
 #pragma unroll
     for (int j = 0; j < kN / 8; j++) {
-      packed[j] = pack_bf16(silu(acc[4 * j]) * acc[4 * j + 2],
-                            silu(acc[4 * j + 1]) * acc[4 * j + 3]);
+      packed[j] =
+          pack_bf16(silu(acc[4 * j]) * acc[4 * j + 2], silu(acc[4 * j + 1]) * acc[4 * j + 3]);
     }
 #pragma unroll
     for (int j = 0; j + 4 <= kN / 8; j += 4) {
@@ -52,8 +52,8 @@ struct SwigluToTiles {
     named_arrive(kStagingFree, kThreads);
     named_sync(kStagingFull, kThreads);
     if (lane == 0 && unit.n_tile < n_tiles) {
-      const size_t start = static_cast<size_t>(unit.first_row) * n_tiles +
-                           static_cast<size_t>(unit.n_tile) * unit.n;
+      const size_t start =
+          static_cast<size_t>(unit.first_row) * n_tiles + static_cast<size_t>(unit.n_tile) * unit.n;
       bulk_store(hidden + start * kTileK, staging, unit.n * kRowBytes);
       bulk_store_commit();
       bulk_store_wait_read();
@@ -85,10 +85,9 @@ struct RowsBf16 {
 #pragma unroll
       for (int token = 0; token < kPart && first + token < kN; token += 16) {
         const int j = (first + token) / 8;
-        const uint32_t matrices[4] = {pack_bf16(acc[4 * j], acc[4 * j + 1]),
-                                      pack_bf16(acc[4 * j + 2], acc[4 * j + 3]),
-                                      pack_bf16(acc[4 * j + 4], acc[4 * j + 5]),
-                                      pack_bf16(acc[4 * j + 6], acc[4 * j + 7])};
+        const uint32_t matrices[4] = {
+            pack_bf16(acc[4 * j], acc[4 * j + 1]), pack_bf16(acc[4 * j + 2], acc[4 * j + 3]),
+            pack_bf16(acc[4 * j + 4], acc[4 * j + 5]), pack_bf16(acc[4 * j + 6], acc[4 * j + 7])};
         const int row = token + lane / 16 * 8 + lane % 8;
         const int chunk = thread / 32 * 2 + lane / 8 % 2;
         store_matrices_transposed(part + swizzled_bytes(row, chunk), matrices);

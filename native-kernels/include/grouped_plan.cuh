@@ -9,7 +9,7 @@
 
 #include "tiled_layout.cuh"
 
-constexpr int kTileRowStep = 16;  // two groups of eight rows: one for each CTA of a cluster
+constexpr int kTileRowStep = 16;   // two groups of eight rows: one for each CTA of a cluster
 constexpr int kMaxTileRows = 256;  // widest n of wgmma
 
 // One expert, read as one int4. A plan of E experts is E + 1 of these, the last with the total of
@@ -37,9 +37,8 @@ __host__ __device__ __forceinline__ int* plan_order(GroupPlan* plan, int experts
   return reinterpret_cast<int*>(plan + experts + 1);
 }
 
-// Most padded rows that `pairs` routed rows over `experts` experts can take: a tile pads by less than
-// 16 rows, of which its rounding to 16 is 15 and the even split of rows the rest.
-__host__ __device__ __forceinline__ int max_padded_rows(int pairs, int experts,
-                                                        int max_tile_rows) {
+// Most padded rows that `pairs` routed rows over `experts` experts can take: a tile pads by less
+// than 16 rows, of which its rounding to 16 is 15 and the even split of rows the rest.
+__host__ __device__ __forceinline__ int max_padded_rows(int pairs, int experts, int max_tile_rows) {
   return pairs + (pairs / max_tile_rows + experts) * kTileRowStep;
 }

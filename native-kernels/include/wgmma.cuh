@@ -19,8 +19,8 @@ __device__ __forceinline__ uint64_t matrix_descriptor(uint32_t address) {
 // Descriptor of an operand whose 128-byte rows run along N (V of attention: rows are tokens):
 // panel_bytes from one 64-column panel to the next, 1,024 bytes between groups of eight rows.
 __device__ __forceinline__ uint64_t transposed_descriptor(uint32_t address, uint32_t panel_bytes) {
-  return (uint64_t{1} << 62) | (uint64_t{64} << 32) | (static_cast<uint64_t>(panel_bytes >> 4) << 16) |
-         ((address & 0x3FFFF) >> 4);
+  return (uint64_t{1} << 62) | (uint64_t{64} << 32) |
+         (static_cast<uint64_t>(panel_bytes >> 4) << 16) | ((address & 0x3FFFF) >> 4);
 }
 
 __device__ __forceinline__ void wgmma_fence() {
@@ -63,9 +63,9 @@ __device__ __forceinline__ void keep_order(float (&d)[kCount]) {
 #define GREGALE_R13 GREGALE_R12 ",%104,%105,%106,%107,%108,%109,%110,%111"
 #define GREGALE_R14 GREGALE_R13 ",%112,%113,%114,%115,%116,%117,%118,%119"
 #define GREGALE_R15 GREGALE_R14 ",%120,%121,%122,%123,%124,%125,%126,%127"
-#define GREGALE_D(i)                                                                     \
-  "+f"(d[8 * i]), "+f"(d[8 * i + 1]), "+f"(d[8 * i + 2]), "+f"(d[8 * i + 3]),            \
-      "+f"(d[8 * i + 4]), "+f"(d[8 * i + 5]), "+f"(d[8 * i + 6]), "+f"(d[8 * i + 7])
+#define GREGALE_D(i)                                                                              \
+  "+f"(d[8 * i]), "+f"(d[8 * i + 1]), "+f"(d[8 * i + 2]), "+f"(d[8 * i + 3]), "+f"(d[8 * i + 4]), \
+      "+f"(d[8 * i + 5]), "+f"(d[8 * i + 6]), "+f"(d[8 * i + 7])
 #define GREGALE_D0 GREGALE_D(0)
 #define GREGALE_D1 GREGALE_D0, GREGALE_D(1)
 #define GREGALE_D2 GREGALE_D1, GREGALE_D(2)
@@ -83,15 +83,15 @@ __device__ __forceinline__ void keep_order(float (&d)[kCount]) {
 #define GREGALE_D14 GREGALE_D13, GREGALE_D(14)
 #define GREGALE_D15 GREGALE_D14, GREGALE_D(15)
 
-#define GREGALE_OUT(i)                                                                   \
-  "=f"(d[8 * i]), "=f"(d[8 * i + 1]), "=f"(d[8 * i + 2]), "=f"(d[8 * i + 3]),            \
-      "=f"(d[8 * i + 4]), "=f"(d[8 * i + 5]), "=f"(d[8 * i + 6]), "=f"(d[8 * i + 7])
+#define GREGALE_OUT(i)                                                                            \
+  "=f"(d[8 * i]), "=f"(d[8 * i + 1]), "=f"(d[8 * i + 2]), "=f"(d[8 * i + 3]), "=f"(d[8 * i + 4]), \
+      "=f"(d[8 * i + 5]), "=f"(d[8 * i + 6]), "=f"(d[8 * i + 7])
 
 // Width N = 16 (last + 1) has N / 2 = 8 (last + 1) registers; then come the descriptors A and B.
 #define GREGALE_WGMMA(N, last, A, B)                                                          \
   if constexpr (kN == N) {                                                                    \
-    asm volatile("wgmma.mma_async.sync.aligned.m64n" #N                                       \
-                 "k16.f32.bf16.bf16 {" GREGALE_R##last "}, %" #A ", %" #B ", 1, 1, 1, 0, 0;"  \
+    asm volatile("wgmma.mma_async.sync.aligned.m64n" #N "k16.f32.bf16.bf16 {" GREGALE_R##last \
+                 "}, %" #A ", %" #B ", 1, 1, 1, 0, 0;"                                        \
                  : GREGALE_D##last                                                            \
                  : "l"(a), "l"(b));                                                           \
   }
@@ -128,7 +128,8 @@ __device__ __forceinline__ void wgmma_bf16_first_n128(float (&d)[64], uint64_t a
 }
 
 // d += A B with A in registers, in the fragment order of D's own rows (a[0], a[1]: columns 0-7 of
-// rows l / 4 and l / 4 + 8; a[2], a[3]: columns 8-15), and B transposed: D[64, 128] += A B[16, 128].
+// rows l / 4 and l / 4 + 8; a[2], a[3]: columns 8-15), and B transposed: D[64, 128] += A B[16,
+// 128].
 __device__ __forceinline__ void wgmma_bf16_registers_n128(float (&d)[64], const uint32_t (&a)[4],
                                                           uint64_t b) {
   asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" GREGALE_R7

@@ -10,7 +10,7 @@
 // columns, out for as many rows of D.
 //
 // Launch: block 384; grid = multiprocessors rounded down to even (persistent; any even number is
-// right); dynamic shared memory 229,440 bytes, which needs
+// right); dynamic shared memory 229,504 bytes, which needs
 // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES set once. Clusters of 2 are compiled in: plain
 // cuLaunchKernel launches them. Arguments in the order of the signatures below.
 //

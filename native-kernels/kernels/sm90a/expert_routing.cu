@@ -6,8 +6,9 @@
 //   expert_combine_f32    the same, to fp32
 //
 // Legend: T tokens, K experts per token, E experts, D hidden. pair = token * K + slot. Padded rows:
-// the experts' rows one after the other, each expert padded to whole token tiles (grouped_plan.cuh);
-// padded_capacity = max_padded_rows(T K, E, max_tile_rows) bounds them for every routing.
+// the experts' rows one after the other, each expert padded to whole token tiles
+// (grouped_plan.cuh); padded_capacity = max_padded_rows(T K, E, max_tile_rows) bounds them for
+// every routing.
 //
 // Launches, in this order on one stream, before and after expert_gemm.cu:
 //   expert_plan_i32: grid E, block 1024, dynamic shared memory 132 E bytes (E at most 372).
@@ -16,7 +17,8 @@
 //   expert_gather_bf16: block 256, grid (ceil(padded_capacity / 8), ceil(ceil(D / 64) / 8)), no
 //     dynamic shared memory. Arguments: (tiles pointer, x pointer, plan pointer, row_pair pointer,
 //     int experts, int experts_per_token, int width = D).
-//   expert_combine_*: grid T, block 256 (any multiple of 32). Arguments: (out pointer, rows pointer,
+//   expert_combine_*: grid T, block 256 (any multiple of 32). Arguments: (out pointer, rows
+//   pointer,
 //     pair_row pointer, expert_weights pointer, int experts_per_token, int width = D). out may be
 //     the x of the gather.
 //
@@ -39,14 +41,22 @@ __device__ void count_experts(int* counts, const int* expert_ids, int begin, int
     own[e] = 0;
   }
   __syncwarp();
-  for (int first = begin; first < end; first += kWarpSize) {
-    const bool valid = first + lane < end;
-    const int expert = valid ? expert_ids[first + lane] : -1;
-    const unsigned same = __match_any_sync(kAllLanes, expert);
-    if (valid && lane == __ffs(same) - 1) {
-      own[expert] += __popc(same);
+  constexpr int kAhead = 4;  // loads in flight
+  for (int first = begin; first < end; first += kAhead * kWarpSize) {
+    int expert[kAhead];
+#pragma unroll
+    for (int i = 0; i < kAhead; i++) {
+      const int pair = first + i * kWarpSize + lane;
+      expert[i] = pair < end ? expert_ids[pair] : -1;
     }
-    __syncwarp();
+#pragma unroll
+    for (int i = 0; i < kAhead; i++) {
+      const unsigned same = __match_any_sync(kAllLanes, expert[i]);
+      if (expert[i] >= 0 && lane == __ffs(same) - 1) {
+        own[expert[i]] += __popc(same);
+      }
+      __syncwarp();
+    }
   }
 }
 
@@ -134,7 +144,8 @@ extern "C" __global__ void __launch_bounds__(kPlanThreads)
   for (int e = 0; e < experts; e++) {
     const GroupPlan other = plan_group(0, totals[e], max_tile_rows);
     first_row += e < expert ? other.tiles * other.tile_rows : 0;
-    taller += other.tile_rows > shape.tile_rows || (other.tile_rows == shape.tile_rows && e < expert);
+    taller +=
+        other.tile_rows > shape.tile_rows || (other.tile_rows == shape.tile_rows && e < expert);
   }
   const int padded = shape.tiles * shape.tile_rows;
   if (threadIdx.x == 0) {

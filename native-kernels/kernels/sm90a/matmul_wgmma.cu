@@ -6,16 +6,17 @@
 //   matmul_wgmma_f32     out in fp32 (logits)
 //
 // Layouts: tiled_layout.cuh. rows and max_tile_rows (a multiple of 16, at most 256) are the same in
-// both launches. Units of work are ceil(n_tiles / 2) * ceil(rows / max_tile_rows) for grid / 2
-// clusters: a launcher takes the max_tile_rows of 64, 96, ... 256 with the smallest
-// rounds * (tile rows + 16), the larger where two are equal. The tiles take
+// both launches. Units of work are ceil(n_tiles / 2) * token tiles, for grid / 2 clusters: a
+// launcher takes the max_tile_rows of 64, 80, ... 256 with the smallest rounds * (tile rows + 256),
+// the larger where two are equal (choose_tile_rows of bench/prefill_kernels.cuh). The tiles take
 // max_padded_rows(rows, 1, max_tile_rows) * 64 k_tiles elements.
 //
 // Launch of tile_rows_bf16: block 256; grid (ceil(padded / 8), ceil(k_tiles / 8)) with padded =
 // max_padded_rows(rows, 1, max_tile_rows) (grouped_plan.cuh); no dynamic shared memory.
-// Launch of the GEMMs: block 384; grid = multiprocessors rounded down to even; dynamic shared memory
-// 229,440 bytes (CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES); clusters of 2 compiled in.
-// n_tiles = ceil(N / 128), k_tiles = ceil(K / 64). Arguments in the order of the signatures below.
+// Launch of the GEMMs: block 384; grid = multiprocessors rounded down to even; dynamic shared
+// memory 229,504 bytes (CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES); clusters of 2 compiled
+// in. n_tiles = ceil(N / 128), k_tiles = ceil(K / 64). Arguments in the order of the signatures
+// below.
 
 #include "gemm_epilogues.cuh"
 #include "tile_rows.cuh"

@@ -10,211 +10,24 @@
 // t < cu_seq_lens[s + 1], has position context_lens[s] - cu_seq_lens[s + 1] + t and sees positions
 // max(0, position - sliding_window + 1) ... position (sliding_window 0: from 0).
 //
-// Launch: block 384; grid = multiprocessors (persistent; any number is right); dynamic shared memory
-// 229,568 bytes (set CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES). group <= 128; block_size is 8,
-// 16, 32, 64 or a multiple of 128 (64 is faster than 16: the copies are larger). To leave decodes to
-// another kernel, pass cu_seq_lens + s0, context_lens + s0, block_tables + s0 * max_blocks, S - s0.
-// work: 2 ints, zero before the first launch, left zero by every launch; one launch at a time.
-// Arguments in the order of the signature at the end.
+// Launch: block 384; grid = multiprocessors (persistent; any number is right); dynamic shared
+// memory 229,568 bytes (set CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES). group <= 128;
+// block_size is 8, 16, 32, 64 or a multiple of 128 (64 is faster than 16: the copies are larger).
+// To leave decodes to another kernel, pass cu_seq_lens + s0, context_lens + s0, block_tables + s0 *
+// max_blocks, S - s0. work: 2 ints, zero before the first launch, left zero by every launch; one
+// launch at a time. Arguments in the order of the signature at the end.
 //
 // A tile is one KV head and 128 / group tokens: its 128 rows are the tokens' heads of that group,
-// which share K and V, 64 rows for each of two consumer warpgroups. Blocks draw tiles from a counter,
-// the last (longest) rows of a sequence first. Warpgroup 0 copies keys and values, 128 at a time,
-// three stages of each, and runs ahead into the next tile. A consumer's softmax runs while its last
-// P V product and the other consumer's products occupy the matrix unit.
-// A row's result depends on nothing but its own sequence: same bits in every batch, whoever draws it.
+// which share K and V, 64 rows for each of two consumer warpgroups. Blocks draw tiles from a
+// counter, the last (longest) rows of a sequence first. Warpgroup 0 copies keys and values, 128 at
+// a time, three stages of each, and runs ahead into the next tile. A consumer's softmax runs while
+// its last P V product and the other consumer's products occupy the matrix unit. A row's result
+// depends on nothing but its own sequence: same bits in every batch, whoever draws it.
 
-#include "common.cuh"
-#include "kv_layout.cuh"
-#include "ptx_sm90.cuh"
+#include "attention_tiles.cuh"
 #include "wgmma.cuh"
 
 namespace {
-
-constexpr int kHeadDim = 128;
-constexpr int kRows = 128;      // of a block: (token, head of the group) pairs
-constexpr int kKeys = 128;      // of a stage
-constexpr int kStages = 3;
-constexpr int kPanelBytes = kKeys * kRowBytes;        // 64 columns of a stage's keys
-constexpr int kStageBytes = 2 * kPanelBytes;
-constexpr int kQueryPanelBytes = 64 * kRowBytes;      // 64 columns of a warpgroup's 64 rows
-constexpr int kQueryBytes = 4 * kQueryPanelBytes;
-constexpr int kBarriers = kQueryBytes + 2 * kStages * kStageBytes;
-constexpr int kTileSlots = 2;  // tiles drawn ahead
-constexpr int kTileBarriers = kBarriers + 4 * kStages * 8;
-constexpr int kTiles = kTileBarriers + 2 * kTileSlots * 8;
-constexpr int kSharedBytes = kTiles + kTileSlots * 32;
-static_assert(kSharedBytes == 229568, "the launcher uses this size");
-
-constexpr int kTurn = 1;       // named barriers 1, 2: whose products come next
-constexpr int kWarpgroup = 3;  // 3, 4
-constexpr float kLog2e = 1.44269504f;
-
-struct AttentionArgs {
-  __nv_bfloat16* out;
-  const __nv_bfloat16* qkv;
-  const __nv_bfloat16* keys;
-  const __nv_bfloat16* values;
-  const int* block_tables;
-  const int* cu_seq_lens;
-  const int* context_lens;
-  int* work;
-  int seqs, heads, kv_heads, block_size, max_blocks, sliding_window;
-  float scale;
-};
-
-// The rows of one tile and the keys they see. tokens = 0: no more tiles.
-struct alignas(16) Tile {
-  int kv_head;
-  int sequence;
-  int first_row;       // token row of the batch
-  int tokens;
-  int first_position;  // of first_row in its sequence
-  int first_key;       // a multiple of kKeys
-  int key_tiles;
-  int unused;
-
-  // Keys 0 .. keys() - 1 exist for the last token.
-  __device__ __forceinline__ int keys() const { return first_position + tokens; }
-
-  // Keys of step j that some row must not see.
-  __device__ __forceinline__ bool masked(int step, int window) const {
-    const int first = first_key + step * kKeys;
-    const int last_position = keys() - 1;
-    return first + kKeys - 1 > first_position || (window > 0 && first <= last_position - window);
-  }
-};
-static_assert(sizeof(Tile) == 32, "two 16-byte accesses");
-
-// Counts tiles from the last sequence's last tile backwards, a warp of sequences at a time, so that
-// the longest rows of a sequence come first.
-__device__ __forceinline__ Tile find_tile(const AttentionArgs& args, int drawn) {
-  const int tokens_per_tile = kRows / (args.heads / args.kv_heads);
-  const int lane = threadIdx.x % 32;
-  int index = drawn / args.kv_heads;
-  Tile tile{};
-  tile.kv_head = drawn % args.kv_heads;
-  for (int done = 0; done < args.seqs; done += 32) {
-    const int s = args.seqs - 1 - done - lane;
-    const int begin = s >= 0 ? args.cu_seq_lens[s] : 0;
-    const int length = s >= 0 ? args.cu_seq_lens[s + 1] - begin : 0;
-    const int own = ceil_div(length, tokens_per_tile);
-    int sum = own;
-    for (int offset = 1; offset < 32; offset *= 2) {
-      const int other = __shfl_up_sync(0xffffffffu, sum, offset);
-      sum += lane >= offset ? other : 0;
-    }
-    const unsigned reached = __ballot_sync(0xffffffffu, sum > index);
-    if (reached == 0) {
-      index -= __shfl_sync(0xffffffffu, sum, 31);
-      continue;
-    }
-    const int owner = __ffs(reached) - 1;
-    const int local = own - 1 - (index - (sum - own));
-    tile.sequence = s;
-    tile.first_row = begin + local * tokens_per_tile;
-    tile.tokens = min(tokens_per_tile, length - local * tokens_per_tile);
-    tile.first_position =
-        (s >= 0 ? args.context_lens[s] : 0) - length + local * tokens_per_tile;
-    tile.sequence = __shfl_sync(0xffffffffu, tile.sequence, owner);
-    tile.first_row = __shfl_sync(0xffffffffu, tile.first_row, owner);
-    tile.tokens = __shfl_sync(0xffffffffu, tile.tokens, owner);
-    tile.first_position = __shfl_sync(0xffffffffu, tile.first_position, owner);
-    const int window = args.sliding_window;
-    const int first_key = window > 0 ? max(0, tile.first_position - window + 1) : 0;
-    tile.first_key = first_key / kKeys * kKeys;
-    tile.key_tiles = ceil_div(tile.keys() - tile.first_key, kKeys);
-    return tile;
-  }
-  return tile;
-}
-
-struct Shared {
-  uint32_t base;
-
-  // operand 0: keys, 1: values
-  __device__ __forceinline__ uint32_t query(int warpgroup) const {
-    return base + warpgroup * 2 * kQueryPanelBytes;
-  }
-  __device__ __forceinline__ uint32_t stage(int operand, int step) const {
-    return base + kQueryBytes + (operand * kStages + step % kStages) * kStageBytes;
-  }
-  __device__ __forceinline__ uint32_t full(int operand, int step) const {
-    return base + kBarriers + (operand * kStages + step % kStages) * 8;
-  }
-  __device__ __forceinline__ uint32_t empty(int operand, int step) const {
-    return full(operand, step) + 2 * kStages * 8;
-  }
-  __device__ __forceinline__ uint32_t tile_full(int count) const {
-    return base + kTileBarriers + count % kTileSlots * 8;
-  }
-  __device__ __forceinline__ uint32_t tile_empty(int count) const {
-    return tile_full(count) + kTileSlots * 8;
-  }
-  __device__ __forceinline__ uint32_t tile(int count) const {
-    return base + kTiles + count % kTileSlots * 32;
-  }
-};
-
-__device__ __forceinline__ uint32_t parity(int step) { return step / kStages & 1; }
-
-// ---- producer: one warp ------------------------------------------------------------------------
-
-// Lane l copies one panel of one block. Blocks past the last key repeat the last one: whatever lies
-// there is masked, but it must be finite. `at` is this tile's step, `step` counts through all tiles.
-__device__ __forceinline__ void load_stage(const AttentionArgs& args, const Tile& tile,
-                                           const Shared& shared, int operand, int at, int step,
-                                           int lane) {
-  if (lane == 0) {
-    barrier_wait(shared.empty(operand, step), parity(step) ^ 1);
-    barrier_arrive_expect(shared.full(operand, step), kStageBytes);
-  }
-  __syncwarp();
-  const int piece_keys = min(args.block_size, kKeys);
-  const int pieces = kKeys / piece_keys;
-  if (lane < 2 * pieces) {
-    const int panel = lane / pieces;
-    const int piece = lane % pieces;
-    const int key = tile.first_key + at * kKeys + piece * piece_keys;
-    const int entry = min(key, tile.keys() - 1) / args.block_size;
-    const size_t block =
-        args.block_tables[static_cast<size_t>(tile.sequence) * args.max_blocks + entry];
-    const size_t start = ((block * args.kv_heads + tile.kv_head) * 2 + panel) * args.block_size +
-                         key % args.block_size;
-    bulk_load(shared.stage(operand, step) + panel * kPanelBytes + piece * piece_keys * kRowBytes,
-              (operand == 0 ? args.keys : args.values) + start * kTileK, piece_keys * kRowBytes,
-              shared.full(operand, step));
-  }
-}
-
-__device__ __forceinline__ void produce(const AttentionArgs& args, const Shared& shared, int lane) {
-  int step = 0;
-  for (int count = 0;; count++) {
-    int drawn = lane == 0 ? atomicAdd(args.work, 1) : 0;
-    drawn = __shfl_sync(0xffffffffu, drawn, 0);
-    const Tile tile = find_tile(args, drawn);
-    if (lane == 0) {
-      barrier_wait(shared.tile_empty(count), (count / kTileSlots & 1) ^ 1);
-      const uint4* words = reinterpret_cast<const uint4*>(&tile);
-      store_shared_16(shared.tile(count), words[0]);
-      store_shared_16(shared.tile(count) + 16, words[1]);
-      barrier_arrive(shared.tile_full(count));
-    }
-    __syncwarp();
-    if (tile.tokens == 0) {
-      break;
-    }
-    for (int at = 0; at < tile.key_tiles; at++, step++) {
-      load_stage(args, tile, shared, 0, at, step, lane);
-      load_stage(args, tile, shared, 1, at, step, lane);
-    }
-  }
-  // Every block draws once more than there are tiles for it; the last to do so leaves zeros.
-  if (lane == 0 && atomicAdd(args.work + 1, 1) == static_cast<int>(gridDim.x) - 1) {
-    args.work[0] = 0;
-    args.work[1] = 0;
-  }
-}
 
 // ---- consumers: two warpgroups of 64 rows ------------------------------------------------------
 
@@ -251,9 +64,10 @@ __device__ __forceinline__ void load_queries(uint4 (&queries)[kQueryChunks],
     const int token = packed / group;
     const int head = tile.kv_head * group + packed % group;
     const size_t row = static_cast<size_t>(tile.first_row + token) * width;
-    queries[i] = token < tile.tokens ? *reinterpret_cast<const uint4*>(
-                                           args.qkv + row + head * kHeadDim + chunk * kChunk)
-                                     : make_uint4(0, 0, 0, 0);
+    queries[i] =
+        token < tile.tokens
+            ? *reinterpret_cast<const uint4*>(args.qkv + row + head * kHeadDim + chunk * kChunk)
+            : make_uint4(0, 0, 0, 0);
   }
 }
 
@@ -310,9 +124,9 @@ __device__ __forceinline__ uint32_t pack_pair(float low, float high) {
 
 // The running softmax of this thread's two rows, in units of log2.
 struct Softmax {
-  float scale;            // softmax scale * log2(e)
+  float scale;  // softmax scale * log2(e)
   float maximum[2];
-  float total[2];         // of this thread's columns
+  float total[2];  // of this thread's columns
 
   // Scores become probabilities relative to the new maximum; shrink[r] is what earlier sums times
   // the old maximum are worth now. A row that has seen no key yet keeps maximum -inf and sums of 0.
@@ -514,9 +328,9 @@ extern "C" __global__ void __launch_bounds__(384, 1)
                                       int max_blocks, int sliding_window, float scale) {
   extern __shared__ __align__(1024) uint8_t dynamic_shared[];
   const Shared shared{shared_address(dynamic_shared)};
-  const AttentionArgs args{out,      qkv,        keys,       values,         block_tables,
-                           cu_seq_lens, context_lens, work,    seqs,           heads,
-                           kv_heads, block_size, max_blocks, sliding_window, scale};
+  const AttentionArgs args{out,         qkv,          keys,       values,         block_tables,
+                           cu_seq_lens, context_lens, work,       seqs,           heads,
+                           kv_heads,    block_size,   max_blocks, sliding_window, scale};
   if (threadIdx.x == 0) {
     for (int slot = 0; slot < kStages; slot++) {
       for (int operand = 0; operand < 2; operand++) {
