@@ -20,10 +20,10 @@ GREGALE_KERNEL decode_lm_head_bf16(float*, const float*, const int*, const Bf16*
                                    float, int, int, int);
 GREGALE_KERNEL decode_attention_bf16_d128(Bf16*, float*, int*, const Bf16*, const Bf16*,
                                           const Bf16*, const int*, const int*, const int*, float,
-                                          int, int, int, int, int, int, int);
+                                          int, int, int, int, int, int, int, int);
 GREGALE_KERNEL decode_attention_bf16_d64(Bf16*, float*, int*, const Bf16*, const Bf16*, const Bf16*,
                                          const int*, const int*, const int*, float, int, int, int,
-                                         int, int, int, int);
+                                         int, int, int, int, int);
 GREGALE_KERNEL decode_gate_up_bf16(Bf16*, int*, float*, const float*, const Bf16*, const Bf16*,
                                    const Bf16*, const int*, float, int, int, int, int, int);
 GREGALE_KERNEL decode_down_bf16(float*, const Bf16*, const int*, const Bf16*, int, int, int, int);

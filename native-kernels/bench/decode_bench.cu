@@ -24,9 +24,11 @@ const Shape kOdd = {448, 8, 2, 64, 5, 3, 320, 336, 40, 32};
 
 Tuning tuning_for(int tokens) {
   Tuning t;
-  t.splits = tokens <= 4 ? 16 : tokens <= 8 ? 8 : 4;
-  t.down_pieces = tokens < 128 ? 4 : 2;
-  t.carve_out = tokens == 1 ? 43 : 57;
+  t.splits = tokens <= 8 ? 16 : 4;
+  t.min_run = tokens <= 4 ? 128 : tokens <= 8 ? 256 : 1024;
+  t.down_pieces = tokens < 128 ? 2 : 1;
+  static const char* forced = std::getenv("CARVE_OUT");
+  t.carve_out = forced != nullptr ? std::atoi(forced) : tokens == 1 ? 43 : 57;
   return t;
 }
 
@@ -89,7 +91,7 @@ class Bench {
   int check_odd() {
     Checks checks;
     Launcher launch(nullptr, processors_);
-    const Tuning same = {8, 2, 57};
+    const Tuning same = {8, 64, 2, 57};
     {
       const Reference r = make_reference(kOdd, 64);
       const StepArrays a = make_arrays(kOdd, 64, 512, kMaxSplits);
@@ -113,7 +115,7 @@ class Bench {
     make_layers();
     Checks checks;
     Launcher launch(nullptr, processors_);
-    const Tuning same = {8, 2, 57};
+    const Tuning same = {8, 64, 2, 57};
     const Reference r = make_reference(kMixtral, kMaxTokens);
     for (const Case& c :
          {Case{"8x7B T=1", 1, false, false, 1024}, {"8x7B T=2", 2, false, false, 333},
@@ -155,7 +157,9 @@ class Bench {
     std::printf("read ceiling %.0f GB/s\n", ceiling_);
     std::printf("| B | experts | MB a layer | us a layer, plain graph | share | us, dependent launch |"
                 " share |\n|---|---|---|---|---|---|---|\n");
+    const char* most = std::getenv("MOST");
     for (int tokens : {1, 2, 4, 8, 16, 32, 64, 128, 256}) {
+      if (most != nullptr && tokens > std::atoi(most)) break;
       set_up(tokens);
       const double plain = step_us(tokens, false);
       const double dependent = step_us(tokens, true);
@@ -191,26 +195,44 @@ class Bench {
       }
       std::printf("\n");
     }
-    std::printf("attention by splits, us:");
+    std::printf("attention by (splits, least run), us:");
     for (int tokens : {1, 2, 4, 8, 16, 64, 256}) {
       set_up(tokens);
       step_us(tokens, true);
       std::printf("\n  B=%d", tokens);
-      for (int splits : {1, 2, 4, 8, 16, 32}) {
-        Tuning t = tuning_for(tokens);
-        t.splits = splits;
-        std::printf("  %d: %.1f", splits, stage_us(tokens, 1, t));
+      for (int splits : {4, 8, 16, 32}) {
+        for (int least : {64, 128, 256, 512, 1024}) {
+          Tuning t = tuning_for(tokens);
+          t.splits = splits;
+          t.min_run = least;
+          std::printf("  %d,%d: %.1f", splits, least, stage_us(tokens, 1, t));
+        }
       }
     }
-    std::printf("\ndown by pieces, us:");
-    for (int tokens : {16, 64, 256}) {
+    std::printf("\nkernels above 8 tokens, us:");
+    struct Named {
+      const char* name;
+      const void* kernel;
+      int stage;
+    };
+    const auto of = [](auto* kernel) { return reinterpret_cast<const void*>(kernel); };
+    for (int tokens : {16, 64, 128, 256}) {
       set_up(tokens);
       step_us(tokens, true);
       std::printf("\n  B=%d", tokens);
-      for (int pieces : {1, 2, 4, 7}) {
-        Tuning t = tuning_for(tokens);
-        t.down_pieces = pieces;
-        std::printf("  %d: %.1f", pieces, stage_us(tokens, 4, t));
+      for (const Named& n : {Named{"norm", of(decode_norm_tiles_bf16), 0},
+                             {"qkv gemm", of(decode_gemm_parts_bf16), 0},
+                             {"qkv parts", of(decode_qkv_parts_bf16), 0},
+                             {"output gemm", of(decode_gemm_parts_bf16), 2},
+                             {"add", of(decode_add_parts_f32), 2},
+                             {"route", of(decode_route_bf16), 3},
+                             {"plan", of(decode_plan_tiles_bf16), 3},
+                             {"gate_up gemm", of(decode_gemm_swiglu_bf16), 3},
+                             {"down gemm", of(decode_gemm_parts_bf16), 4},
+                             {"combine", of(decode_combine_parts_f32), 4}}) {
+        only_ = n.kernel;
+        std::printf("  %s %.1f", n.name, stage_us(tokens, n.stage, tuning_for(tokens)));
+        only_ = nullptr;
       }
     }
     std::printf("\n");
@@ -281,6 +303,7 @@ class Bench {
   double stage_us(int tokens, int stage, const Tuning& tuning) {
     Launcher launch(stream_, processors_);
     launch.dependent = true;
+    launch.only = only_;
     LayerStep step(kMixtral, tuning, launch, tokens);
     StepArrays a = arrays_;
     a.expert_ids = ids_;
@@ -319,6 +342,7 @@ class Bench {
   float* start_ = nullptr;
   int* ids_ = nullptr;
   double ceiling_ = 0;
+  const void* only_ = nullptr;
 };
 
 }  // namespace

@@ -53,7 +53,8 @@ struct StepArrays {
 };
 
 struct Tuning {
-  int splits;       // of attention
+  int splits;       // of attention, at most
+  int min_run;      // positions of a split, at least
   int down_pieces;  // of K in down, above 8 tokens
   int carve_out;    // percent of shared memory, for the kernels of at most 8 tokens
 };
@@ -64,11 +65,13 @@ class Launcher {
  public:
   Launcher(cudaStream_t stream, int processors) : stream_(stream), processors_(processors) {}
 
-  bool dependent = false;  // programmatic dependent launch
+  bool dependent = false;      // programmatic dependent launch
+  const void* only = nullptr;  // if set, other kernels are left out
 
   template <class... Parameters, class... Arguments>
   void operator()(void (*kernel)(Parameters...), dim3 grid, int block, int shared,
                   Arguments... arguments) {
+    if (only != nullptr && only != reinterpret_cast<const void*>(kernel)) return;
     cudaLaunchConfig_t config = {};
     config.gridDim = grid;
     config.blockDim = dim3(block);
@@ -102,7 +105,20 @@ void allow(Kernel* kernel, int shared, int carve_out) {
 
 inline int token_bytes(int width) { return 2 * width + 64; }
 
-constexpr int kGemmShared = 231424;
+#ifndef GREGALE_DECODE_THREADS
+#define GREGALE_DECODE_THREADS 256
+#endif
+constexpr int kFewThreads = GREGALE_DECODE_THREADS;
+constexpr int kMaxGemmShared = 231424;
+
+// Eight stages where the widest tile allows it; no more than that, so that the small kernels around
+// find room beside the GEMM.
+inline int gemm_shared(int tokens) {
+  static const char* forced = std::getenv("GEMM_SHARED");
+  if (forced != nullptr) return std::atoi(forced);
+  const int n = std::min(64, ceil_div(tokens, kTileRowStep) * kTileRowStep);
+  return 2048 + 8 * (kTileBytes + n * kRowBytes) + n * kRowBytes;
+}
 
 inline void prepare(const Shape& s, int carve_out) {
   const int tokens = 8 * token_bytes(std::max(s.hidden, s.context_width()));
@@ -114,8 +130,8 @@ inline void prepare(const Shape& s, int carve_out) {
   allow(decode_down_bf16, 0, carve_out);
   allow(decode_attention_bf16_d128, 0, carve_out);
   allow(decode_attention_bf16_d64, 0, carve_out);
-  allow(decode_gemm_parts_bf16, kGemmShared, -1);
-  allow(decode_gemm_swiglu_bf16, kGemmShared, -1);
+  allow(decode_gemm_parts_bf16, kMaxGemmShared, -1);
+  allow(decode_gemm_swiglu_bf16, kMaxGemmShared, -1);
 }
 
 // Stages of one layer. Each reads and writes the arrays of the step.
@@ -129,7 +145,7 @@ class LayerStep {
   void qkv(const LayerWeights& w, const StepArrays& a) {
     if (few_) {
       launch_(s_.head_dim == 128 ? decode_qkv_bf16_d128 : decode_qkv_bf16_d64,
-              launch_.processors(), 512, tokens_ * token_bytes(s_.hidden), a.queries, w.keys,
+              launch_.processors(), kFewThreads, tokens_ * token_bytes(s_.hidden), a.queries, w.keys,
               w.values, a.residual, w.input_norm, w.qkv, a.rope_table, a.positions, a.slots, kEps,
               s_.context_width(), tokens_, s_.hidden, s_.heads, s_.kv_heads, s_.block_size);
       return;
@@ -149,12 +165,13 @@ class LayerStep {
             dim3(tuning_.splits, s_.kv_heads, tokens_), 128, 0, a.context, a.attention_parts,
             a.counters, a.queries, w.keys, w.values, a.context_lens, a.slots, a.block_tables,
             1.0f / sqrtf(static_cast<float>(s_.head_dim)), a.max_blocks, s_.context_width(),
-            s_.heads, s_.kv_heads, s_.block_size, s_.window, few_ ? 0 : tile_rows_);
+            s_.heads, s_.kv_heads, s_.block_size, s_.window, tuning_.min_run,
+            few_ ? 0 : tile_rows_);
   }
 
   void output(const LayerWeights& w, const StepArrays& a) {
     if (few_) {
-      launch_(decode_add_linear_bf16, launch_.processors(), 512,
+      launch_(decode_add_linear_bf16, launch_.processors(), kFewThreads,
               tokens_ * token_bytes(s_.context_width()), a.residual, a.context, w.output, tokens_,
               s_.hidden, s_.context_width());
       return;
@@ -167,7 +184,7 @@ class LayerStep {
 
   void gate_up(const LayerWeights& w, const StepArrays& a) {
     if (few_) {
-      launch_(decode_gate_up_bf16, launch_.processors(), 512, tokens_ * token_bytes(s_.hidden), a.h,
+      launch_(decode_gate_up_bf16, launch_.processors(), kFewThreads, tokens_ * token_bytes(s_.hidden), a.h,
               a.expert_ids, a.expert_weights, a.residual, w.post_norm, w.router, w.gate_up, a.slots,
               kEps, tokens_, s_.hidden, s_.intermediate, s_.experts, s_.per_token);
       return;
@@ -177,21 +194,21 @@ class LayerStep {
             s_.experts, s_.per_token);
     launch_(decode_plan_tiles_bf16, tokens_, 512, 0, a.tiles, a.plan, a.rows_of, a.normed,
             a.expert_ids, tokens_, s_.hidden, s_.experts, s_.per_token);
-    launch_(decode_gemm_swiglu_bf16, launch_.processors(), 384, kGemmShared, a.h, w.gate_up,
-            a.tiles, a.plan, s_.experts, s_.intermediate / kTileK, s_.hidden / kTileK, kGemmShared);
+    launch_(decode_gemm_swiglu_bf16, launch_.processors(), 288, gemm_shared(tokens_), a.h, w.gate_up,
+            a.tiles, a.plan, s_.experts, s_.intermediate / kTileK, s_.hidden / kTileK, gemm_shared(tokens_));
   }
 
   void down(const LayerWeights& w, const StepArrays& a) {
     if (few_) {
-      launch_(decode_down_bf16, launch_.processors(), 512, 0, a.residual, a.h, a.expert_ids, w.down,
+      launch_(decode_down_bf16, launch_.processors(), kFewThreads, 0, a.residual, a.h, a.expert_ids, w.down,
               tokens_, s_.hidden, s_.intermediate, s_.per_token);
       return;
     }
     const int k_tiles = s_.intermediate / kTileK;
     const int steps = k_tiles % tuning_.down_pieces == 0 ? k_tiles / tuning_.down_pieces : k_tiles;
-    launch_(decode_gemm_parts_bf16, launch_.processors(), 384, kGemmShared, a.parts, w.down, a.h,
+    launch_(decode_gemm_parts_bf16, launch_.processors(), 288, gemm_shared(tokens_), a.parts, w.down, a.h,
             a.plan, s_.experts, 0, 0, ceil_div(s_.hidden, kTileRows), k_tiles, steps,
-            part_rows(), s_.hidden, kGemmShared);
+            part_rows(), s_.hidden, gemm_shared(tokens_));
     launch_(decode_combine_parts_f32, dim3(ceil_div(s_.hidden, 1024), tokens_), 256, 0, a.residual,
             a.parts, a.rows_of, a.expert_weights, s_.hidden, s_.per_token, part_rows(), k_tiles,
             steps);
@@ -207,7 +224,7 @@ class LayerStep {
 
   void lm_head(const Bf16* norm, const Bf16* weights, const StepArrays& a) {
     if (few_) {
-      launch_(decode_lm_head_bf16, launch_.processors(), 512, tokens_ * token_bytes(s_.hidden),
+      launch_(decode_lm_head_bf16, launch_.processors(), kFewThreads, tokens_ * token_bytes(s_.hidden),
               a.logits, a.residual, nullptr, norm, weights, kEps, tokens_, s_.hidden,
               s_.vocabulary);
       return;
@@ -227,9 +244,9 @@ class LayerStep {
   }
 
   void projection(float* parts, const Bf16* weights, const Bf16* tile, int n, int k, int steps) {
-    launch_(decode_gemm_parts_bf16, launch_.processors(), 384, kGemmShared, parts, weights, tile,
+    launch_(decode_gemm_parts_bf16, launch_.processors(), 288, gemm_shared(tokens_), parts, weights, tile,
             nullptr, 1, tile_rows_, tokens_, ceil_div(n, kTileRows), k / kTileK, steps, tokens_, n,
-            kGemmShared);
+            gemm_shared(tokens_));
   }
 
   const Shape& s_;

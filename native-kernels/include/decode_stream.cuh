@@ -15,7 +15,11 @@
 #include "tiled_layout.cuh"
 
 constexpr int kDecodeTokens = 8;  // N of mma.sync m16n8k16
-constexpr int kDecodeThreads = 512;
+#ifndef GREGALE_DECODE_THREADS
+#define GREGALE_DECODE_THREADS 256
+#endif
+constexpr int kDecodeThreads = GREGALE_DECODE_THREADS;
+constexpr int kDecodeBlocks = 512 / kDecodeThreads;
 constexpr int kDecodeWarps = kDecodeThreads / kWarpSize;
 constexpr int kRowPad = 64;       // bytes: two token rows then fill all 32 banks
 constexpr unsigned kAllLanes = 0xffffffffu;
@@ -223,29 +227,67 @@ class WeightStream {
 
 // ---- tokens into shared memory -------------------------------------------------------------------
 
-// tokens[t] = x[t], kAtOnce rows loaded together. Every thread must call it; a barrier must follow.
-template <int kAtOnce>
+// tokens[t] = x[t], two rows and two steps of columns loaded together. Every thread must call it; a
+// barrier must follow.
 __device__ __forceinline__ void copy_rows(char* tokens, const __nv_bfloat16* x, int width,
                                           int k_tiles, int count) {
-  for (int first = 0; first < count; first += kAtOnce) {
+  constexpr int kTokens = 2;
+  constexpr int kColumns = 2;
+  constexpr int kStep = kDecodeThreads * kChunk;
 #pragma unroll 1
-    for (int at = threadIdx.x * kChunk; at < width; at += kDecodeThreads * kChunk) {
-      uint4 v[kAtOnce];
+  for (int first = 0; first < count; first += kTokens) {
+#pragma unroll 1
+    for (int start = threadIdx.x * kChunk; start < width; start += kColumns * kStep) {
+      uint4 v[kTokens][kColumns];
 #pragma unroll
-      for (int q = 0; q < kAtOnce; q++) {
-        if (first + q < count) {
-          v[q] = load_written(x + static_cast<size_t>(first + q) * width + at);
+      for (int q = 0; q < kTokens; q++) {
+#pragma unroll
+        for (int c = 0; c < kColumns; c++) {
+          if (first + q < count && start + c * kStep < width) {
+            v[q][c] = load_written(x + static_cast<size_t>(first + q) * width + start + c * kStep);
+          }
         }
       }
 #pragma unroll
-      for (int q = 0; q < kAtOnce; q++) {
-        if (first + q < count) {
-          *reinterpret_cast<uint4*>(tokens + (first + q) * token_row_bytes(k_tiles) + at * 2) = v[q];
+      for (int q = 0; q < kTokens; q++) {
+#pragma unroll
+        for (int c = 0; c < kColumns; c++) {
+          if (first + q < count && start + c * kStep < width) {
+            *reinterpret_cast<uint4*>(tokens + (first + q) * token_row_bytes(k_tiles) +
+                                      (start + c * kStep) * 2) = v[q][c];
+          }
         }
       }
     }
   }
 }
+
+// ---- residual rows that a block adds to ----------------------------------------------------------
+
+// What the residual holds where the block's first units will add to it, loaded while weights are
+// underway: at the end of the kernel a load from L2 would be waited for. Element (token, row) of a
+// unit is of[(unit * tokens + token) * 16 + row].
+struct ResidualRows {
+  static constexpr int kUnits = 4;
+  float of[kUnits * kDecodeTokens * 16];
+
+  // first_row(i): first of unit i's 16 rows. Every thread must call it; a barrier must follow.
+  template <class FirstRow>
+  __device__ __forceinline__ void load(const float* residual, int width, int tokens, int count,
+                                       const FirstRow& first_row) {
+    for (int i = threadIdx.x; i < min(count, kUnits) * tokens * 16; i += kDecodeThreads) {
+      const int token = i / 16 % tokens;
+      of[i] = load_written_float(residual + static_cast<size_t>(token) * width +
+                                 first_row(i / 16 / tokens) + i % 16);
+    }
+  }
+
+  // residual[token, row] of unit i += value; row_in_unit says which it is in of.
+  __device__ __forceinline__ void add(float* to, int i, int tokens, int token, int row_in_unit,
+                                      float value) const {
+    *to = (i < kUnits ? of[(i * tokens + token) * 16 + row_in_unit] : *to) + value;
+  }
+};
 
 // ---- RMSNorm on the way into shared memory ------------------------------------------------------
 
@@ -256,45 +298,61 @@ struct SquareSums {
 
 // tokens[t] = bf16(x[row_t] * gain) and shares of its sum of squares. The factor 1 / rms is a number
 // per token and is applied to the products instead (normed_scale): bf16 rounds relative to the
-// value, so the result is as exact, and the block crosses one barrier less. kAtOnce tokens are
-// loaded together. Every thread of the block must call it; a barrier must follow.
-template <int kAtOnce>
+// value, so the result is as exact, and the block crosses one barrier less. Two tokens and four
+// steps of columns are loaded together, which hides L2's latency. Every thread of the block must
+// call it; a barrier must follow.
 __device__ __forceinline__ void load_normed(char* tokens, SquareSums& squares, const float* x,
                                             const int* row_ids, const __nv_bfloat16* gain, int width,
                                             int k_tiles, int count) {
+  constexpr int kTokens = 2;
+  constexpr int kColumns = 4;
+  constexpr int kStep = kDecodeThreads * 4;
   const int warp = threadIdx.x / kWarpSize;
-  for (int first = 0; first < count; first += kAtOnce) {
-    const float* row[kAtOnce];
-    float square[kAtOnce] = {};
+#pragma unroll 1
+  for (int first = 0; first < count; first += kTokens) {
+    const float* row[kTokens];
+    float square[kTokens] = {};
 #pragma unroll
-    for (int q = 0; q < kAtOnce; q++) {
+    for (int q = 0; q < kTokens; q++) {
       const int token = min(first + q, count - 1);
       row[q] = x + static_cast<size_t>(row_ids == nullptr ? token : row_ids[token]) * width;
     }
-    for (int at = threadIdx.x * 4; at < width; at += kDecodeThreads * 4) {
-      float4 v[kAtOnce];
+#pragma unroll 1
+    for (int start = threadIdx.x * 4; start < width; start += kColumns * kStep) {
+      float4 v[kTokens][kColumns];
 #pragma unroll
-      for (int q = 0; q < kAtOnce; q++) {
-        if (first + q < count) {
-          v[q] = load_written_float4(row[q] + at);
+      for (int c = 0; c < kColumns; c++) {
+#pragma unroll
+        for (int q = 0; q < kTokens; q++) {
+          if (first + q < count && start + c * kStep < width) {
+            v[q][c] = load_written_float4(row[q] + start + c * kStep);
+          }
         }
       }
-      const uint2 packed = *reinterpret_cast<const uint2*>(gain + at);
-      const float2 g0 = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(&packed.x));
-      const float2 g1 = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(&packed.y));
 #pragma unroll
-      for (int q = 0; q < kAtOnce; q++) {
-        if (first + q < count) {
-          square[q] += v[q].x * v[q].x + v[q].y * v[q].y + v[q].z * v[q].z + v[q].w * v[q].w;
-          __nv_bfloat162 pair[2] = {__floats2bfloat162_rn(v[q].x * g0.x, v[q].y * g0.y),
-                                    __floats2bfloat162_rn(v[q].z * g1.x, v[q].w * g1.y)};
-          *reinterpret_cast<uint2*>(tokens + (first + q) * token_row_bytes(k_tiles) + at * 2) =
-              *reinterpret_cast<const uint2*>(pair);
+      for (int c = 0; c < kColumns; c++) {
+        const int at = start + c * kStep;
+        if (at >= width) {
+          break;
+        }
+        const uint2 packed = *reinterpret_cast<const uint2*>(gain + at);
+        const float2 g0 = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(&packed.x));
+        const float2 g1 = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(&packed.y));
+#pragma unroll
+        for (int q = 0; q < kTokens; q++) {
+          if (first + q < count) {
+            const float4 u = v[q][c];
+            square[q] += u.x * u.x + u.y * u.y + u.z * u.z + u.w * u.w;
+            __nv_bfloat162 pair[2] = {__floats2bfloat162_rn(u.x * g0.x, u.y * g0.y),
+                                      __floats2bfloat162_rn(u.z * g1.x, u.w * g1.y)};
+            *reinterpret_cast<uint2*>(tokens + (first + q) * token_row_bytes(k_tiles) + at * 2) =
+                *reinterpret_cast<const uint2*>(pair);
+          }
         }
       }
     }
 #pragma unroll
-    for (int q = 0; q < kAtOnce; q++) {
+    for (int q = 0; q < kTokens; q++) {
       if (first + q < count) {
         const float sum = warp_sum(square[q]);
         if (threadIdx.x % kWarpSize == 0) {

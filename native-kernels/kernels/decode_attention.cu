@@ -13,10 +13,11 @@
 // byte shuffle between neighbouring tokens (head columns are M, queries N = 8), and the weights are
 // then in the right lanes as they come. 8 KB a warp in flight, 12 warps a multiprocessor.
 //
-// The length of a run is a function of len, S and window alone (at least 64 positions), read on the
-// device, so one graph serves all lengths; runs beyond len leave at once. If there are several, each
-// leaves (m, l, o) in scratch and the last to arrive adds them in ascending order: the same batch
-// gives the same bits, and a row's bits depend on its length and S, not on its batch mates.
+// A run is at least min_run positions (and 64) and as many as it takes for S runs to cover len, read
+// on the device, so one graph serves all lengths; runs beyond len leave at once. If there are
+// several, each leaves (m, l, o) in scratch and the last to arrive adds them in ascending order: the
+// same batch gives the same bits, and a row's bits depend on its length, S, min_run and the window,
+// not on its batch mates.
 //
 // Scratch: partials T G S (H / G) (d + 2) floats; counters T G int32, zero before the first launch,
 // left zero by every launch. Restrictions, checked by the caller: H / G at most 8, block size a
@@ -101,13 +102,13 @@ struct Run {
   int end;
   int runs;        // of the sequence
 
-  __device__ __forceinline__ Run(int length, int window) {
+  __device__ __forceinline__ Run(int length, int window, int min_run) {
     len = length;
     first_seen = window > 0 ? max(0, len - window) : 0;
     start = first_seen / kGroup * kGroup;
     const int groups = ceil_div(len - start, kGroup);
-    const int per_run = ceil_div(ceil_div(groups, static_cast<int>(gridDim.x)), kAttentionWarps) *
-                        kAttentionWarps;
+    const int even = max(ceil_div(groups, static_cast<int>(gridDim.x)), min_run / kGroup);
+    const int per_run = ceil_div(even, kAttentionWarps) * kAttentionWarps;
     runs = groups == 0 ? 0 : ceil_div(groups, per_run);
     first = blockIdx.x * per_run;
     end = min(first + per_run, groups);
@@ -311,7 +312,8 @@ __device__ __forceinline__ void attention(__nv_bfloat16* out, float* partials, i
                                           const __nv_bfloat16* values, const int* context_lens,
                                           const int* slots, const int* block_tables,
                                           int max_blocks, int query_stride, int heads, int kv_heads,
-                                          int block_size, int window, float scale, int tile_rows) {
+                                          int block_size, int window, int min_run, float scale,
+                                          int tile_rows) {
   constexpr int kQuads = kHeadDim / 4;
   __shared__ RunResult<kHeadDim> warps[kAttentionWarps];
   __shared__ bool last;
@@ -320,7 +322,7 @@ __device__ __forceinline__ void attention(__nv_bfloat16* out, float* partials, i
   const int warp = threadIdx.x / kWarpSize;
   const int width = heads * kHeadDim;
   const int first_head = blockIdx.y * group_heads;
-  const Run run(slots[token] < 0 ? 0 : context_lens[token], window);
+  const Run run(slots[token] < 0 ? 0 : context_lens[token], window, min_run);
   const auto out_at = [&](int head, int quad) {
     const int column = (first_head + head) * kHeadDim + quad * 4;
     return out_chunk(out, token, column / kChunk, width, tile_rows) + column % kChunk;
@@ -451,9 +453,10 @@ __device__ __forceinline__ void attention(__nv_bfloat16* out, float* partials, i
                                  const int* block_tables,      /* [T, max_blocks] */               \
                                  float scale,                  /* of scores: 1 / sqrt(d) */        \
                                  int max_blocks, int query_stride, int heads, int kv_heads,        \
-                                 int block_size, int window, int tile_rows) {                      \
+                                 int block_size, int window, int min_run, int tile_rows) {         \
     attention<d>(out, partials, counters, queries, keys, values, context_lens, slots, block_tables,\
-                 max_blocks, query_stride, heads, kv_heads, block_size, window, scale, tile_rows); \
+                 max_blocks, query_stride, heads, kv_heads, block_size, window, min_run, scale,    \
+                 tile_rows);                                                                       \
   }
 
 GREGALE_DECODE_ATTENTION(128)

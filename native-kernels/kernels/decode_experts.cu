@@ -15,7 +15,7 @@
 // 16-byte aligned. Tokens with slot -1 are padding: they choose no expert (id -1, weight 0), so they
 // cost no bandwidth, and their residual stays as it is.
 //
-// Launch: block 512; grid = multiprocessors (any number >= 1 is right; decode_down_bf16 has D / 32
+// Launch: block 256; grid = multiprocessors (any number >= 1 is right; decode_down_bf16 has D / 32
 // units); dynamic shared memory: decode_gate_up_bf16 T * (2 * D + 64) bytes, decode_down_bf16 0.
 // Carve-out: see decode_linear.cu. With programmatic dependent launch decode_down_bf16 must directly
 // follow decode_gate_up_bf16: it reads expert ids before its wait, which is sound because
@@ -79,7 +79,7 @@ __device__ __forceinline__ float silu(float x) { return __fdividef(x, 1.0f + __e
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(kDecodeThreads, 1)
+extern "C" __global__ void __launch_bounds__(kDecodeThreads, kDecodeBlocks)
     decode_gate_up_bf16(__nv_bfloat16* h,              // [T, K, I]
                         int* expert_ids,               // [T, K]
                         float* expert_weights,         // [T, K]
@@ -108,7 +108,7 @@ extern "C" __global__ void __launch_bounds__(kDecodeThreads, 1)
       }
     }
     wait_for_predecessor();
-    load_normed<4>(shared_tokens, squares, residual, nullptr, gain, hidden, k_tiles, tokens);
+    load_normed(shared_tokens, squares, residual, nullptr, gain, hidden, k_tiles, tokens);
     __syncthreads();
     float acc[4] = {};
     uint4 b[2];
@@ -318,13 +318,14 @@ class DownStream {
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(kDecodeThreads, 1)
+extern "C" __global__ void __launch_bounds__(kDecodeThreads, kDecodeBlocks)
     decode_down_bf16(float* residual,               // [T, D]
                      const __nv_bfloat16* h,        // [T, K, I]
                      const int* expert_ids,         // [T, K]
                      const __nv_bfloat16* weights,  // tiled [E, D, I]
                      int tokens, int hidden, int intermediate, int per_token) {
   __shared__ UnitSums sums;
+  __shared__ ResidualRows own;
   __shared__ ChosenExperts chosen;
   const int lane = threadIdx.x % kWarpSize;
   const int warp = threadIdx.x / kWarpSize;
@@ -344,6 +345,7 @@ extern "C" __global__ void __launch_bounds__(kDecodeThreads, 1)
       waited = true;
     }
     stream.start_tokens();
+    own.load(residual, hidden, tokens, 2, [&](int i) { return pair * 32 + i * 16; });
     float acc[2][4] = {};
     stream.run(acc, unit);
 #pragma unroll
@@ -354,14 +356,14 @@ extern "C" __global__ void __launch_bounds__(kDecodeThreads, 1)
     __syncthreads();
     if (warp < 2) {
       const float4 sum = sum_warps(sums.of[warp], lane);
-      const int row = pair * 32 + warp * 16 + lane / 4;
+      const int row = lane / 4;
 #pragma unroll
       for (int c = 0; c < 2; c++) {
         const int token = lane % 4 * 2 + c;
         if (token < tokens) {
-          float* to = residual + static_cast<size_t>(token) * hidden + row;
-          to[0] += c == 0 ? sum.x : sum.y;
-          to[8] += c == 0 ? sum.z : sum.w;
+          float* to = residual + static_cast<size_t>(token) * hidden + pair * 32 + warp * 16 + row;
+          own.add(to, warp, tokens, token, row, c == 0 ? sum.x : sum.y);
+          own.add(to + 8, warp, tokens, token, row + 8, c == 0 ? sum.z : sum.w);
         }
       }
     }

@@ -14,7 +14,7 @@
 // of 64, outputs a multiple of 16, d 128 or 64, all pointers 16-byte aligned. Tokens with slot -1
 // are padding: no cache is written, their queries and residuals are numbers nobody reads.
 //
-// Launch: block 512; grid = multiprocessors (any number >= 1 is right, more than the units of 16
+// Launch: block 256; grid = multiprocessors (any number >= 1 is right, more than the units of 16
 // rows are idle); dynamic shared memory T * (2 * width + 64) bytes, width = D or that of x
 // (MAX_DYNAMIC_SHARED_SIZE_BYTES set once for 8 tokens). Give all decode kernels one shared-memory
 // carve-out (43% at T = 1, 57% above): a larger one starves the loads in flight, different ones make
@@ -42,6 +42,14 @@ __device__ __forceinline__ int own_units(int units) {
 
 __device__ __forceinline__ int unit_of(int i) { return blockIdx.x + i * gridDim.x; }
 
+// What RoPE and the cache need of each token, loaded while weights are underway: at the end of the
+// kernel three dependent loads would be waited for. Angles of the block's first units.
+struct TokenPlaces {
+  static constexpr int kUnits = 4;
+  int slot[kDecodeTokens];
+  float2 angle[kUnits][kDecodeTokens][8];  // cosine and sine
+};
+
 template <int kHeadDim>
 __device__ __forceinline__ void qkv(__nv_bfloat16* queries, int query_stride, __nv_bfloat16* keys,
                                     __nv_bfloat16* values, const float* residual,
@@ -55,6 +63,7 @@ __device__ __forceinline__ void qkv(__nv_bfloat16* queries, int query_stride, __
   extern __shared__ __align__(16) char shared_tokens[];
   __shared__ UnitSums sums;
   __shared__ SquareSums squares;
+  __shared__ TokenPlaces places;
   const int k_tiles = hidden / kTileK;
   const int lane = threadIdx.x % kWarpSize;
   const auto base = [&](int i) {
@@ -66,9 +75,22 @@ __device__ __forceinline__ void qkv(__nv_bfloat16* queries, int query_stride, __
   const int count = own_units((heads + 2 * kv_heads) * kUnitsPerHead);
   WeightStream<kHalf * kRowBytes> stream(k_tiles);
   stream.start(count > 0 ? base(0) : nullptr);
+  if (threadIdx.x < tokens) {
+    places.slot[threadIdx.x] = slots[threadIdx.x];
+  }
+  const auto angle_of = [&](int i, int token, int column) {
+    const float* angles = rope_table + static_cast<size_t>(max(0, positions[token])) * kHeadDim +
+                          unit_of(i) % kUnitsPerHead * 8 + column;
+    return make_float2(angles[0], angles[kHalf]);
+  };
+  for (int i = threadIdx.x; i < min(count, TokenPlaces::kUnits) * tokens * 8; i += kDecodeThreads) {
+    const int token = i / 8 % tokens;
+    const int unit = i / 8 / tokens;
+    places.angle[unit][token][i % 8] = angle_of(unit, token, i % 8);
+  }
   wait_for_predecessor();
   release_successor();
-  load_normed<4>(shared_tokens, squares, residual, nullptr, gain, hidden, k_tiles, tokens);
+  load_normed(shared_tokens, squares, residual, nullptr, gain, hidden, k_tiles, tokens);
   __syncthreads();
   stream.run(count, lane_token_row(shared_tokens, k_tiles, tokens, lane), sums, base,
              [&](int i, float4 sum) {
@@ -81,17 +103,16 @@ __device__ __forceinline__ void qkv(__nv_bfloat16* queries, int query_stride, __
                  if (token >= tokens) {
                    continue;
                  }
-                 const int slot = slots[token];
+                 const int slot = places.slot[token];
                  const float scale = normed_scale(squares, token, eps, hidden);
                  float low = (c == 0 ? sum.x : sum.y) * scale;
                  float high = (c == 0 ? sum.z : sum.w) * scale;
                  if (head < heads + kv_heads && slot >= 0) {
-                   const float* angles =
-                       rope_table + static_cast<size_t>(positions[token]) * kHeadDim + column;
-                   const float cosine = angles[0];
-                   const float sine = angles[kHalf];
-                   const float turned = low * cosine - high * sine;
-                   high = high * cosine + low * sine;
+                   const float2 angle = i < TokenPlaces::kUnits
+                                            ? places.angle[i][token][lane / 4]
+                                            : angle_of(i, token, lane / 4);
+                   const float turned = low * angle.x - high * angle.y;
+                   high = high * angle.x + low * angle.y;
                    low = turned;
                  }
                  if (head < heads) {
@@ -117,7 +138,7 @@ __device__ __forceinline__ void qkv(__nv_bfloat16* queries, int query_stride, __
 }  // namespace
 
 #define GREGALE_DECODE_QKV(d)                                                                      \
-  extern "C" __global__ void __launch_bounds__(kDecodeThreads, 1) decode_qkv_bf16_d##d(            \
+  extern "C" __global__ void __launch_bounds__(kDecodeThreads, kDecodeBlocks) decode_qkv_bf16_d##d(            \
       __nv_bfloat16* queries,       /* [T, H d] in rows of query_stride elements */                \
       __nv_bfloat16* keys,          /* cache */                                                    \
       __nv_bfloat16* values,        /* cache */                                                    \
@@ -136,13 +157,14 @@ __device__ __forceinline__ void qkv(__nv_bfloat16* queries, int query_stride, __
 GREGALE_DECODE_QKV(128)
 GREGALE_DECODE_QKV(64)
 
-extern "C" __global__ void __launch_bounds__(kDecodeThreads, 1)
+extern "C" __global__ void __launch_bounds__(kDecodeThreads, kDecodeBlocks)
     decode_add_linear_bf16(float* residual,               // [T, N]
                            const __nv_bfloat16* x,        // [T, M]
                            const __nv_bfloat16* weights,  // tiled [N, M]
                            int tokens, int n, int m) {
   extern __shared__ __align__(16) char shared_tokens[];
   __shared__ UnitSums sums;
+  __shared__ ResidualRows own;
   const int k_tiles = m / kTileK;
   const int lane = threadIdx.x % kWarpSize;
   const auto base = [&](int i) { return plain_unit(weights, unit_of(i), k_tiles); };
@@ -151,24 +173,25 @@ extern "C" __global__ void __launch_bounds__(kDecodeThreads, 1)
   stream.start(count > 0 ? base(0) : nullptr);
   wait_for_predecessor();
   release_successor();
-  copy_rows<4>(shared_tokens, x, m, k_tiles, tokens);
+  own.load(residual, n, tokens, count, [&](int i) { return unit_of(i) * 16; });
+  copy_rows(shared_tokens, x, m, k_tiles, tokens);
   __syncthreads();
   stream.run(count, lane_token_row(shared_tokens, k_tiles, tokens, lane), sums, base,
              [&](int i, float4 sum) {
-               const int row = unit_of(i) * 16 + lane / 4;
+               const int row = lane / 4;
 #pragma unroll
                for (int c = 0; c < 2; c++) {
                  const int token = lane % 4 * 2 + c;
                  if (token < tokens) {
-                   float* to = residual + static_cast<size_t>(token) * n + row;
-                   to[0] += c == 0 ? sum.x : sum.y;
-                   to[8] += c == 0 ? sum.z : sum.w;
+                   float* to = residual + static_cast<size_t>(token) * n + unit_of(i) * 16 + row;
+                   own.add(to, i, tokens, token, row, c == 0 ? sum.x : sum.y);
+                   own.add(to + 8, i, tokens, token, row + 8, c == 0 ? sum.z : sum.w);
                  }
                }
              });
 }
 
-extern "C" __global__ void __launch_bounds__(kDecodeThreads, 1)
+extern "C" __global__ void __launch_bounds__(kDecodeThreads, kDecodeBlocks)
     decode_lm_head_bf16(float* logits,                 // [R, V]
                         const float* residual,         // [T, D]
                         const int* row_ids,            // [R] rows of residual; null: 0 to R - 1
@@ -186,7 +209,7 @@ extern "C" __global__ void __launch_bounds__(kDecodeThreads, 1)
   stream.start(count > 0 ? base(0) : nullptr);
   wait_for_predecessor();
   release_successor();
-  load_normed<4>(shared_tokens, squares, residual, row_ids, gain, hidden, k_tiles, rows);
+  load_normed(shared_tokens, squares, residual, row_ids, gain, hidden, k_tiles, rows);
   __syncthreads();
   stream.run(count, lane_token_row(shared_tokens, k_tiles, rows, lane), sums, base,
              [&](int i, float4 sum) {

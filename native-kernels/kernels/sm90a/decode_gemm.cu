@@ -19,7 +19,7 @@
 // of 16. Rows beyond the valid ones may hold anything: their products are not stored (parts) or are
 // again rows that nobody reads (h). width is a multiple of 16.
 //
-// Launch: block 384 (two warpgroups multiply, one thread copies); grid = multiprocessors (any number);
+// Launch: block 288 (two warpgroups multiply, a warp copies); grid = multiprocessors (any number);
 // dynamic shared memory `shared_bytes`, which is also an argument: 2,048 + (16 + n / 8) KB a stage,
 // n the widest tile there is, at least 3 and at most 8 stages are used, and n * 128 bytes more for
 // swiglu. 231,424 does for every n (four stages of n = 256). sm_90a. Programmatic dependent launch is optional; a projection
@@ -33,7 +33,7 @@
 namespace {
 
 constexpr int kConsumerThreads = 256;
-constexpr int kGemmThreads = kConsumerThreads + 128;
+constexpr int kGemmThreads = kConsumerThreads + kWarpSize;
 constexpr int kMaxStages = 8;
 constexpr int kMaxChosen = 16;
 constexpr int kConsumerBarrier = 1;  // named barrier of the consumers; 0 is __syncthreads
@@ -381,13 +381,9 @@ __device__ __forceinline__ void decode_gemm(const GemmArguments& a, Epilogue epi
   __syncthreads();
   release_successor();
   const Ring ring = ring_for(shared.max_rows);
-  if (threadIdx.x >= kConsumerThreads) {
-    fewer_registers<40>();
-    if (producer) {
-      produce(a, shared, ring, early);
-    }
-  } else {
-    more_registers<232>();  // 128 accumulators and what surrounds them
+  if (producer) {
+    produce(a, shared, ring, early);
+  } else if (threadIdx.x < kConsumerThreads) {
     if constexpr (Epilogue::kStaging) {
       epilogue.staging = shared_address(dynamic_shared) + 1024;
     }
