@@ -25,10 +25,10 @@ const Shape kOdd = {448, 8, 2, 64, 5, 3, 320, 336, 40, 32};
 Tuning tuning_for(int tokens) {
   Tuning t;
   t.splits = tokens <= 8 ? 16 : 4;
-  t.min_run = tokens <= 4 ? 128 : tokens <= 8 ? 256 : 1024;
+  t.min_run = tokens <= 4 ? 128 : tokens <= 8 ? 256 : tokens <= 16 ? 512 : 1024;
   t.down_pieces = tokens < 128 ? 2 : 1;
   static const char* forced = std::getenv("CARVE_OUT");
-  t.carve_out = forced != nullptr ? std::atoi(forced) : tokens == 1 ? 43 : 57;
+  t.carve_out = forced != nullptr ? std::atoi(forced) : tokens <= 4 ? 43 : 57;
   return t;
 }
 

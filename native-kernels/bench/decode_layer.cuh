@@ -105,10 +105,7 @@ void allow(Kernel* kernel, int shared, int carve_out) {
 
 inline int token_bytes(int width) { return 2 * width + 64; }
 
-#ifndef GREGALE_DECODE_THREADS
-#define GREGALE_DECODE_THREADS 256
-#endif
-constexpr int kFewThreads = GREGALE_DECODE_THREADS;
+constexpr int kFewThreads = 512;
 constexpr int kMaxGemmShared = 231424;
 
 // Eight stages where the widest tile allows it; no more than that, so that the small kernels around
@@ -145,7 +142,7 @@ class LayerStep {
   void qkv(const LayerWeights& w, const StepArrays& a) {
     if (few_) {
       launch_(s_.head_dim == 128 ? decode_qkv_bf16_d128 : decode_qkv_bf16_d64,
-              launch_.processors(), kFewThreads, tokens_ * token_bytes(s_.hidden), a.queries, w.keys,
+              even_grid(s_.qkv_width() / 16), kFewThreads, tokens_ * token_bytes(s_.hidden), a.queries, w.keys,
               w.values, a.residual, w.input_norm, w.qkv, a.rope_table, a.positions, a.slots, kEps,
               s_.context_width(), tokens_, s_.hidden, s_.heads, s_.kv_heads, s_.block_size);
       return;
@@ -154,7 +151,7 @@ class LayerStep {
             kEps, s_.hidden, tile_rows_);
     const int steps = steps_for(s_.qkv_width(), s_.hidden);
     projection(a.parts, w.qkv, a.tiles, s_.qkv_width(), s_.hidden, steps);
-    launch_(decode_qkv_parts_bf16, dim3(ceil_div(s_.qkv_width() / 2, 256), tokens_), 256, 0,
+    launch_(decode_qkv_parts_bf16, dim3(ceil_div(s_.qkv_width() / 8, 256), tokens_), 256, 0,
             a.queries, w.keys, w.values, a.parts, a.rope_table, a.positions, a.slots,
             s_.context_width(), tokens_, s_.heads, s_.kv_heads, s_.head_dim, s_.block_size,
             s_.hidden / kTileK, steps);
@@ -171,7 +168,7 @@ class LayerStep {
 
   void output(const LayerWeights& w, const StepArrays& a) {
     if (few_) {
-      launch_(decode_add_linear_bf16, launch_.processors(), kFewThreads,
+      launch_(decode_add_linear_bf16, even_grid(s_.hidden / 16), kFewThreads,
               tokens_ * token_bytes(s_.context_width()), a.residual, a.context, w.output, tokens_,
               s_.hidden, s_.context_width());
       return;
@@ -184,7 +181,7 @@ class LayerStep {
 
   void gate_up(const LayerWeights& w, const StepArrays& a) {
     if (few_) {
-      launch_(decode_gate_up_bf16, launch_.processors(), kFewThreads, tokens_ * token_bytes(s_.hidden), a.h,
+      launch_(decode_gate_up_bf16, even_grid(s_.intermediate / 8), kFewThreads, tokens_ * token_bytes(s_.hidden), a.h,
               a.expert_ids, a.expert_weights, a.residual, w.post_norm, w.router, w.gate_up, a.slots,
               kEps, tokens_, s_.hidden, s_.intermediate, s_.experts, s_.per_token);
       return;
@@ -200,7 +197,7 @@ class LayerStep {
 
   void down(const LayerWeights& w, const StepArrays& a) {
     if (few_) {
-      launch_(decode_down_bf16, launch_.processors(), kFewThreads, 0, a.residual, a.h, a.expert_ids, w.down,
+      launch_(decode_down_bf16, even_grid(s_.hidden / 32), kFewThreads, 0, a.residual, a.h, a.expert_ids, w.down,
               tokens_, s_.hidden, s_.intermediate, s_.per_token);
       return;
     }
@@ -224,7 +221,7 @@ class LayerStep {
 
   void lm_head(const Bf16* norm, const Bf16* weights, const StepArrays& a) {
     if (few_) {
-      launch_(decode_lm_head_bf16, launch_.processors(), kFewThreads, tokens_ * token_bytes(s_.hidden),
+      launch_(decode_lm_head_bf16, even_grid(s_.vocabulary / 16), kFewThreads, tokens_ * token_bytes(s_.hidden),
               a.logits, a.residual, nullptr, norm, weights, kEps, tokens_, s_.hidden,
               s_.vocabulary);
       return;
@@ -237,6 +234,14 @@ class LayerStep {
   int part_rows() const { return max_padded_rows(tokens_ * s_.per_token, s_.experts, kMaxTileRows); }
 
  private:
+  // The fewest blocks that need no more turns than all multiprocessors would: every block then has
+  // the same number of units, and no turn is run by a few of them.
+  int even_grid(int units) const {
+    static const bool off = std::getenv("ALL") != nullptr;
+    if (off) return launch_.processors();
+    return ceil_div(units, ceil_div(units, launch_.processors()));
+  }
+
   // One even piece a multiprocessor, never more than all of K.
   int steps_for(int n, int k) const {
     const int k_tiles = k / kTileK;

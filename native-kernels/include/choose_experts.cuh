@@ -3,7 +3,9 @@
 
 #include "decode_stream.cuh"
 
-// Lane e < E brings expert e's logit. Writes the K best, best first, and their weights: softmax over
+constexpr int kMaxExperts = 16;
+
+// Lane e < E (at most 16) brings expert e's logit. Writes the K best, best first, and their weights: softmax over
 // all experts, renormalised over the chosen, which is softmax over the chosen. Ties go to the lower
 // expert, NaN loses. Padding chooses nothing: ids -1, weights 0.
 __device__ __forceinline__ void choose_experts(int* ids, float* weights, float logit, int experts,
@@ -17,7 +19,10 @@ __device__ __forceinline__ void choose_experts(int* ids, float* weights, float l
     float best = open && logit == logit ? logit : -INFINITY;
     int who = open ? lane : kWarpSize;
 #pragma unroll
-    for (int offset = kWarpSize / 2; offset > 0; offset /= 2) {
+    for (int offset = kMaxExperts / 2; offset > 0; offset /= 2) {
+      if (offset >= experts) {
+        continue;
+      }
       const float other = __shfl_xor_sync(kAllLanes, best, offset);
       const int other_who = __shfl_xor_sync(kAllLanes, who, offset);
       const bool better = other > best || (other == best && other_who < who);

@@ -15,11 +15,7 @@
 #include "tiled_layout.cuh"
 
 constexpr int kDecodeTokens = 8;  // N of mma.sync m16n8k16
-#ifndef GREGALE_DECODE_THREADS
-#define GREGALE_DECODE_THREADS 256
-#endif
-constexpr int kDecodeThreads = GREGALE_DECODE_THREADS;
-constexpr int kDecodeBlocks = 512 / kDecodeThreads;
+constexpr int kDecodeThreads = 512;
 constexpr int kDecodeWarps = kDecodeThreads / kWarpSize;
 constexpr int kRowPad = 64;       // bytes: two token rows then fill all 32 banks
 constexpr unsigned kAllLanes = 0xffffffffu;
@@ -360,6 +356,14 @@ __device__ __forceinline__ void load_normed(char* tokens, SquareSums& squares, c
         }
       }
     }
+  }
+}
+
+// Brings the gain to L2 while the block still waits for its predecessor.
+__device__ __forceinline__ void prefetch_gain(const __nv_bfloat16* gain, int width) {
+  const int at = threadIdx.x * (kRowBytes / 2);
+  if (at < width) {
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(gain + at));
   }
 }
 

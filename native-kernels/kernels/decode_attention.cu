@@ -36,6 +36,7 @@ constexpr int kAttentionThreads = 128;
 constexpr int kAttentionWarps = kAttentionThreads / kWarpSize;
 constexpr int kGroup = 16;  // positions a warp takes at a time
 constexpr int kMaxHeads = 8;
+constexpr int kRunsAtOnce = 8;  // loaded together by the block that adds them
 constexpr float kLog2E = 1.44269504f;
 
 // What one warp, block or run knows: per query head the largest score (times log2 e), the sum of
@@ -419,20 +420,36 @@ __device__ __forceinline__ void attention(__nv_bfloat16* out, float* partials, i
     const int head = i / kQuads;
     const int quad = i % kQuads;
     float largest = -INFINITY;
-    for (int split = 0; split < run.runs; split++) {
-      largest = fmaxf(largest, __ldcg(partial_at(split, head)));
-    }
     float total = 0.0f;
     float4 sum = make_float4(0, 0, 0, 0);
-#pragma unroll 4
-    for (int split = 0; split < run.runs; split++) {
-      const float* partial = partial_at(split, head);
-      const float2 about = __ldcg(reinterpret_cast<const float2*>(partial));
-      const float2 low = __ldcg(reinterpret_cast<const float2*>(partial + 2 + quad * 4));
-      const float2 high = __ldcg(reinterpret_cast<const float2*>(partial + 4 + quad * 4));
-      const float share = share_of(about.x, largest);
-      total += about.y * share;
-      add_scaled(sum, make_float4(low.x, low.y, high.x, high.y), share);
+    for (int first = 0; first < run.runs; first += kRunsAtOnce) {
+      float2 about[kRunsAtOnce];
+      float4 v[kRunsAtOnce];
+#pragma unroll
+      for (int i = 0; i < kRunsAtOnce; i++) {
+        const float* partial = partial_at(min(first + i, run.runs - 1), head);
+        about[i] = __ldcg(reinterpret_cast<const float2*>(partial));
+        const float2 low = __ldcg(reinterpret_cast<const float2*>(partial + 2 + quad * 4));
+        const float2 high = __ldcg(reinterpret_cast<const float2*>(partial + 4 + quad * 4));
+        v[i] = make_float4(low.x, low.y, high.x, high.y);
+      }
+      float now = largest;
+#pragma unroll
+      for (int i = 0; i < kRunsAtOnce; i++) {
+        now = fmaxf(now, about[i].x);
+      }
+      const float shrink = share_of(largest, now);
+      total *= shrink;
+      sum = make_float4(sum.x * shrink, sum.y * shrink, sum.z * shrink, sum.w * shrink);
+      largest = now;
+#pragma unroll
+      for (int i = 0; i < kRunsAtOnce; i++) {
+        if (first + i < run.runs) {
+          const float share = share_of(about[i].x, largest);
+          total += about[i].y * share;
+          add_scaled(sum, v[i], share);
+        }
+      }
     }
     store_out(out_at(head, quad), sum, 1.0f / total);
   }

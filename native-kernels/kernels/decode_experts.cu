@@ -15,7 +15,7 @@
 // 16-byte aligned. Tokens with slot -1 are padding: they choose no expert (id -1, weight 0), so they
 // cost no bandwidth, and their residual stays as it is.
 //
-// Launch: block 256; grid = multiprocessors (any number >= 1 is right; decode_down_bf16 has D / 32
+// Launch: block 512; grid = multiprocessors (any number >= 1 is right; decode_down_bf16 has D / 32
 // units); dynamic shared memory: decode_gate_up_bf16 T * (2 * D + 64) bytes, decode_down_bf16 0.
 // Carve-out: see decode_linear.cu. With programmatic dependent launch decode_down_bf16 must directly
 // follow decode_gate_up_bf16: it reads expert ids before its wait, which is sound because
@@ -26,7 +26,7 @@
 
 namespace {
 
-constexpr int kMaxExperts = 16;  // rows of one fragment
+static_assert(kMaxExperts <= 16, "the router's rows are one fragment");
 constexpr int kMaxPairs = 32;    // lanes of a warp
 constexpr int kPlainGap = 8 * kRowBytes;
 
@@ -79,7 +79,7 @@ __device__ __forceinline__ float silu(float x) { return __fdividef(x, 1.0f + __e
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(kDecodeThreads, kDecodeBlocks)
+extern "C" __global__ void __launch_bounds__(kDecodeThreads, 1)
     decode_gate_up_bf16(__nv_bfloat16* h,              // [T, K, I]
                         int* expert_ids,               // [T, K]
                         float* expert_weights,         // [T, K]
@@ -107,17 +107,19 @@ extern "C" __global__ void __launch_bounds__(kDecodeThreads, kDecodeBlocks)
         load_router(ahead[q], router, warp + q * kDecodeWarps, experts, hidden, lane);
       }
     }
+    prefetch_gain(gain, hidden);
     wait_for_predecessor();
     load_normed(shared_tokens, squares, residual, nullptr, gain, hidden, k_tiles, tokens);
     __syncthreads();
     float acc[4] = {};
+    float odd[4] = {};  // two chains of products: the block waits for their latency
     uint4 b[2];
 #pragma unroll
     for (int q = 0; q < kAhead; q++) {
       const int k_tile = warp + q * kDecodeWarps;
       if (k_tile < k_tiles) {
         load_tokens(b, token_row, k_tile);
-        multiply_slice(acc, ahead[q], b);
+        multiply_slice(q % 2 == 0 ? acc : odd, ahead[q], b);
       }
     }
     for (int k_tile = warp + kAhead * kDecodeWarps; k_tile < k_tiles; k_tile += kDecodeWarps) {
@@ -125,7 +127,8 @@ extern "C" __global__ void __launch_bounds__(kDecodeThreads, kDecodeBlocks)
       load_tokens(b, token_row, k_tile);
       multiply_slice(acc, ahead[0], b);
     }
-    sums.of[0][warp][lane] = make_float4(acc[0], acc[1], acc[2], acc[3]);
+    sums.of[0][warp][lane] =
+        make_float4(acc[0] + odd[0], acc[1] + odd[1], acc[2] + odd[2], acc[3] + odd[3]);
   }
   __syncthreads();
   if (warp < tokens) {
@@ -318,7 +321,7 @@ class DownStream {
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(kDecodeThreads, kDecodeBlocks)
+extern "C" __global__ void __launch_bounds__(kDecodeThreads, 1)
     decode_down_bf16(float* residual,               // [T, D]
                      const __nv_bfloat16* h,        // [T, K, I]
                      const int* expert_ids,         // [T, K]

@@ -14,7 +14,7 @@
 // of 64, outputs a multiple of 16, d 128 or 64, all pointers 16-byte aligned. Tokens with slot -1
 // are padding: no cache is written, their queries and residuals are numbers nobody reads.
 //
-// Launch: block 256; grid = multiprocessors (any number >= 1 is right, more than the units of 16
+// Launch: block 512; grid = multiprocessors (any number >= 1 is right, more than the units of 16
 // rows are idle); dynamic shared memory T * (2 * width + 64) bytes, width = D or that of x
 // (MAX_DYNAMIC_SHARED_SIZE_BYTES set once for 8 tokens). Give all decode kernels one shared-memory
 // carve-out (43% at T = 1, 57% above): a larger one starves the loads in flight, different ones make
@@ -88,6 +88,7 @@ __device__ __forceinline__ void qkv(__nv_bfloat16* queries, int query_stride, __
     const int unit = i / 8 / tokens;
     places.angle[unit][token][i % 8] = angle_of(unit, token, i % 8);
   }
+  prefetch_gain(gain, hidden);
   wait_for_predecessor();
   release_successor();
   load_normed(shared_tokens, squares, residual, nullptr, gain, hidden, k_tiles, tokens);
@@ -138,7 +139,7 @@ __device__ __forceinline__ void qkv(__nv_bfloat16* queries, int query_stride, __
 }  // namespace
 
 #define GREGALE_DECODE_QKV(d)                                                                      \
-  extern "C" __global__ void __launch_bounds__(kDecodeThreads, kDecodeBlocks) decode_qkv_bf16_d##d(            \
+  extern "C" __global__ void __launch_bounds__(kDecodeThreads, 1) decode_qkv_bf16_d##d(            \
       __nv_bfloat16* queries,       /* [T, H d] in rows of query_stride elements */                \
       __nv_bfloat16* keys,          /* cache */                                                    \
       __nv_bfloat16* values,        /* cache */                                                    \
@@ -157,7 +158,7 @@ __device__ __forceinline__ void qkv(__nv_bfloat16* queries, int query_stride, __
 GREGALE_DECODE_QKV(128)
 GREGALE_DECODE_QKV(64)
 
-extern "C" __global__ void __launch_bounds__(kDecodeThreads, kDecodeBlocks)
+extern "C" __global__ void __launch_bounds__(kDecodeThreads, 1)
     decode_add_linear_bf16(float* residual,               // [T, N]
                            const __nv_bfloat16* x,        // [T, M]
                            const __nv_bfloat16* weights,  // tiled [N, M]
@@ -191,7 +192,7 @@ extern "C" __global__ void __launch_bounds__(kDecodeThreads, kDecodeBlocks)
              });
 }
 
-extern "C" __global__ void __launch_bounds__(kDecodeThreads, kDecodeBlocks)
+extern "C" __global__ void __launch_bounds__(kDecodeThreads, 1)
     decode_lm_head_bf16(float* logits,                 // [R, V]
                         const float* residual,         // [T, D]
                         const int* row_ids,            // [R] rows of residual; null: 0 to R - 1
@@ -207,6 +208,7 @@ extern "C" __global__ void __launch_bounds__(kDecodeThreads, kDecodeBlocks)
   const int count = own_units(vocabulary / 16);
   WeightStream<kPlainGap> stream(k_tiles);
   stream.start(count > 0 ? base(0) : nullptr);
+  prefetch_gain(gain, hidden);
   wait_for_predecessor();
   release_successor();
   load_normed(shared_tokens, squares, residual, row_ids, gain, hidden, k_tiles, rows);

@@ -43,21 +43,23 @@ struct Parts {
     return ((n_tile + 1) * k_tiles - 1) / steps - n_tile * k_tiles / steps + 1;
   }
 
-  __device__ __forceinline__ float sum(int row, int column) const {
-    const float* at = first + static_cast<size_t>(row) * width + column;
-    float sum = 0.0f;
-    for (int part = count(column); part > 0; part--, at += stride) {
-      sum += load_written_float(at);
-    }
-    return sum;
-  }
-
+  // In ascending order, four loads at a time.
   __device__ __forceinline__ float4 sum4(int row, int column) const {
+    constexpr int kAtOnce = 4;
     const float* at = first + static_cast<size_t>(row) * width + column;
+    const int parts = count(column);
     float4 sum = make_float4(0, 0, 0, 0);
-    for (int part = count(column); part > 0; part--, at += stride) {
-      const float4 v = load_written_float4(at);
-      sum.x += v.x, sum.y += v.y, sum.z += v.z, sum.w += v.w;
+    for (int part = 0; part < parts; part += kAtOnce) {
+      float4 v[kAtOnce];
+#pragma unroll
+      for (int i = 0; i < kAtOnce; i++) {
+        v[i] = part + i < parts ? load_written_float4(at + (part + i) * stride)
+                                : make_float4(0, 0, 0, 0);
+      }
+#pragma unroll
+      for (int i = 0; i < kAtOnce; i++) {
+        sum.x += v[i].x, sum.y += v[i].y, sum.z += v[i].z, sum.w += v[i].w;
+      }
     }
     return sum;
   }
@@ -68,6 +70,11 @@ __device__ __forceinline__ void read_row(float (&values)[kChunk], const float* r
   const float4 high = load_written_float4(row + at + 4);
   values[0] = low.x, values[1] = low.y, values[2] = low.z, values[3] = low.w;
   values[4] = high.x, values[5] = high.y, values[6] = high.z, values[7] = high.w;
+}
+
+__device__ __forceinline__ void store_four(__nv_bfloat16* to, float a, float b, float c, float d) {
+  const __nv_bfloat162 pair[2] = {__floats2bfloat162_rn(a, b), __floats2bfloat162_rn(c, d)};
+  *reinterpret_cast<uint2*>(to) = *reinterpret_cast<const uint2*>(pair);
 }
 
 // 1 / rms of a row, known to every thread of the block.
@@ -123,7 +130,8 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
   }
 }
 
-// Grid (ceil((H + 2G) d / 2 / 256), T), block 256: a thread turns rows i and i + d/2 of one head.
+// Grid (ceil((H + 2G) d / 8 / 256), T), block 256: a thread turns rows i to i + 3 of a head with rows
+// i + d/2 to i + d/2 + 3.
 extern "C" __global__ void __launch_bounds__(kRowThreads)
     decode_qkv_parts_bf16(__nv_bfloat16* queries,   // [T, H d] in rows of query_stride elements
                           __nv_bfloat16* keys,      // cache
@@ -134,45 +142,49 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
                           const int* slots,         // [T]
                           int query_stride, int tokens, int heads, int kv_heads, int head_dim,
                           int block_size, int k_tiles, int steps) {
-  wait_for_predecessor();
-  release_successor();
   const int half = head_dim / 2;
-  const int pair = blockIdx.x * kRowThreads + threadIdx.x;
+  const int pair = (blockIdx.x * kRowThreads + threadIdx.x) * 4;
   const int head = pair / half;
   const int column = pair % half;
   const int token = blockIdx.y;
+  const int slot = slots[token];
+  const bool turns = head < heads + kv_heads && slot >= 0;
+  float4 cosine = make_float4(1, 1, 1, 1);
+  float4 sine = make_float4(0, 0, 0, 0);
+  if (turns) {
+    const float* angles = rope_table + static_cast<size_t>(positions[token]) * head_dim + column;
+    cosine = *reinterpret_cast<const float4*>(angles);
+    sine = *reinterpret_cast<const float4*>(angles + half);
+  }
+  wait_for_predecessor();
+  release_successor();
   if (head >= heads + 2 * kv_heads) {
     return;
   }
   const int width = (heads + 2 * kv_heads) * head_dim;
   const Parts sums{parts, static_cast<size_t>(tokens) * width, width, k_tiles, steps};
-  float low = sums.sum(token, head * head_dim + column);
-  float high = sums.sum(token, head * head_dim + column + half);
-  const int slot = slots[token];
-  if (head < heads + kv_heads && slot >= 0) {
-    const float* angles = rope_table + static_cast<size_t>(positions[token]) * head_dim + column;
-    const float cosine = angles[0];
-    const float sine = angles[half];
-    const float turned = low * cosine - high * sine;
-    high = high * cosine + low * sine;
-    low = turned;
-  }
+  const float4 low = sums.sum4(token, head * head_dim + column);
+  const float4 high = sums.sum4(token, head * head_dim + column + half);
+  __nv_bfloat16* to_low;
+  __nv_bfloat16* to_high;
   if (head < heads) {
-    __nv_bfloat16* to =
-        queries + static_cast<size_t>(token) * query_stride + head * head_dim + column;
-    to[0] = __float2bfloat16(low);
-    to[half] = __float2bfloat16(high);
+    to_low = queries + static_cast<size_t>(token) * query_stride + head * head_dim + column;
+    to_high = to_low + half;
   } else if (slot >= 0) {
     const bool is_key = head < heads + kv_heads;
     __nv_bfloat16* cache = is_key ? keys : values;
     const int kv_head = head - heads - (is_key ? 0 : kv_heads);
     const int block = slot / block_size;
     const int at = slot % block_size;
-    cache[kv_element(block, kv_head, at, column, kv_heads, block_size, head_dim)] =
-        __float2bfloat16(low);
-    cache[kv_element(block, kv_head, at, column + half, kv_heads, block_size, head_dim)] =
-        __float2bfloat16(high);
+    to_low = cache + kv_element(block, kv_head, at, column, kv_heads, block_size, head_dim);
+    to_high = cache + kv_element(block, kv_head, at, column + half, kv_heads, block_size, head_dim);
+  } else {
+    return;
   }
+  store_four(to_low, low.x * cosine.x - high.x * sine.x, low.y * cosine.y - high.y * sine.y,
+             low.z * cosine.z - high.z * sine.z, low.w * cosine.w - high.w * sine.w);
+  store_four(to_high, high.x * cosine.x + low.x * sine.x, high.y * cosine.y + low.y * sine.y,
+             high.z * cosine.z + low.z * sine.z, high.w * cosine.w + low.w * sine.w);
 }
 
 // Grid (ceil(D / 1024), T), block 256.
@@ -206,11 +218,20 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
                       float eps, int hidden, int experts, int per_token) {
   extern __shared__ __align__(16) char shared_row[];
   __shared__ float logits[kWarpSize];
-  wait_for_predecessor();
-  release_successor();
   const int token = blockIdx.x;
   const int lane = threadIdx.x % kWarpSize;
   const int warp = threadIdx.x / kWarpSize;
+  constexpr int kAhead = 16;  // chunks of the warp's first expert, loaded before the wait
+  uint4 ahead[kAhead];
+#pragma unroll
+  for (int i = 0; i < kAhead; i++) {
+    const int at = (i * kWarpSize + lane) * kChunk;
+    if (warp < experts && at < hidden) {
+      ahead[i] = load_weights(router + static_cast<size_t>(warp) * hidden + at);
+    }
+  }
+  wait_for_predecessor();
+  release_successor();
   const float* row = residual + static_cast<size_t>(token) * hidden;
   const float scale = row_scale(row, hidden, eps);
   for (int at = threadIdx.x * kChunk; at < hidden; at += kRowThreads * kChunk) {
@@ -221,17 +242,26 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
   __syncthreads();
   for (int expert = warp; expert < experts; expert += kRowWarps) {
     float sum = 0.0f;
-#pragma unroll 4
-    for (int at = lane * kChunk; at < hidden; at += kWarpSize * kChunk) {
+    const auto add_product = [&](int at, uint4 weights) {
       float a[kChunk];
       float b[kChunk];
       unpack(*reinterpret_cast<const Bf16x8*>(shared_row + at * 2), a);
-      unpack(*reinterpret_cast<const Bf16x8*>(router + static_cast<size_t>(expert) * hidden + at),
-             b);
+      unpack(*reinterpret_cast<const Bf16x8*>(&weights), b);
 #pragma unroll
       for (int i = 0; i < kChunk; i++) {
         sum = fmaf(a[i], b[i], sum);
       }
+    };
+    const __nv_bfloat16* own = router + static_cast<size_t>(expert) * hidden;
+#pragma unroll
+    for (int i = 0; i < kAhead; i++) {
+      const int at = (i * kWarpSize + lane) * kChunk;
+      if (at < hidden) {
+        add_product(at, expert == warp ? ahead[i] : load_weights(own + at));
+      }
+    }
+    for (int at = (kAhead * kWarpSize + lane) * kChunk; at < hidden; at += kWarpSize * kChunk) {
+      add_product(at, load_weights(own + at));
     }
     sum = warp_sum(sum);
     if (lane == 0) {
@@ -266,7 +296,7 @@ extern "C" __global__ void __launch_bounds__(512)
     first_row += group.tiles * group.tile_rows;
     own = static_cast<int>(threadIdx.x) == e ? group : own;
   }
-  __shared__ GroupPlan groups[16];
+  __shared__ GroupPlan groups[kMaxExperts];
   if (static_cast<int>(threadIdx.x) < experts) {
     groups[threadIdx.x] = own;
     if (token == 0) {
