@@ -1,10 +1,10 @@
-// Checks every decode kernel against references on the GPU, then times a Mixtral-8x7B layer's decode
-// step under a CUDA graph and prints its share of the read ceiling measured in the same run.
+// Checks every decode kernel against references on the GPU, then times a Mixtral-8x7B layer's
+// decode step under a CUDA graph and prints its share of the read ceiling measured in the same run.
 //
 //   make -f bench/decode.mk && .../decode_bench [odd] [check] [stages] [table]     (default: all)
 //
-// Weights rotate over several layers (2.9 GB each, L2 is 50 MB); medians of device events; bytes are
-// those of the projections, the experts actually chosen, and keys and values.
+// Weights rotate over several layers (2.9 GB each, L2 is 50 MB); medians of device events; bytes
+// are those of the projections, the experts actually chosen, and keys and values.
 
 #include <string>
 
@@ -12,23 +12,22 @@
 
 namespace {
 
-constexpr int kLayers = 4;        // with weights of their own
-constexpr int kLayersOfStep = 16; // in a graph
+constexpr int kLayers = 4;         // with weights of their own
+constexpr int kLayersOfStep = 16;  // in a graph
 constexpr int kRuns = 21;
 constexpr int kContext = 1024;
 constexpr int kMaxTokens = 256;
 constexpr int kMaxSplits = 32;
 
 const Shape kMixtral = {4096, 32, 8, 128, 8, 2, 14336, 32000, 0, 16};
-const Shape kOdd = {448, 8, 2, 64, 5, 3, 320, 336, 40, 32};
+const Shape kOdd = {448, 8, 2, 64, 5, 3, 320, 352, 40, 32};
 
 Tuning tuning_for(int tokens) {
   Tuning t;
   t.splits = tokens <= 8 ? 16 : 4;
   t.min_run = tokens <= 4 ? 128 : tokens <= 8 ? 256 : tokens <= 16 ? 512 : 1024;
   t.down_pieces = tokens < 128 ? 2 : 1;
-  static const char* forced = std::getenv("CARVE_OUT");
-  t.carve_out = forced != nullptr ? std::atoi(forced) : tokens <= 4 ? 43 : 57;
+  t.carve_out = 57;
   return t;
 }
 
@@ -100,9 +99,12 @@ class Bench {
       const size_t head = tiled_weight_elements(1, kOdd.vocabulary, kOdd.hidden);
       Bf16* lm_head = device<Bf16>(head);
       fill(lm_head, head, 78, 0.0f, 0.1f);
-      for (const Case& c : {Case{"odd T=1", 1, false, false, 300}, {"odd T=3", 3, false, false, 17},
-                            {"odd T=8", 8, false, true, 512}, {"odd T=9", 9, false, false, 100},
-                            {"odd T=40", 40, false, true, 512}, {"odd T=64", 64, true, false, 64}}) {
+      for (const Case& c : {Case{"odd T=1", 1, false, false, 300},
+                            {"odd T=3", 3, false, false, 17},
+                            {"odd T=8", 8, false, true, 512},
+                            {"odd T=9", 9, false, false, 100},
+                            {"odd T=40", 40, false, true, 512},
+                            {"odd T=64", 64, true, false, 64}}) {
         std::printf("%s\n", c.name);
         StageCheck(kOdd, w, a, r, launch, checks, lm_head, same).run(c, blocks, 9 + c.tokens);
       }
@@ -117,12 +119,16 @@ class Bench {
     Launcher launch(nullptr, processors_);
     const Tuning same = {8, 64, 2, 57};
     const Reference r = make_reference(kMixtral, kMaxTokens);
-    for (const Case& c :
-         {Case{"8x7B T=1", 1, false, false, 1024}, {"8x7B T=2", 2, false, false, 333},
-          {"8x7B T=5 padding", 5, false, true, 1024}, {"8x7B T=8", 8, false, false, 1024},
-          {"8x7B T=8 same experts", 8, true, false, 64}, {"8x7B T=16", 16, false, false, 700},
-          {"8x7B T=50 padding", 50, false, true, 300}, {"8x7B T=128", 128, false, false, 1024},
-          {"8x7B T=256", 256, false, false, 200}, {"8x7B T=256 same experts", 256, true, false, 40}}) {
+    for (const Case& c : {Case{"8x7B T=1", 1, false, false, 1024},
+                          {"8x7B T=2", 2, false, false, 333},
+                          {"8x7B T=5 padding", 5, false, true, 1024},
+                          {"8x7B T=8", 8, false, false, 1024},
+                          {"8x7B T=8 same experts", 8, true, false, 64},
+                          {"8x7B T=16", 16, false, false, 700},
+                          {"8x7B T=50 padding", 50, false, true, 300},
+                          {"8x7B T=128", 128, false, false, 1024},
+                          {"8x7B T=256", 256, false, false, 200},
+                          {"8x7B T=256 same experts", 256, true, false, 40}}) {
       StageCheck(kMixtral, layers_[0], arrays_, r, launch, checks, lm_head_, same)
           .run(c, blocks_, 31 + c.tokens);
       report(checks, c.name);
@@ -155,11 +161,10 @@ class Bench {
     make_layers();
     ceiling_ = ceiling();
     std::printf("read ceiling %.0f GB/s\n", ceiling_);
-    std::printf("| B | experts | MB a layer | us a layer, plain graph | share | us, dependent launch |"
-                " share |\n|---|---|---|---|---|---|---|\n");
-    const char* most = std::getenv("MOST");
+    std::printf(
+        "| B | experts | MB a layer | us a layer, plain graph | share | us, dependent launch |"
+        " share |\n|---|---|---|---|---|---|---|\n");
     for (int tokens : {1, 2, 4, 8, 16, 32, 64, 128, 256}) {
-      if (most != nullptr && tokens > std::atoi(most)) break;
       set_up(tokens);
       const double plain = step_us(tokens, false);
       const double dependent = step_us(tokens, true);
@@ -176,8 +181,9 @@ class Bench {
     make_layers();
     if (ceiling_ == 0) ceiling_ = ceiling();
     std::printf("stages alone, dependent launch, us (share of the ceiling)\n");
-    std::printf("| B | qkv | attention | output | gate_up | down | lm_head |\n|---|---|---|---|---|---|"
-                "---|\n");
+    std::printf(
+        "| B | qkv | attention | output | gate_up | down | lm_head |\n|---|---|---|---|---|---|"
+        "---|\n");
     for (int tokens : {1, 2, 4, 8, 16, 64, 256}) {
       set_up(tokens);
       step_us(tokens, true);  // leaves every array as a stage needs it
@@ -186,7 +192,9 @@ class Bench {
       const double d = kMixtral.hidden, i = kMixtral.intermediate;
       const double bytes[6] = {2.0 * kMixtral.qkv_width() * d,
                                2.0 * 2 * tokens * kContext * kMixtral.kv_heads * kMixtral.head_dim,
-                               2.0 * d * d, 2 * 2 * d * i * experts, 2 * d * i * experts,
+                               2.0 * d * d,
+                               2 * 2 * d * i * experts,
+                               2 * d * i * experts,
                                2.0 * kMixtral.vocabulary * d};
       std::printf("| %d |", tokens);
       for (int stage = 0; stage < 6; stage++) {
@@ -195,21 +203,7 @@ class Bench {
       }
       std::printf("\n");
     }
-    std::printf("attention by (splits, least run), us:");
-    for (int tokens : {1, 2, 4, 8, 16, 64, 256}) {
-      set_up(tokens);
-      step_us(tokens, true);
-      std::printf("\n  B=%d", tokens);
-      for (int splits : {4, 8, 16, 32}) {
-        for (int least : {64, 128, 256, 512, 1024}) {
-          Tuning t = tuning_for(tokens);
-          t.splits = splits;
-          t.min_run = least;
-          std::printf("  %d,%d: %.1f", splits, least, stage_us(tokens, 1, t));
-        }
-      }
-    }
-    std::printf("\nkernels above 8 tokens, us:");
+    std::printf("kernels above 8 tokens, us:");
     struct Named {
       const char* name;
       const void* kernel;
@@ -311,12 +305,24 @@ class Bench {
       for (int i = 0; i < kLayersOfStep; i++) {
         const LayerWeights& w = layers_[i % kLayers];
         switch (stage) {
-          case 0: step.qkv(w, a); break;
-          case 1: step.attention(w, a); break;
-          case 2: step.output(w, a); break;
-          case 3: step.gate_up(w, a); break;
-          case 4: step.down(w, a); break;
-          default: step.lm_head(w.input_norm, lm_head_, a); break;
+          case 0:
+            step.qkv(w, a);
+            break;
+          case 1:
+            step.attention(w, a);
+            break;
+          case 2:
+            step.output(w, a);
+            break;
+          case 3:
+            step.gate_up(w, a);
+            break;
+          case 4:
+            step.down(w, a);
+            break;
+          default:
+            step.lm_head(w.input_norm, lm_head_, a);
+            break;
         }
       }
     });

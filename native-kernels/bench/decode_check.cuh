@@ -76,8 +76,8 @@ inline StepArrays make_arrays(const Shape& s, int tokens, int max_context, int m
   a.residual = device<float>(tokens * s.hidden);
   a.queries = device<Bf16>(tokens * s.context_width());
   a.context = device<Bf16>(tile_rows * s.context_width());
-  a.attention_parts = device<float>(static_cast<size_t>(tokens) * s.heads * max_splits *
-                                    (s.head_dim + 2));
+  a.attention_parts =
+      device<float>(static_cast<size_t>(tokens) * s.heads * max_splits * (s.head_dim + 2));
   a.counters = device<int>(tokens * s.kv_heads);
   CHECK(cudaMemset(a.counters, 0, tokens * s.kv_heads * sizeof(int)));
   a.expert_ids = device<int>(pairs);
@@ -204,7 +204,13 @@ class StageCheck {
  public:
   StageCheck(const Shape& s, const LayerWeights& w, const StepArrays& a, const Reference& r,
              Launcher& launch, Checks& checks, const Bf16* lm_head, const Tuning& tuning)
-      : s_(s), w_(w), a_(a), r_(r), launch_(launch), checks_(checks), lm_head_(lm_head),
+      : s_(s),
+        w_(w),
+        a_(a),
+        r_(r),
+        launch_(launch),
+        checks_(checks),
+        lm_head_(lm_head),
         tuning_(tuning) {}
 
   void run(const Case& c, int blocks, uint64_t seed) {
@@ -256,12 +262,13 @@ class StageCheck {
     CHECK(cudaMemset(a_.queries, 0xFF, sizeof(Bf16) * t_ * s_.context_width()));
     CHECK(cudaMemset(a_.context, 0xFF, sizeof(Bf16) * tile_rows * s_.context_width()));
     CHECK(cudaMemset(a_.h, 0xFF, sizeof(Bf16) * padded * s_.intermediate));
-    CHECK(cudaMemset(a_.parts, 0xFF, sizeof(float) * 8 * (padded + tile_rows) *
-                                         std::max(s_.hidden, s_.qkv_width())));
+    CHECK(
+        cudaMemset(a_.parts, 0xFF,
+                   sizeof(float) * 8 * (padded + tile_rows) * std::max(s_.hidden, s_.qkv_width())));
     CHECK(cudaMemset(a_.tiles, 0xFF, sizeof(Bf16) * (padded + tile_rows) * s_.hidden));
     CHECK(cudaMemset(a_.normed, 0xFF, sizeof(Bf16) * t_ * s_.hidden));
-    CHECK(cudaMemset(a_.attention_parts, 0xFF, sizeof(float) * t_ * s_.heads * tuning_.splits *
-                                                   (s_.head_dim + 2)));
+    CHECK(cudaMemset(a_.attention_parts, 0xFF,
+                     sizeof(float) * t_ * s_.heads * tuning_.splits * (s_.head_dim + 2)));
     CHECK(cudaMemset(a_.logits, 0xFF, sizeof(float) * t_ * s_.vocabulary));
     CHECK(cudaMemset(a_.expert_ids, 0xFF, sizeof(int) * t_ * s_.per_token));
     CHECK(cudaMemset(a_.expert_weights, 0xFF, sizeof(float) * t_ * s_.per_token));
@@ -386,7 +393,8 @@ class StageCheck {
     checks_.close(name_, "h", h_, want, s_.intermediate, padding_, s_.per_token);
   }
 
-  // Chosen experts are the best of the reference's logits up to bf16's error, weights their softmax.
+  // Chosen experts are the best of the reference's logits up to bf16's error, weights their
+  // softmax.
   void routing(int t, const float* logits) {
     const int* ids = &ids_[t * s_.per_token];
     const float* weights = &weights_[t * s_.per_token];
@@ -410,7 +418,8 @@ class StageCheck {
         checks_.that(chosen[e] || over < 0.02f, name_, "a better expert was left out", over);
       }
       const double share = std::exp(static_cast<double>(logits[ids[k]])) / total;
-      checks_.that(std::fabs(weights[k] - share) < 0.01, name_, "routing weight", weights[k] - share);
+      checks_.that(std::fabs(weights[k] - share) < 0.01, name_, "routing weight",
+                   weights[k] - share);
       sum += weights[k];
     }
     checks_.that(padding_[t] || std::fabs(sum - 1) < 1e-5, name_, "weights' sum", sum);

@@ -9,13 +9,13 @@
 #include "decode_api.cuh"
 #include "kv_layout.cuh"
 
-#define CHECK(call)                                                                           \
-  do {                                                                                        \
-    const cudaError_t error = (call);                                                         \
-    if (error != cudaSuccess) {                                                               \
-      std::fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, cudaGetErrorString(error));     \
-      std::exit(1);                                                                           \
-    }                                                                                         \
+#define CHECK(call)                                                                       \
+  do {                                                                                    \
+    const cudaError_t error = (call);                                                     \
+    if (error != cudaSuccess) {                                                           \
+      std::fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, cudaGetErrorString(error)); \
+      std::exit(1);                                                                       \
+    }                                                                                     \
   } while (0)
 
 struct Shape {
@@ -36,9 +36,9 @@ struct StepArrays {
   int *positions, *slots, *context_lens, *block_tables;
   int max_blocks;
   float* rope_table;
-  float* residual;        // [T, D]
-  Bf16 *queries;          // [T, H d]
-  Bf16 *context;          // [T, H d] rows or tile
+  float* residual;  // [T, D]
+  Bf16* queries;    // [T, H d]
+  Bf16* context;    // [T, H d] rows or tile
   float* attention_parts;
   int* counters;
   int* expert_ids;        // [T, K]
@@ -111,8 +111,6 @@ constexpr int kMaxGemmShared = 231424;
 // Eight stages where the widest tile allows it; no more than that, so that the small kernels around
 // find room beside the GEMM.
 inline int gemm_shared(int tokens) {
-  static const char* forced = std::getenv("GEMM_SHARED");
-  if (forced != nullptr) return std::atoi(forced);
   const int n = std::min(64, ceil_div(tokens, kTileRowStep) * kTileRowStep);
   return 2048 + 8 * (kTileBytes + n * kRowBytes) + n * kRowBytes;
 }
@@ -141,9 +139,9 @@ class LayerStep {
 
   void qkv(const LayerWeights& w, const StepArrays& a) {
     if (few_) {
-      launch_(s_.head_dim == 128 ? decode_qkv_bf16_d128 : decode_qkv_bf16_d64,
-              even_grid(s_.qkv_width() / 16), kFewThreads, tokens_ * token_bytes(s_.hidden), a.queries, w.keys,
-              w.values, a.residual, w.input_norm, w.qkv, a.rope_table, a.positions, a.slots, kEps,
+      launch_(s_.head_dim == 128 ? decode_qkv_bf16_d128 : decode_qkv_bf16_d64, launch_.processors(),
+              kFewThreads, tokens_ * token_bytes(s_.hidden), a.queries, w.keys, w.values,
+              a.residual, w.input_norm, w.qkv, a.rope_table, a.positions, a.slots, kEps,
               s_.context_width(), tokens_, s_.hidden, s_.heads, s_.kv_heads, s_.block_size);
       return;
     }
@@ -168,7 +166,7 @@ class LayerStep {
 
   void output(const LayerWeights& w, const StepArrays& a) {
     if (few_) {
-      launch_(decode_add_linear_bf16, even_grid(s_.hidden / 16), kFewThreads,
+      launch_(decode_add_linear_bf16, launch_.processors(), kFewThreads,
               tokens_ * token_bytes(s_.context_width()), a.residual, a.context, w.output, tokens_,
               s_.hidden, s_.context_width());
       return;
@@ -181,9 +179,10 @@ class LayerStep {
 
   void gate_up(const LayerWeights& w, const StepArrays& a) {
     if (few_) {
-      launch_(decode_gate_up_bf16, even_grid(s_.intermediate / 8), kFewThreads, tokens_ * token_bytes(s_.hidden), a.h,
-              a.expert_ids, a.expert_weights, a.residual, w.post_norm, w.router, w.gate_up, a.slots,
-              kEps, tokens_, s_.hidden, s_.intermediate, s_.experts, s_.per_token);
+      launch_(decode_gate_up_bf16, launch_.processors(), kFewThreads,
+              tokens_ * token_bytes(s_.hidden), a.h, a.expert_ids, a.expert_weights, a.residual,
+              w.post_norm, w.router, w.gate_up, a.slots, kEps, tokens_, s_.hidden, s_.intermediate,
+              s_.experts, s_.per_token);
       return;
     }
     launch_(decode_route_bf16, tokens_, 256, 2 * s_.hidden, a.normed, a.expert_ids,
@@ -191,20 +190,21 @@ class LayerStep {
             s_.experts, s_.per_token);
     launch_(decode_plan_tiles_bf16, tokens_, 512, 0, a.tiles, a.plan, a.rows_of, a.normed,
             a.expert_ids, tokens_, s_.hidden, s_.experts, s_.per_token);
-    launch_(decode_gemm_swiglu_bf16, launch_.processors(), 288, gemm_shared(tokens_), a.h, w.gate_up,
-            a.tiles, a.plan, s_.experts, s_.intermediate / kTileK, s_.hidden / kTileK, gemm_shared(tokens_));
+    launch_(decode_gemm_swiglu_bf16, launch_.processors(), 288, gemm_shared(tokens_), a.h,
+            w.gate_up, a.tiles, a.plan, s_.experts, s_.intermediate / kTileK, s_.hidden / kTileK,
+            gemm_shared(tokens_));
   }
 
   void down(const LayerWeights& w, const StepArrays& a) {
     if (few_) {
-      launch_(decode_down_bf16, even_grid(s_.hidden / 32), kFewThreads, 0, a.residual, a.h, a.expert_ids, w.down,
-              tokens_, s_.hidden, s_.intermediate, s_.per_token);
+      launch_(decode_down_bf16, launch_.processors(), kFewThreads, 0, a.residual, a.h, a.expert_ids,
+              w.down, tokens_, s_.hidden, s_.intermediate, s_.per_token);
       return;
     }
     const int k_tiles = s_.intermediate / kTileK;
     const int steps = k_tiles % tuning_.down_pieces == 0 ? k_tiles / tuning_.down_pieces : k_tiles;
-    launch_(decode_gemm_parts_bf16, launch_.processors(), 288, gemm_shared(tokens_), a.parts, w.down, a.h,
-            a.plan, s_.experts, 0, 0, ceil_div(s_.hidden, kTileRows), k_tiles, steps,
+    launch_(decode_gemm_parts_bf16, launch_.processors(), 288, gemm_shared(tokens_), a.parts,
+            w.down, a.h, a.plan, s_.experts, 0, 0, ceil_div(s_.hidden, kTileRows), k_tiles, steps,
             part_rows(), s_.hidden, gemm_shared(tokens_));
     launch_(decode_combine_parts_f32, dim3(ceil_div(s_.hidden, 1024), tokens_), 256, 0, a.residual,
             a.parts, a.rows_of, a.expert_weights, s_.hidden, s_.per_token, part_rows(), k_tiles,
@@ -221,9 +221,9 @@ class LayerStep {
 
   void lm_head(const Bf16* norm, const Bf16* weights, const StepArrays& a) {
     if (few_) {
-      launch_(decode_lm_head_bf16, even_grid(s_.vocabulary / 16), kFewThreads, tokens_ * token_bytes(s_.hidden),
-              a.logits, a.residual, nullptr, norm, weights, kEps, tokens_, s_.hidden,
-              s_.vocabulary);
+      launch_(decode_lm_head_bf16, launch_.processors(), kFewThreads,
+              tokens_ * token_bytes(s_.hidden), a.logits, a.residual, nullptr, norm, weights, kEps,
+              tokens_, s_.hidden, s_.vocabulary);
       return;
     }
     launch_(decode_norm_tiles_bf16, tokens_, 256, 0, a.tiles, a.residual, nullptr, norm, kEps,
@@ -231,17 +231,11 @@ class LayerStep {
     projection(a.logits, weights, a.tiles, s_.vocabulary, s_.hidden, s_.hidden / kTileK);
   }
 
-  int part_rows() const { return max_padded_rows(tokens_ * s_.per_token, s_.experts, kMaxTileRows); }
-
- private:
-  // The fewest blocks that need no more turns than all multiprocessors would: every block then has
-  // the same number of units, and no turn is run by a few of them.
-  int even_grid(int units) const {
-    static const bool off = std::getenv("ALL") != nullptr;
-    if (off) return launch_.processors();
-    return ceil_div(units, ceil_div(units, launch_.processors()));
+  int part_rows() const {
+    return max_padded_rows(tokens_ * s_.per_token, s_.experts, kMaxTileRows);
   }
 
+ private:
   // One even piece a multiprocessor, never more than all of K.
   int steps_for(int n, int k) const {
     const int k_tiles = k / kTileK;
@@ -249,9 +243,9 @@ class LayerStep {
   }
 
   void projection(float* parts, const Bf16* weights, const Bf16* tile, int n, int k, int steps) {
-    launch_(decode_gemm_parts_bf16, launch_.processors(), 288, gemm_shared(tokens_), parts, weights, tile,
-            nullptr, 1, tile_rows_, tokens_, ceil_div(n, kTileRows), k / kTileK, steps, tokens_, n,
-            gemm_shared(tokens_));
+    launch_(decode_gemm_parts_bf16, launch_.processors(), 288, gemm_shared(tokens_), parts, weights,
+            tile, nullptr, 1, tile_rows_, tokens_, ceil_div(n, kTileRows), k / kTileK, steps,
+            tokens_, n, gemm_shared(tokens_));
   }
 
   const Shape& s_;

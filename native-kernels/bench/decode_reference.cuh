@@ -45,9 +45,9 @@ __global__ void reference_norm(float* out, const float* x, const Bf16* gain, flo
   }
 }
 
-// out[r, n] = sum over k of x[r, k] W[expert][row(n), k]; a warp an output. Grid (ceil(n / 8), rows),
-// block 256. row_map 0: row n; 1: gate row n; 2: up row n. ids (null: expert 0, row r of x): the
-// expert of pair r, whose x is row r / per_token of x, or row r where per_token is 0; -1 skips.
+// out[r, n] = sum over k of x[r, k] W[expert][row(n), k]; a warp an output. Grid (ceil(n / 8),
+// rows), block 256. row_map 0: row n; 1: gate row n; 2: up row n. ids (null: expert 0, row r of x):
+// the expert of pair r, whose x is row r / per_token of x, or row r where per_token is 0; -1 skips.
 __global__ void reference_linear(float* out, const float* x, const Bf16* weights, int n, int k,
                                  int weight_rows, int row_map, const int* ids, int per_token) {
   const int column = blockIdx.x * 8 + threadIdx.x / 32;
@@ -63,9 +63,8 @@ __global__ void reference_linear(float* out, const float* x, const Bf16* weights
   const int k_tiles = ceil_div(k, kTileK);
   float sum = 0.0f;
   for (int i = lane; i < k; i += 32) {
-    const size_t at =
-        weight_tile_start(expert, row / kTileRows, i / kTileK, n_tiles, k_tiles) +
-        swizzled_element(row % kTileRows, i % kTileK);
+    const size_t at = weight_tile_start(expert, row / kTileRows, i / kTileK, n_tiles, k_tiles) +
+                      swizzled_element(row % kTileRows, i % kTileK);
     sum += from[i] * __bfloat162float(weights[at]);
   }
   sum = warp_sum(sum);
@@ -100,7 +99,8 @@ __global__ void reference_rope(float* qkv, const float* table, const int* positi
   head[i + half] = high * angles[i] + low * angles[half + i];
 }
 
-// What lies in the cache at this step's slots: [T, G d] of keys and of values. Grid (G, T), block d.
+// What lies in the cache at this step's slots: [T, G d] of keys and of values. Grid (G, T), block
+// d.
 __global__ void gather_cache(float* keys, float* values, const Bf16* key_cache,
                              const Bf16* value_cache, const int* slots, int block_size) {
   const int slot = slots[blockIdx.y];
@@ -109,8 +109,8 @@ __global__ void gather_cache(float* keys, float* values, const Bf16* key_cache,
   }
   const size_t at = kv_element(slot / block_size, blockIdx.x, slot % block_size, threadIdx.x,
                                gridDim.x, block_size, blockDim.x);
-  const size_t to = (static_cast<size_t>(blockIdx.y) * gridDim.x + blockIdx.x) * blockDim.x +
-                    threadIdx.x;
+  const size_t to =
+      (static_cast<size_t>(blockIdx.y) * gridDim.x + blockIdx.x) * blockDim.x + threadIdx.x;
   keys[to] = __bfloat162float(key_cache[at]);
   values[to] = __bfloat162float(value_cache[at]);
 }
@@ -156,7 +156,8 @@ __global__ void reference_attention(float* out, const Bf16* queries, const Bf16*
 }
 
 // A stream of 16-byte reads: the ceiling of what any kernel reads.
-__global__ void __launch_bounds__(512) read_stream(uint32_t* sink, const uint4* from, size_t count) {
+__global__ void __launch_bounds__(512)
+    read_stream(uint32_t* sink, const uint4* from, size_t count) {
   const size_t step = static_cast<size_t>(gridDim.x) * blockDim.x;
   uint32_t bits = 0;
   size_t i = blockIdx.x * static_cast<size_t>(blockDim.x) + threadIdx.x;

@@ -5,9 +5,9 @@
 
 constexpr int kMaxExperts = 16;
 
-// Lane e < E (at most 16) brings expert e's logit. Writes the K best, best first, and their weights: softmax over
-// all experts, renormalised over the chosen, which is softmax over the chosen. Ties go to the lower
-// expert, NaN loses. Padding chooses nothing: ids -1, weights 0.
+// Lane e < E (at most 16) brings expert e's logit. Writes the K best, best first, and their
+// weights: softmax over all experts, renormalised over the chosen, which is softmax over the
+// chosen. Ties go to the lower expert, NaN loses. Padding chooses nothing: ids -1, weights 0.
 __device__ __forceinline__ void choose_experts(int* ids, float* weights, float logit, int experts,
                                                int per_token, bool padding, int lane) {
   bool open = lane < experts;

@@ -17,10 +17,11 @@
 constexpr int kDecodeTokens = 8;  // N of mma.sync m16n8k16
 constexpr int kDecodeThreads = 512;
 constexpr int kDecodeWarps = kDecodeThreads / kWarpSize;
-constexpr int kRowPad = 64;       // bytes: two token rows then fill all 32 banks
+constexpr int kRowPad = 64;  // bytes: two token rows then fill all 32 banks
 constexpr unsigned kAllLanes = 0xffffffffu;
 
-// ---- programmatic dependent launch: no-ops without the launch attribute and before sm_90 ---------
+// ---- programmatic dependent launch: no-ops without the launch attribute and before sm_90
+// ---------
 
 // Everything that earlier kernels of the stream wrote is visible after this.
 __device__ __forceinline__ void wait_for_predecessor() {
@@ -221,7 +222,8 @@ class WeightStream {
   WeightSlice ring_[kDepth];
 };
 
-// ---- tokens into shared memory -------------------------------------------------------------------
+// ---- tokens into shared memory
+// -------------------------------------------------------------------
 
 // tokens[t] = x[t], two rows and two steps of columns loaded together. Every thread must call it; a
 // barrier must follow.
@@ -258,7 +260,8 @@ __device__ __forceinline__ void copy_rows(char* tokens, const __nv_bfloat16* x, 
   }
 }
 
-// ---- residual rows that a block adds to ----------------------------------------------------------
+// ---- residual rows that a block adds to
+// ----------------------------------------------------------
 
 // What the residual holds where the block's first units will add to it, loaded while weights are
 // underway: at the end of the kernel a load from L2 would be waited for. Element (token, row) of a
@@ -292,14 +295,14 @@ struct SquareSums {
   float of[kDecodeTokens][kDecodeWarps];
 };
 
-// tokens[t] = bf16(x[row_t] * gain) and shares of its sum of squares. The factor 1 / rms is a number
-// per token and is applied to the products instead (normed_scale): bf16 rounds relative to the
-// value, so the result is as exact, and the block crosses one barrier less. Two tokens and four
+// tokens[t] = bf16(x[row_t] * gain) and shares of its sum of squares. The factor 1 / rms is a
+// number per token and is applied to the products instead (normed_scale): bf16 rounds relative to
+// the value, so the result is as exact, and the block crosses one barrier less. Two tokens and four
 // steps of columns are loaded together, which hides L2's latency. Every thread of the block must
 // call it; a barrier must follow.
 __device__ __forceinline__ void load_normed(char* tokens, SquareSums& squares, const float* x,
-                                            const int* row_ids, const __nv_bfloat16* gain, int width,
-                                            int k_tiles, int count) {
+                                            const int* row_ids, const __nv_bfloat16* gain,
+                                            int width, int k_tiles, int count) {
   constexpr int kTokens = 2;
   constexpr int kColumns = 4;
   constexpr int kStep = kDecodeThreads * 4;

@@ -8,8 +8,8 @@
 //
 // panels = ceil(head_dim / 64); columns beyond head_dim are never read. block_size is a multiple of
 // 8 (16 is the default), so a panel starts on a multiple of 1,024 bytes. Any other head_dim or
-// block_size uses the same formula; only the alignment of panels is lost. The arrays are zeroed when
-// allocated: slots nobody wrote meet a probability of zero, and 0 * NaN would be NaN.
+// block_size uses the same formula; only the alignment of panels is lost. The arrays are zeroed
+// when allocated: slots nobody wrote meet a probability of zero, and 0 * NaN would be NaN.
 #pragma once
 
 #include <stddef.h>
@@ -32,5 +32,6 @@ __host__ __device__ __forceinline__ size_t kv_element(int block, int kv_head, in
   const size_t run = static_cast<size_t>(block) * kv_heads + kv_head;
   const int panel = column / kTileK;
   return run * kv_block_elements(block_size, head_dim) +
-         static_cast<size_t>(panel) * block_size * kTileK + swizzled_element(token, column % kTileK);
+         static_cast<size_t>(panel) * block_size * kTileK +
+         swizzled_element(token, column % kTileK);
 }

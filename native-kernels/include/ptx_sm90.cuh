@@ -94,7 +94,7 @@ __device__ __forceinline__ void fence_async_proxy() {
 
 __device__ __forceinline__ uint32_t cluster_rank() {
   uint32_t rank;
-  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
   return rank;
 }
 

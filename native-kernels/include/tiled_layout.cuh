@@ -31,11 +31,11 @@
 #include <cuda_bf16.h>
 #include <stdint.h>
 
-constexpr int kTileRows = 128;              // rows of a weight tile
-constexpr int kTileK = 64;                  // bf16 along K of any tile
-constexpr int kRowBytes = 128;              // kTileK bf16
-constexpr int kChunk = 8;                   // bf16 of one 16-byte chunk
-constexpr int kChunksPerRow = 8;            // chunks of one row
+constexpr int kTileRows = 128;    // rows of a weight tile
+constexpr int kTileK = 64;        // bf16 along K of any tile
+constexpr int kRowBytes = 128;    // kTileK bf16
+constexpr int kChunk = 8;         // bf16 of one 16-byte chunk
+constexpr int kChunksPerRow = 8;  // chunks of one row
 constexpr int kTileElements = kTileRows * kTileK;
 constexpr int kTileBytes = kTileRows * kRowBytes;
 

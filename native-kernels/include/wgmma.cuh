@@ -19,8 +19,8 @@ __device__ __forceinline__ uint64_t matrix_descriptor(uint32_t address) {
 // Descriptor of an operand whose 128-byte rows run along N (V of attention: rows are tokens):
 // panel_bytes from one 64-column panel to the next, 1,024 bytes between groups of eight rows.
 __device__ __forceinline__ uint64_t transposed_descriptor(uint32_t address, uint32_t panel_bytes) {
-  return (uint64_t{1} << 62) | (uint64_t{64} << 32) | (static_cast<uint64_t>(panel_bytes >> 4) << 16) |
-         ((address & 0x3FFFF) >> 4);
+  return (uint64_t{1} << 62) | (uint64_t{64} << 32) |
+         (static_cast<uint64_t>(panel_bytes >> 4) << 16) | ((address & 0x3FFFF) >> 4);
 }
 
 __device__ __forceinline__ void wgmma_fence() {
@@ -63,9 +63,9 @@ __device__ __forceinline__ void keep_order(float (&d)[kCount]) {
 #define GREGALE_R13 GREGALE_R12 ",%104,%105,%106,%107,%108,%109,%110,%111"
 #define GREGALE_R14 GREGALE_R13 ",%112,%113,%114,%115,%116,%117,%118,%119"
 #define GREGALE_R15 GREGALE_R14 ",%120,%121,%122,%123,%124,%125,%126,%127"
-#define GREGALE_D(i)                                                                     \
-  "+f"(d[8 * i]), "+f"(d[8 * i + 1]), "+f"(d[8 * i + 2]), "+f"(d[8 * i + 3]),            \
-      "+f"(d[8 * i + 4]), "+f"(d[8 * i + 5]), "+f"(d[8 * i + 6]), "+f"(d[8 * i + 7])
+#define GREGALE_D(i)                                                                              \
+  "+f"(d[8 * i]), "+f"(d[8 * i + 1]), "+f"(d[8 * i + 2]), "+f"(d[8 * i + 3]), "+f"(d[8 * i + 4]), \
+      "+f"(d[8 * i + 5]), "+f"(d[8 * i + 6]), "+f"(d[8 * i + 7])
 #define GREGALE_D0 GREGALE_D(0)
 #define GREGALE_D1 GREGALE_D0, GREGALE_D(1)
 #define GREGALE_D2 GREGALE_D1, GREGALE_D(2)
@@ -83,47 +83,57 @@ __device__ __forceinline__ void keep_order(float (&d)[kCount]) {
 #define GREGALE_D14 GREGALE_D13, GREGALE_D(14)
 #define GREGALE_D15 GREGALE_D14, GREGALE_D(15)
 
-// Width N = 16 (last + 1) has N / 2 = 8 (last + 1) registers; then come A, B and "accumulate".
-#define GREGALE_WGMMA(N, last, A, B, P)                                                       \
+#define GREGALE_OUT(i)                                                                            \
+  "=f"(d[8 * i]), "=f"(d[8 * i + 1]), "=f"(d[8 * i + 2]), "=f"(d[8 * i + 3]), "=f"(d[8 * i + 4]), \
+      "=f"(d[8 * i + 5]), "=f"(d[8 * i + 6]), "=f"(d[8 * i + 7])
+
+// Width N = 16 (last + 1) has N / 2 = 8 (last + 1) registers; then come the descriptors A and B.
+#define GREGALE_WGMMA(N, last, A, B)                                                          \
   if constexpr (kN == N) {                                                                    \
-    asm volatile("{\n .reg .pred p;\n setp.ne.b32 p, %" #P ", 0;\n"                           \
-                 " wgmma.mma_async.sync.aligned.m64n" #N "k16.f32.bf16.bf16 {" GREGALE_R##last \
-                 "}, %" #A ", %" #B ", p, 1, 1, 0, 0;\n}"                                     \
+    asm volatile("wgmma.mma_async.sync.aligned.m64n" #N "k16.f32.bf16.bf16 {" GREGALE_R##last \
+                 "}, %" #A ", %" #B ", 1, 1, 1, 0, 0;"                                        \
                  : GREGALE_D##last                                                            \
-                 : "l"(a), "l"(b), "r"(accumulate));                                          \
+                 : "l"(a), "l"(b));                                                           \
   }
 
-// One k16 step: d = A B^T + (accumulate ? d : 0).
+// One k16 step: d += A B^T.
 template <int kN>
-__device__ __forceinline__ void wgmma_bf16(float (&d)[kN / 2], uint64_t a, uint64_t b,
-                                           int accumulate) {
+__device__ __forceinline__ void wgmma_bf16(float (&d)[kN / 2], uint64_t a, uint64_t b) {
   static_assert(kN % 16 == 0 && kN >= 16 && kN <= 256, "N is a multiple of 16 up to 256");
-  GREGALE_WGMMA(16, 0, 8, 9, 10)
-  GREGALE_WGMMA(32, 1, 16, 17, 18)
-  GREGALE_WGMMA(48, 2, 24, 25, 26)
-  GREGALE_WGMMA(64, 3, 32, 33, 34)
-  GREGALE_WGMMA(80, 4, 40, 41, 42)
-  GREGALE_WGMMA(96, 5, 48, 49, 50)
-  GREGALE_WGMMA(112, 6, 56, 57, 58)
-  GREGALE_WGMMA(128, 7, 64, 65, 66)
-  GREGALE_WGMMA(144, 8, 72, 73, 74)
-  GREGALE_WGMMA(160, 9, 80, 81, 82)
-  GREGALE_WGMMA(176, 10, 88, 89, 90)
-  GREGALE_WGMMA(192, 11, 96, 97, 98)
-  GREGALE_WGMMA(208, 12, 104, 105, 106)
-  GREGALE_WGMMA(224, 13, 112, 113, 114)
-  GREGALE_WGMMA(240, 14, 120, 121, 122)
-  GREGALE_WGMMA(256, 15, 128, 129, 130)
+  GREGALE_WGMMA(16, 0, 8, 9)
+  GREGALE_WGMMA(32, 1, 16, 17)
+  GREGALE_WGMMA(48, 2, 24, 25)
+  GREGALE_WGMMA(64, 3, 32, 33)
+  GREGALE_WGMMA(80, 4, 40, 41)
+  GREGALE_WGMMA(96, 5, 48, 49)
+  GREGALE_WGMMA(112, 6, 56, 57)
+  GREGALE_WGMMA(128, 7, 64, 65)
+  GREGALE_WGMMA(144, 8, 72, 73)
+  GREGALE_WGMMA(160, 9, 80, 81)
+  GREGALE_WGMMA(176, 10, 88, 89)
+  GREGALE_WGMMA(192, 11, 96, 97)
+  GREGALE_WGMMA(208, 12, 104, 105)
+  GREGALE_WGMMA(224, 13, 112, 113)
+  GREGALE_WGMMA(240, 14, 120, 121)
+  GREGALE_WGMMA(256, 15, 128, 129)
 }
 
-// The same with A in registers, in the fragment order of D's own rows (a[0], a[1]: columns 0-7 of
-// rows l / 4 and l / 4 + 8; a[2], a[3]: columns 8-15), and B transposed: D[64, 128] += A B[16, 128].
+// The first k16 step of a product of width 128: d = A B^T.
+__device__ __forceinline__ void wgmma_bf16_first_n128(float (&d)[64], uint64_t a, uint64_t b) {
+  asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" GREGALE_R7
+               "}, %64, %65, 0, 1, 1, 0, 0;"
+               : GREGALE_OUT(0), GREGALE_OUT(1), GREGALE_OUT(2), GREGALE_OUT(3), GREGALE_OUT(4),
+                 GREGALE_OUT(5), GREGALE_OUT(6), GREGALE_OUT(7)
+               : "l"(a), "l"(b));
+}
+
+// d += A B with A in registers, in the fragment order of D's own rows (a[0], a[1]: columns 0-7 of
+// rows l / 4 and l / 4 + 8; a[2], a[3]: columns 8-15), and B transposed: D[64, 128] += A B[16,
+// 128].
 __device__ __forceinline__ void wgmma_bf16_registers_n128(float (&d)[64], const uint32_t (&a)[4],
-                                                          uint64_t b, int accumulate) {
-  asm volatile(
-      "{\n .reg .pred p;\n setp.ne.b32 p, %69, 0;\n"
-      " wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" GREGALE_R7
-      "}, {%64, %65, %66, %67}, %68, p, 1, 1, 1;\n}"
-      : GREGALE_D7
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
+                                                          uint64_t b) {
+  asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" GREGALE_R7
+               "}, {%64, %65, %66, %67}, %68, 1, 1, 1, 1;"
+               : GREGALE_D7
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }

@@ -7,23 +7,24 @@
 // (window 0: all), len = context_lens[t], this step's token included. Cache: kv_layout.cuh.
 //
 // Grid (S, G, T), block 128, no dynamic shared memory. Each block takes one run of a sequence's
-// positions for the H / G query heads of one KV head, its four warps groups of 16 positions in turn.
-// Fragments of mma.sync m16n8k16 come straight from device memory: a lane's 16-byte load of K is the
-// B fragment of two products (queries are M: 8 of 16 rows), of V it is the A fragment of two after a
-// byte shuffle between neighbouring tokens (head columns are M, queries N = 8), and the weights are
-// then in the right lanes as they come. 8 KB a warp in flight, 12 warps a multiprocessor.
+// positions for the H / G query heads of one KV head, its four warps groups of 16 positions in
+// turn. Fragments of mma.sync m16n8k16 come straight from device memory: a lane's 16-byte load of K
+// is the B fragment of two products (queries are M: 8 of 16 rows), of V it is the A fragment of two
+// after a byte shuffle between neighbouring tokens (head columns are M, queries N = 8), and the
+// weights are then in the right lanes as they come. 8 KB a warp in flight, 12 warps a
+// multiprocessor.
 //
-// A run is at least min_run positions (and 64) and as many as it takes for S runs to cover len, read
-// on the device, so one graph serves all lengths; runs beyond len leave at once. If there are
-// several, each leaves (m, l, o) in scratch and the last to arrive adds them in ascending order: the
-// same batch gives the same bits, and a row's bits depend on its length, S, min_run and the window,
-// not on its batch mates.
+// A run is at least min_run positions (and 64) and as many as it takes for S runs to cover len,
+// read on the device, so one graph serves all lengths; runs beyond len leave at once. If there are
+// several, each leaves (m, l, o) in scratch and the last to arrive adds them in ascending order:
+// the same batch gives the same bits, and a row's bits depend on its length, S, min_run and the
+// window, not on its batch mates.
 //
 // Scratch: partials T G S (H / G) (d + 2) floats; counters T G int32, zero before the first launch,
 // left zero by every launch. Restrictions, checked by the caller: H / G at most 8, block size a
-// multiple of 16, d 128 or 64, 16-byte aligned pointers. Tokens with slot -1 are padding: their rows
-// become zero. tile_rows > 0 writes out as the token tile of the GEMM that follows (tiled_layout.cuh,
-// tile_rows >= T a multiple of 16), else as rows [T, H d].
+// multiple of 16, d 128 or 64, 16-byte aligned pointers. Tokens with slot -1 are padding: their
+// rows become zero. tile_rows > 0 writes out as the token tile of the GEMM that follows
+// (tiled_layout.cuh, tile_rows >= T a multiple of 16), else as rows [T, H d].
 //
 // Programmatic dependent launch is optional: positions before this step's are read before the wait.
 
@@ -59,7 +60,7 @@ __device__ __forceinline__ uint32_t high_halves(uint32_t a, uint32_t b) {
 // One warp's share of 16 positions of one KV head.
 template <int kHeadDim>
 struct KvGroup {
-  static constexpr int kLoads = kHeadDim / 32;    // 16-byte loads that span a key, four lanes each
+  static constexpr int kLoads = kHeadDim / 32;  // 16-byte loads that span a key, four lanes each
   static constexpr int kPanels = kHeadDim / kTileK;
   uint4 key[2][kLoads];     // positions l / 4 and l / 4 + 8, chunk 4 i + l % 4
   uint4 value[kPanels][4];  // chunk l / 4 of the panel, positions 2 (l % 4) + {0, 1, 8, 9}
@@ -101,7 +102,7 @@ struct Run {
   int start;       // first position of the first group of the sequence
   int first;       // this block's groups: first to end - 1
   int end;
-  int runs;        // of the sequence
+  int runs;  // of the sequence
 
   __device__ __forceinline__ Run(int length, int window, int min_run) {
     len = length;
@@ -208,8 +209,8 @@ class WarpAttention {
     }
   }
 
-  // Rows l / 4 and l / 4 + 8 of product (panel p, j) are head columns 64 p + 8 (l / 4) + 2 j and the
-  // next; its columns are query heads.
+  // Rows l / 4 and l / 4 + 8 of product (panel p, j) are head columns 64 p + 8 (l / 4) + 2 j and
+  // the next; its columns are query heads.
   __device__ __forceinline__ void store(RunResult<kHeadDim>& to, int heads) {
     total_ += __shfl_xor_sync(kAllLanes, total_, 1);
     total_ += __shfl_xor_sync(kAllLanes, total_, 2);
@@ -262,7 +263,7 @@ class WarpAttention {
       const __nv_bfloat162 pair = __floats2bfloat162_rn(a, b);
       weight[half] = *reinterpret_cast<const uint32_t*>(&pair);
     }
-    const float shrink0 = __shfl_sync(kAllLanes, shrink, lane_ % 4 * 8);  // of heads 2 (l % 4)
+    const float shrink0 = __shfl_sync(kAllLanes, shrink, lane_ % 4 * 8);      // of heads 2 (l % 4)
     const float shrink1 = __shfl_sync(kAllLanes, shrink, lane_ % 4 * 8 + 4);  // and the next
 #pragma unroll
     for (int p = 0; p < KvGroup<kHeadDim>::kPanels; p++) {
@@ -311,10 +312,9 @@ template <int kHeadDim>
 __device__ __forceinline__ void attention(__nv_bfloat16* out, float* partials, int* counters,
                                           const __nv_bfloat16* queries, const __nv_bfloat16* keys,
                                           const __nv_bfloat16* values, const int* context_lens,
-                                          const int* slots, const int* block_tables,
-                                          int max_blocks, int query_stride, int heads, int kv_heads,
-                                          int block_size, int window, int min_run, float scale,
-                                          int tile_rows) {
+                                          const int* slots, const int* block_tables, int max_blocks,
+                                          int query_stride, int heads, int kv_heads, int block_size,
+                                          int window, int min_run, float scale, int tile_rows) {
   constexpr int kQuads = kHeadDim / 4;
   __shared__ RunResult<kHeadDim> warps[kAttentionWarps];
   __shared__ bool last;
@@ -457,23 +457,23 @@ __device__ __forceinline__ void attention(__nv_bfloat16* out, float* partials, i
 
 }  // namespace
 
-#define GREGALE_DECODE_ATTENTION(d)                                                                \
-  extern "C" __global__ void __launch_bounds__(kAttentionThreads, 3)                               \
-      decode_attention_bf16_d##d(__nv_bfloat16* out,           /* [T, H d] rows or token tile */   \
-                                 float* partials,              /* scratch */                       \
-                                 int* counters,                /* [T, G], zero */                  \
-                                 const __nv_bfloat16* queries, /* [T, H d], query_stride a row */  \
-                                 const __nv_bfloat16* keys,    /* cache */                         \
-                                 const __nv_bfloat16* values,  /* cache */                         \
-                                 const int* context_lens,      /* [T] */                           \
-                                 const int* slots,             /* [T] */                           \
-                                 const int* block_tables,      /* [T, max_blocks] */               \
-                                 float scale,                  /* of scores: 1 / sqrt(d) */        \
-                                 int max_blocks, int query_stride, int heads, int kv_heads,        \
-                                 int block_size, int window, int min_run, int tile_rows) {         \
-    attention<d>(out, partials, counters, queries, keys, values, context_lens, slots, block_tables,\
-                 max_blocks, query_stride, heads, kv_heads, block_size, window, min_run, scale,    \
-                 tile_rows);                                                                       \
+#define GREGALE_DECODE_ATTENTION(d)                                                               \
+  extern "C" __global__ void __launch_bounds__(kAttentionThreads, 3)                              \
+      decode_attention_bf16_d##d(__nv_bfloat16* out,           /* [T, H d] rows or token tile */  \
+                                 float* partials,              /* scratch */                      \
+                                 int* counters,                /* [T, G], zero */                 \
+                                 const __nv_bfloat16* queries, /* [T, H d], query_stride a row */ \
+                                 const __nv_bfloat16* keys,    /* cache */                        \
+                                 const __nv_bfloat16* values,  /* cache */                        \
+                                 const int* context_lens,      /* [T] */                          \
+                                 const int* slots,             /* [T] */                          \
+                                 const int* block_tables,      /* [T, max_blocks] */              \
+                                 float scale,                  /* of scores: 1 / sqrt(d) */       \
+                                 int max_blocks, int query_stride, int heads, int kv_heads,       \
+                                 int block_size, int window, int min_run, int tile_rows) {        \
+    attention<d>(out, partials, counters, queries, keys, values, context_lens, slots,             \
+                 block_tables, max_blocks, query_stride, heads, kv_heads, block_size, window,     \
+                 min_run, scale, tile_rows);                                                      \
   }
 
 GREGALE_DECODE_ATTENTION(128)

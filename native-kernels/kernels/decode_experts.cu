@@ -12,13 +12,13 @@
 // ascending, then K), whatever the batch: the same row gives the same bits in any batch of 1 to 8.
 //
 // Restrictions, checked by the caller: D a multiple of 64 (gate_up) and of 32 (down), pointers
-// 16-byte aligned. Tokens with slot -1 are padding: they choose no expert (id -1, weight 0), so they
-// cost no bandwidth, and their residual stays as it is.
+// 16-byte aligned. Tokens with slot -1 are padding: they choose no expert (id -1, weight 0), so
+// they cost no bandwidth, and their residual stays as it is.
 //
 // Launch: block 512; grid = multiprocessors (any number >= 1 is right; decode_down_bf16 has D / 32
 // units); dynamic shared memory: decode_gate_up_bf16 T * (2 * D + 64) bytes, decode_down_bf16 0.
-// Carve-out: see decode_linear.cu. With programmatic dependent launch decode_down_bf16 must directly
-// follow decode_gate_up_bf16: it reads expert ids before its wait, which is sound because
+// Carve-out: see decode_linear.cu. With programmatic dependent launch decode_down_bf16 must
+// directly follow decode_gate_up_bf16: it reads expert ids before its wait, which is sound because
 // decode_gate_up_bf16 releases it only after they are written.
 
 #include "choose_experts.cuh"
@@ -27,7 +27,7 @@
 namespace {
 
 static_assert(kMaxExperts <= 16, "the router's rows are one fragment");
-constexpr int kMaxPairs = 32;    // lanes of a warp
+constexpr int kMaxPairs = 32;  // lanes of a warp
 constexpr int kPlainGap = 8 * kRowBytes;
 
 struct Routing {
@@ -58,8 +58,8 @@ __device__ __forceinline__ void load_router(WeightSlice& slice, const __nv_bfloa
 #pragma unroll
   for (int h = 0; h < 2; h++) {
     slice.low[h] = row < experts ? load_weights(at + h * 32) : make_uint4(0, 0, 0, 0);
-    slice.high[h] = row + 8 < experts ? load_weights(at + 8 * width + h * 32)
-                                      : make_uint4(0, 0, 0, 0);
+    slice.high[h] =
+        row + 8 < experts ? load_weights(at + 8 * width + h * 32) : make_uint4(0, 0, 0, 0);
   }
 }
 
@@ -146,8 +146,7 @@ extern "C" __global__ void __launch_bounds__(kDecodeThreads, 1)
   __syncthreads();
   release_successor();
 
-  const unsigned chosen =
-      chosen_experts(lane < tokens * per_token ? routing.expert[lane] : -1);
+  const unsigned chosen = chosen_experts(lane < tokens * per_token ? routing.expert[lane] : -1);
   const int units_per_expert = intermediate / 8;
   const size_t expert_bytes = static_cast<size_t>(units_per_expert) * k_tiles * (kTileBytes / 8);
   const int units = __popc(chosen) * units_per_expert;
@@ -289,8 +288,8 @@ class DownStream {
  private:
   __device__ __forceinline__ void load_weight_rows(DownSlice& slice, const char* unit, int index,
                                                    int step) {
-    const char* at = unit + chosen_.expert[index] * expert_bytes_ + offset_ +
-                     step * kDecodeWarps * kTileBytes;
+    const char* at =
+        unit + chosen_.expert[index] * expert_bytes_ + offset_ + step * kDecodeWarps * kTileBytes;
     load_slice(slice.rows[0], at, other_, kPlainGap);
     load_slice(slice.rows[1], at + 16 * kRowBytes, other_, kPlainGap);
   }

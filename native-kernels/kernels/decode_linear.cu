@@ -1,7 +1,8 @@
 // The projections of a decode step of at most 8 tokens, each with what surrounds it in Mixtral:
 //
 //   decode_qkv_bf16_d128, _d64   rmsNorm, matmul(qkv), ropeAndCacheKv:
-//                                queries = rope(Wq n), cache <- rope(Wk n), Wv n, n = norm(residual)
+//                                queries = rope(Wq n), cache <- rope(Wk n), Wv n, n =
+//                                norm(residual)
 //   decode_add_linear_bf16       residual += W x (attention's output projection)
 //   decode_lm_head_bf16          logits = W norm(residual) of the rows wanted
 //
@@ -11,14 +12,17 @@
 // the same row gives the same bits in every batch of 1 to 8.
 //
 // Restrictions, checked by the caller: D (and for decode_add_linear_bf16 the width of x) a multiple
-// of 64, outputs a multiple of 16, d 128 or 64, all pointers 16-byte aligned. Tokens with slot -1
-// are padding: no cache is written, their queries and residuals are numbers nobody reads.
+// of 64, outputs a multiple of 16, d 128 or 64, all pointers 16-byte aligned. Tokens with
+// slot -1 are padding: no cache is written, their queries and residuals are numbers nobody reads.
 //
-// Launch: block 512; grid = multiprocessors (any number >= 1 is right, more than the units of 16
-// rows are idle); dynamic shared memory T * (2 * width + 64) bytes, width = D or that of x
-// (MAX_DYNAMIC_SHARED_SIZE_BYTES set once for 8 tokens). Give all decode kernels one shared-memory
-// carve-out (43% at T = 1, 57% above): a larger one starves the loads in flight, different ones make
-// the launch wait. Programmatic dependent launch is optional; weights are read before the wait.
+// Launch: block 512; grid = multiprocessors (any number >= 1 is right; fewer, with the same number
+// of units for each block, was slower); dynamic shared memory T * (2 * width + 64) bytes, width = D
+// or that of x (MAX_DYNAMIC_SHARED_SIZE_BYTES set once for 8 tokens). Give all decode kernels of
+// this size and the attention one shared-memory carve-out, 57%: more starves the loads in flight,
+// different ones make launches wait for each other. Programmatic dependent launch is optional:
+// weights are read before the wait. Metadata (positions, slots, context_lens, block_tables,
+// rope_table) must have been written before the kernel in front of this one started: launch the
+// first kernel of a step without the attribute.
 
 #include "decode_stream.cuh"
 #include "kv_layout.cuh"
@@ -70,7 +74,8 @@ __device__ __forceinline__ void qkv(__nv_bfloat16* queries, int query_stride, __
     const int unit = unit_of(i);
     const int row = unit / kUnitsPerHead * kHeadDim + unit % kUnitsPerHead * 8;
     return reinterpret_cast<const char*>(weights) +
-           static_cast<size_t>(row / kTileRows) * k_tiles * kTileBytes + row % kTileRows * kRowBytes;
+           static_cast<size_t>(row / kTileRows) * k_tiles * kTileBytes +
+           row % kTileRows * kRowBytes;
   };
   const int count = own_units((heads + 2 * kv_heads) * kUnitsPerHead);
   WeightStream<kHalf * kRowBytes> stream(k_tiles);
@@ -93,64 +98,64 @@ __device__ __forceinline__ void qkv(__nv_bfloat16* queries, int query_stride, __
   release_successor();
   load_normed(shared_tokens, squares, residual, nullptr, gain, hidden, k_tiles, tokens);
   __syncthreads();
-  stream.run(count, lane_token_row(shared_tokens, k_tiles, tokens, lane), sums, base,
-             [&](int i, float4 sum) {
-               const int unit = unit_of(i);
-               const int head = unit / kUnitsPerHead;
-               const int column = unit % kUnitsPerHead * 8 + lane / 4;
+  stream.run(
+      count, lane_token_row(shared_tokens, k_tiles, tokens, lane), sums, base,
+      [&](int i, float4 sum) {
+        const int unit = unit_of(i);
+        const int head = unit / kUnitsPerHead;
+        const int column = unit % kUnitsPerHead * 8 + lane / 4;
 #pragma unroll
-               for (int c = 0; c < 2; c++) {
-                 const int token = lane % 4 * 2 + c;
-                 if (token >= tokens) {
-                   continue;
-                 }
-                 const int slot = places.slot[token];
-                 const float scale = normed_scale(squares, token, eps, hidden);
-                 float low = (c == 0 ? sum.x : sum.y) * scale;
-                 float high = (c == 0 ? sum.z : sum.w) * scale;
-                 if (head < heads + kv_heads && slot >= 0) {
-                   const float2 angle = i < TokenPlaces::kUnits
-                                            ? places.angle[i][token][lane / 4]
-                                            : angle_of(i, token, lane / 4);
-                   const float turned = low * angle.x - high * angle.y;
-                   high = high * angle.x + low * angle.y;
-                   low = turned;
-                 }
-                 if (head < heads) {
-                   __nv_bfloat16* to =
-                       queries + static_cast<size_t>(token) * query_stride + head * kHeadDim + column;
-                   to[0] = __float2bfloat16(low);
-                   to[kHalf] = __float2bfloat16(high);
-                 } else if (slot >= 0) {
-                   const bool is_key = head < heads + kv_heads;
-                   __nv_bfloat16* cache = is_key ? keys : values;
-                   const int kv_head = head - heads - (is_key ? 0 : kv_heads);
-                   const int block = slot / block_size;
-                   const int at = slot % block_size;
-                   cache[kv_element(block, kv_head, at, column, kv_heads, block_size, kHeadDim)] =
-                       __float2bfloat16(low);
-                   cache[kv_element(block, kv_head, at, column + kHalf, kv_heads, block_size,
-                                    kHeadDim)] = __float2bfloat16(high);
-                 }
-               }
-             });
+        for (int c = 0; c < 2; c++) {
+          const int token = lane % 4 * 2 + c;
+          if (token >= tokens) {
+            continue;
+          }
+          const int slot = places.slot[token];
+          const float scale = normed_scale(squares, token, eps, hidden);
+          float low = (c == 0 ? sum.x : sum.y) * scale;
+          float high = (c == 0 ? sum.z : sum.w) * scale;
+          if (head < heads + kv_heads && slot >= 0) {
+            const float2 angle = i < TokenPlaces::kUnits ? places.angle[i][token][lane / 4]
+                                                         : angle_of(i, token, lane / 4);
+            const float turned = low * angle.x - high * angle.y;
+            high = high * angle.x + low * angle.y;
+            low = turned;
+          }
+          if (head < heads) {
+            __nv_bfloat16* to =
+                queries + static_cast<size_t>(token) * query_stride + head * kHeadDim + column;
+            to[0] = __float2bfloat16(low);
+            to[kHalf] = __float2bfloat16(high);
+          } else if (slot >= 0) {
+            const bool is_key = head < heads + kv_heads;
+            __nv_bfloat16* cache = is_key ? keys : values;
+            const int kv_head = head - heads - (is_key ? 0 : kv_heads);
+            const int block = slot / block_size;
+            const int at = slot % block_size;
+            cache[kv_element(block, kv_head, at, column, kv_heads, block_size, kHeadDim)] =
+                __float2bfloat16(low);
+            cache[kv_element(block, kv_head, at, column + kHalf, kv_heads, block_size, kHeadDim)] =
+                __float2bfloat16(high);
+          }
+        }
+      });
 }
 
 }  // namespace
 
 #define GREGALE_DECODE_QKV(d)                                                                      \
-  extern "C" __global__ void __launch_bounds__(kDecodeThreads, 1) decode_qkv_bf16_d##d(            \
-      __nv_bfloat16* queries,       /* [T, H d] in rows of query_stride elements */                \
-      __nv_bfloat16* keys,          /* cache */                                                    \
-      __nv_bfloat16* values,        /* cache */                                                    \
-      const float* residual,        /* [T, D] */                                                   \
-      const __nv_bfloat16* gain,    /* [D] */                                                      \
-      const __nv_bfloat16* weights, /* tiled [(H + 2G) d, D] */                                    \
-      const float* rope_table,      /* [positions, d] */                                           \
-      const int* positions,         /* [T] */                                                      \
-      const int* slots,             /* [T] */                                                      \
-      float eps, int query_stride, int tokens, int hidden, int heads, int kv_heads,                \
-      int block_size) {                                                                            \
+  extern "C" __global__ void __launch_bounds__(kDecodeThreads, 1)                                  \
+      decode_qkv_bf16_d##d(__nv_bfloat16* queries, /* [T, H d] in rows of query_stride elements */ \
+                           __nv_bfloat16* keys,    /* cache */                                     \
+                           __nv_bfloat16* values,  /* cache */                                     \
+                           const float* residual,  /* [T, D] */                                    \
+                           const __nv_bfloat16* gain,    /* [D] */                                 \
+                           const __nv_bfloat16* weights, /* tiled [(H + 2G) d, D] */               \
+                           const float* rope_table,      /* [positions, d] */                      \
+                           const int* positions,         /* [T] */                                 \
+                           const int* slots,             /* [T] */                                 \
+                           float eps, int query_stride, int tokens, int hidden, int heads,         \
+                           int kv_heads, int block_size) {                                         \
     qkv<d>(queries, query_stride, keys, values, residual, gain, eps, weights, rope_table,          \
            positions, slots, tokens, hidden, heads, kv_heads, block_size);                         \
   }

@@ -106,9 +106,9 @@ __device__ __forceinline__ Bf16x8 normed_chunk(const float* row, const __nv_bflo
 
 // Chunk `chunk` of row `row` of a token tile of `rows` rows.
 __device__ __forceinline__ Bf16x8* tile_chunk(__nv_bfloat16* tile, int rows, int row, int chunk) {
-  return reinterpret_cast<Bf16x8*>(
-      tile + static_cast<size_t>(chunk / kChunksPerRow) * rows * kTileK +
-      swizzled_bytes(row, chunk % kChunksPerRow) / 2);
+  return reinterpret_cast<Bf16x8*>(tile +
+                                   static_cast<size_t>(chunk / kChunksPerRow) * rows * kTileK +
+                                   swizzled_bytes(row, chunk % kChunksPerRow) / 2);
 }
 
 }  // namespace
@@ -130,8 +130,8 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
   }
 }
 
-// Grid (ceil((H + 2G) d / 8 / 256), T), block 256: a thread turns rows i to i + 3 of a head with rows
-// i + d/2 to i + d/2 + 3.
+// Grid (ceil((H + 2G) d / 8 / 256), T), block 256: a thread turns rows i to i + 3 of a head with
+// rows i + d/2 to i + d/2 + 3.
 extern "C" __global__ void __launch_bounds__(kRowThreads)
     decode_qkv_parts_bf16(__nv_bfloat16* queries,   // [T, H d] in rows of query_stride elements
                           __nv_bfloat16* keys,      // cache
@@ -200,7 +200,8 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
   }
   const Parts sums{parts, static_cast<size_t>(tokens) * hidden, hidden, k_tiles, steps};
   const float4 sum = sums.sum4(blockIdx.y, column);
-  float4* to = reinterpret_cast<float4*>(residual + static_cast<size_t>(blockIdx.y) * hidden + column);
+  float4* to =
+      reinterpret_cast<float4*>(residual + static_cast<size_t>(blockIdx.y) * hidden + column);
   float4 v = *to;
   v.x += sum.x, v.y += sum.y, v.z += sum.z, v.w += sum.w;
   *to = v;
@@ -271,7 +272,8 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
   __syncthreads();
   if (warp == 0) {
     choose_experts(expert_ids + token * per_token, expert_weights + token * per_token,
-                   lane < experts ? logits[lane] : 0.0f, experts, per_token, slots[token] < 0, lane);
+                   lane < experts ? logits[lane] : 0.0f, experts, per_token, slots[token] < 0,
+                   lane);
   }
 }
 

@@ -5,25 +5,26 @@
 //   decode_gemm_parts_bf16   part[p][row] = sums of W[e] x[row] over the p-th piece of K, fp32
 //   decode_gemm_swiglu_bf16  h = silu(x gate^T) * (x up^T), token tiles to token tiles
 //
-// Who adds the parts: decode_rows.cu, in ascending order. With one piece (steps = k_tiles) part 0 is
-// the result (lm_head).
+// Who adds the parts: decode_rows.cu, in ascending order. With one piece (steps = k_tiles) part 0
+// is the result (lm_head).
 //
-// Work is a line of 128 x 64 weight tiles, [chosen expert][n_tile][k_tile]; a block takes `steps` of
-// them at a time, blocks in turn. steps need not divide k_tiles for a projection: 24 of 64 cut the
-// 48 n_tiles of QKV in 128 even pieces. Piece c of the line holds part c - n_tile k_tiles / steps of
-// n_tile. For several experts steps must divide k_tiles. A result's order of summation depends on
-// the weight's shape and `steps` only: the same row gives the same bits in every batch.
+// Work is a line of 128 x 64 weight tiles, [chosen expert][n_tile][k_tile]; a block takes `steps`
+// of them at a time, blocks in turn. steps need not divide k_tiles for a projection: 24 of 64 cut
+// the 48 n_tiles of QKV in 128 even pieces. Piece c of the line holds part c - n_tile k_tiles /
+// steps of n_tile. For several experts steps must divide k_tiles. A result's order of summation
+// depends on the weight's shape and `steps` only: the same row gives the same bits in every batch.
 //
 // Layouts: tiled_layout.cuh. Tokens of an expert are one token tile of plan[e].tile_rows rows
-// (grouped_plan.cuh with at most 256 rows an expert), of a projection one of `rows` rows, a multiple
-// of 16. Rows beyond the valid ones may hold anything: their products are not stored (parts) or are
-// again rows that nobody reads (h). width is a multiple of 16.
+// (grouped_plan.cuh with at most 256 rows an expert), of a projection one of `rows` rows, a
+// multiple of 16. Rows beyond the valid ones may hold anything: their products are not stored
+// (parts) or are again rows that nobody reads (h). width is a multiple of 16.
 //
 // Launch: block 288 (two warpgroups multiply, a warp copies); grid = multiprocessors (any number);
-// dynamic shared memory `shared_bytes`, which is also an argument: 2,048 + (16 + n / 8) KB a stage,
-// n the widest tile there is, at least 3 and at most 8 stages are used, and n * 128 bytes more for
-// swiglu. 231,424 does for every n (four stages of n = 256). sm_90a. Programmatic dependent launch is optional; a projection
-// reads its first weights before the wait.
+// dynamic shared memory `shared_bytes`, which is also an argument: 2,048 bytes, 16 KB + n * 128
+// bytes a stage, n the widest tile there is, of which at least 3 and at most 8 stages are used, and
+// for swiglu n * 128 bytes more. bench/decode_layer.cuh's gemm_shared gives eight stages up to n =
+// 64 and is enough for every n; more brought nothing. sm_90a. Programmatic dependent launch is
+// optional; a projection reads its first weights before the wait.
 
 #include "decode_stream.cuh"
 #include "grouped_plan.cuh"
@@ -218,7 +219,7 @@ __device__ __forceinline__ void multiply(float (&acc)[kN / 2], const Ring& ring,
     wgmma_fence();
 #pragma unroll
     for (int i = 0; i < kTileK / 16; i++) {
-      wgmma_bf16<kN>(acc, a + 2 * i, b + 2 * i, 1);
+      wgmma_bf16<kN>(acc, a + 2 * i, b + 2 * i);
     }
     wgmma_commit();
     wgmma_wait<1>();
@@ -334,16 +335,16 @@ struct StoreSwiglu {
     named_sync(kConsumerBarrier, kConsumerThreads);  // the last tile has been copied
 #pragma unroll
     for (int j = 0; j < kN / 8; j += 2) {
-      const float(&first)[4] = reinterpret_cast<const float(&)[4]>(acc[4 * j]);
-      const float(&second)[4] = reinterpret_cast<const float(&)[4]>(acc[4 * j + 4]);
+      const float (&first)[4] = reinterpret_cast<const float (&)[4]>(acc[4 * j]);
+      const float (&second)[4] = reinterpret_cast<const float (&)[4]>(acc[4 * j + 4]);
       store_matrices_transposed(staging + swizzled_bytes(j * 8 + lane % 16, chunk),
                                 {swiglu_pair(first), swiglu_pair(second)});
     }
     named_sync(kConsumerBarrier, kConsumerThreads);
-    uint4* tile = reinterpret_cast<uint4*>(
-        h + (static_cast<size_t>(piece.plan.first_row) * n_tiles +
-             static_cast<size_t>(piece.n_tile) * kN) *
-                kTileK);
+    uint4* tile =
+        reinterpret_cast<uint4*>(h + (static_cast<size_t>(piece.plan.first_row) * n_tiles +
+                                      static_cast<size_t>(piece.n_tile) * kN) *
+                                         kTileK);
     for (int i = threadIdx.x; i < kN * kChunksPerRow; i += kConsumerThreads) {
       tile[i] = load_shared_16(staging + i * 16);
     }
@@ -359,8 +360,8 @@ __device__ __forceinline__ void decode_gemm(const GemmArguments& a, Epilogue epi
     const int stage_bytes = kTileBytes + max_rows * kRowBytes;
     const int staging = Epilogue::kStaging ? max_rows * kRowBytes : 0;
     const int stages = min(kMaxStages, (a.shared_bytes - 2048 - staging) / stage_bytes);
-    return Ring{shared_address(dynamic_shared) + 1024 + staging,
-                static_cast<uint32_t>(stage_bytes), static_cast<uint32_t>(stages)};
+    return Ring{shared_address(dynamic_shared) + 1024 + staging, static_cast<uint32_t>(stage_bytes),
+                static_cast<uint32_t>(stages)};
   };
   int early = 0;
   if (producer) {
@@ -411,7 +412,7 @@ extern "C" __global__ void __launch_bounds__(kGemmThreads, 1)
                             const __nv_bfloat16* tokens,   // token tiles [padded rows, 64 k_tiles]
                             const GroupPlan* plan,         // [E]
                             int experts, int n_tiles, int k_tiles, int shared_bytes) {
-  decode_gemm(GemmArguments{weights, tokens, plan, experts, 0, 0, n_tiles, k_tiles, k_tiles,
-                            shared_bytes},
-              StoreSwiglu{h, n_tiles, 0});
+  decode_gemm(
+      GemmArguments{weights, tokens, plan, experts, 0, 0, n_tiles, k_tiles, k_tiles, shared_bytes},
+      StoreSwiglu{h, n_tiles, 0});
 }
