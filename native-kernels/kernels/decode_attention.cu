@@ -35,6 +35,11 @@ namespace {
 
 constexpr int kAttentionThreads = 128;
 constexpr int kAttentionWarps = kAttentionThreads / kWarpSize;
+#if __CUDA_ARCH__ >= 1000
+constexpr int kAttentionBlocks = 2;  // 168 registers, what three leave, spill here
+#else
+constexpr int kAttentionBlocks = 3;  // a multiprocessor
+#endif
 constexpr int kGroup = 16;  // positions a warp takes at a time
 constexpr int kMaxHeads = 8;
 constexpr int kRunsAtOnce = 8;  // loaded together by the block that adds them
@@ -458,7 +463,7 @@ __device__ __forceinline__ void attention(__nv_bfloat16* out, float* partials, i
 }  // namespace
 
 #define GREGALE_DECODE_ATTENTION(d)                                                               \
-  extern "C" __global__ void __launch_bounds__(kAttentionThreads, 3)                              \
+  extern "C" __global__ void __launch_bounds__(kAttentionThreads, kAttentionBlocks)               \
       decode_attention_bf16_d##d(__nv_bfloat16* out,           /* [T, H d] rows or token tile */  \
                                  float* partials,              /* scratch */                      \
                                  int* counters,                /* [T, G], zero */                 \
