@@ -28,6 +28,21 @@ public record Activations(
     Tensor lastHidden,
     Tensor logits) {
 
+  /** Bytes that {@link #allocate} takes. */
+  public static long numBytes(Backend backend, MixtralConfig config, int tokens, int logitRows) {
+    int d = config.hiddenSize();
+    long perToken =
+        4L * d
+            + 8L * config.numExpertsPerTok()
+            + 4L * config.numLocalExperts()
+            + (long) backend.activationDType().bytes()
+                * (d
+                    + config.attentionShape().qkvWidth()
+                    + config.numAttentionHeads() * config.headDim());
+    long perRow = 4L * config.vocabSize() + (long) backend.activationDType().bytes() * d;
+    return tokens * perToken + logitRows * perRow;
+  }
+
   /**
    * @param tokens T, the most tokens of one batch
    * @param logitRows R, the most rows of logits of one batch
