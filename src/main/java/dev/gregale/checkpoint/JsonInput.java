@@ -5,6 +5,7 @@ import java.nio.ByteBuffer;
 import java.nio.CharBuffer;
 import java.nio.charset.CoderResult;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import tools.jackson.core.JsonParser;
 import tools.jackson.core.JsonToken;
 import tools.jackson.core.ObjectReadContext;
@@ -78,7 +79,7 @@ final class JsonInput implements AutoCloseable {
 
   /** The name that {@link #nextName} stepped to. */
   String name() {
-    return requireEncodable(parser.currentName());
+    return parser.currentName();
   }
 
   void require(JsonToken found, JsonToken expected, String what) {
@@ -89,7 +90,12 @@ final class JsonInput implements AutoCloseable {
 
   String nextString(String what) {
     require(next(), JsonToken.VALUE_STRING, what);
-    return requireEncodable(parser.getString());
+    String text = parser.getString();
+    // Jackson lets a lone surrogate pass in values, though not in names.
+    if (!StandardCharsets.UTF_8.newEncoder().canEncode(text)) {
+      throw fail("%s: lone surrogate in %s".formatted(what, CheckpointException.quote(text)));
+    }
+    return text;
   }
 
   /** An array of at most {@code max} integers from 0 up to the largest long. */
@@ -107,7 +113,7 @@ final class JsonInput implements AutoCloseable {
       }
       values[count++] = nonNegative(what);
     }
-    return java.util.Arrays.copyOf(values, count);
+    return Arrays.copyOf(values, count);
   }
 
   private long nonNegative(String what) {
@@ -136,13 +142,6 @@ final class JsonInput implements AutoCloseable {
   @Override
   public void close() {
     parser.close();
-  }
-
-  private String requireEncodable(String text) {
-    if (!StandardCharsets.UTF_8.newEncoder().canEncode(text)) {
-      throw fail("lone surrogate in " + CheckpointException.quote(text));
-    }
-    return text;
   }
 
   private static String describe(JsonToken token) {

@@ -112,8 +112,11 @@ public final class SafetensorsFile implements AutoCloseable {
     return new HostTensor(name, info.dtype(), info.shape(), List.of(data(name)));
   }
 
+  /** Unmaps the file; closing twice is fine. */
   @Override
   public void close() {
-    arena.close();
+    if (arena.scope().isAlive()) {
+      arena.close();
+    }
   }
 }

@@ -8,6 +8,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
@@ -180,7 +181,7 @@ record SafetensorsHeader(Map<String, String> metadata, Map<String, TensorInfo> t
       } catch (ArithmeticException e) {
         throw json.fail(
             "%s: shape %s has more bytes than a long can count"
-                .formatted(what, java.util.Arrays.toString(dims)));
+                .formatted(what, Arrays.toString(dims)));
       } catch (IllegalArgumentException e) {
         throw json.fail(
             "%s: unknown dtype %s, expected one of %s"

@@ -2,6 +2,7 @@ package dev.gregale.model;
 
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.ForwardBatch;
+import dev.gregale.backend.Kernels;
 import dev.gregale.backend.Step;
 import dev.gregale.backend.WorkspaceLimits;
 import dev.gregale.scheduler.ScheduledBatch;
@@ -26,6 +27,7 @@ public final class ModelRunner {
   private final StepOutput output;
 
   /**
+   * @param ops the backend's, or a decorator of them
    * @param maxTokens T, the most tokens of one batch
    * @param maxSeqs S, the most sequences
    * @param maxLogitRows R, the most rows of logits
@@ -34,6 +36,7 @@ public final class ModelRunner {
    */
   public ModelRunner(
       Backend backend,
+      Kernels ops,
       MixtralConfig config,
       MixtralWeights weights,
       KvCache cache,
@@ -57,12 +60,12 @@ public final class ModelRunner {
     backend.reserve(
         workspaceLimits(config, maxTokens, maxSeqs, maxBlocksPerSeq * cache.layer(0).blockSize()));
     Activations activations = Activations.allocate(backend, config, maxTokens, maxLogitRows);
-    MixtralModel model = new MixtralModel(config, weights, backend.kernels());
+    MixtralModel model = new MixtralModel(config, weights, ops);
     this.decodeSteps = new Step[Math.min(maxSeqs, Math.min(maxTokens, maxLogitRows)) + 1];
     this.work =
         () -> {
           model.forward(batch, cache, activations);
-          sampling.run(backend.kernels(), activations.logits(), batch.numLogitRows());
+          sampling.run(ops, activations.logits(), batch.numLogitRows());
         };
   }
 

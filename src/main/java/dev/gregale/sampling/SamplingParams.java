@@ -18,6 +18,7 @@ import org.jspecify.annotations.Nullable;
  * @param repetitionPenalty above 0; 1 for none; over prompt and output
  * @param presencePenalty in [-2, 2]; over output
  * @param frequencyPenalty in [-2, 2]; over output
+ * @param noRepeatNgramSize no n-gram of this length recurs in prompt and output; 0 for no such ban
  * @param logitBias token id to bias in [-100, 100]
  * @param seed null draws one at random
  * @param stop strings that end the text
@@ -38,6 +39,7 @@ public record SamplingParams(
     float repetitionPenalty,
     float presencePenalty,
     float frequencyPenalty,
+    int noRepeatNgramSize,
     Map<Integer, Float> logitBias,
     @Nullable Long seed,
     List<String> stop,

@@ -16,6 +16,7 @@ public final class SamplingParamsBuilder {
   private float repetitionPenalty = 1;
   private float presencePenalty;
   private float frequencyPenalty;
+  private int noRepeatNgramSize;
   private Map<Integer, Float> logitBias = Map.of();
   private @Nullable Long seed;
   private List<String> stop = List.of();
@@ -70,6 +71,11 @@ public final class SamplingParamsBuilder {
 
   public SamplingParamsBuilder frequencyPenalty(float value) {
     frequencyPenalty = value;
+    return this;
+  }
+
+  public SamplingParamsBuilder noRepeatNgramSize(int value) {
+    noRepeatNgramSize = value;
     return this;
   }
 
@@ -129,6 +135,7 @@ public final class SamplingParamsBuilder {
         repetitionPenalty,
         presencePenalty,
         frequencyPenalty,
+        noRepeatNgramSize,
         logitBias,
         seed,
         stop,

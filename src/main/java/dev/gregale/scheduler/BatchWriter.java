@@ -70,8 +70,7 @@ final class BatchWriter {
     batch.seed[r] = sequence.seed();
     LogitAdjustments adjustments = sequence.adjustments();
     if (adjustments != null) {
-      boolean ban = sequence.stopCriteria().bansStopTokens(sequence.numOutputTokens());
-      adjustments.appendTo(batch, ban);
+      adjustments.appendTo(batch, sequence);
     }
     batch.adjustOffsets[r + 1] = batch.numAdjustments;
   }

@@ -1,5 +1,6 @@
 package dev.gregale.scheduler;
 
+import dev.gregale.sampling.NoRepeatNgram;
 import dev.gregale.sampling.SamplingParams;
 import java.util.Arrays;
 import java.util.Map;
@@ -19,6 +20,9 @@ final class LogitAdjustments {
   private int[] counts = new int[16];
   private float[] bias = new float[16];
   private boolean[] stop = new boolean[16];
+
+  /** The length of prompt and output at which an id is banned, lest an n-gram recur. */
+  private int[] bannedAt = new int[16];
 
   /** Open addressing; entry + 1, 0 is empty. The length is a power of two, at most half full. */
   private int[] table = new int[32];
@@ -44,7 +48,10 @@ final class LogitAdjustments {
   }
 
   static boolean neededFor(SamplingParams params) {
-    return params.hasPenalties() || !params.logitBias().isEmpty() || params.minTokens() > 0;
+    return params.hasPenalties()
+        || !params.logitBias().isEmpty()
+        || params.minTokens() > 0
+        || params.noRepeatNgramSize() > 0;
   }
 
   /** Counts a generated token. */
@@ -56,13 +63,25 @@ final class LogitAdjustments {
   }
 
   /** Adds the entries that change something to the last row of a batch. */
-  void appendTo(ScheduledBatch batch, boolean banStopTokens) {
+  void appendTo(ScheduledBatch batch, Sequence sequence) {
+    int length = sequence.numTokens();
+    int n = sequence.params().noRepeatNgramSize();
+    if (n > 0) { // the lambdas below are what a step would allocate
+      NoRepeatNgram.forEachBanned(sequence::token, length, n, id -> ban(id, length));
+    }
+    boolean banStopTokens = sequence.stopCriteria().bansStopTokens(sequence.numOutputTokens());
     for (int e = 0; e < size; e++) {
-      float b = banStopTokens && stop[e] ? Float.NEGATIVE_INFINITY : bias[e];
+      boolean banned = banStopTokens && stop[e] || bannedAt[e] == length;
+      float b = banned ? Float.NEGATIVE_INFINITY : bias[e];
       if (counts[e] != ONLY_BIASED || b != 0) {
         batch.addAdjustment(ids[e], counts[e], b);
       }
     }
+  }
+
+  private void ban(int id, int length) {
+    int e = entry(id); // first, for it may replace the arrays
+    bannedAt[e] = length;
   }
 
   /** The entry of an id, made if there is none. */
@@ -96,6 +115,7 @@ final class LogitAdjustments {
     counts = Arrays.copyOf(counts, capacity);
     bias = Arrays.copyOf(bias, capacity);
     stop = Arrays.copyOf(stop, capacity);
+    bannedAt = Arrays.copyOf(bannedAt, capacity);
     table = new int[2 * capacity];
     for (int e = 0; e < size; e++) {
       table[find(ids[e])] = e + 1;

@@ -25,7 +25,7 @@ public final class ScheduledBatch {
   /** {@code [T]}. */
   public final int[] positions;
 
-  /** {@code [T]}: block * blockSize + offset. */
+  /** {@code [T]}: block * blockSize + offset; -1 writes nothing. */
   public final int[] slotMapping;
 
   /** {@code [S + 1]}. */

@@ -1,6 +1,7 @@
 package dev.gregale.scheduler;
 
 import dev.gregale.sampling.FinishReason;
+import dev.gregale.sampling.SamplingParams;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
@@ -20,6 +21,8 @@ import org.jspecify.annotations.Nullable;
  * <p>For one thread.
  */
 public final class Scheduler {
+  private static final int NO_SLOT = -1;
+
   private final SchedulerConfig config;
   private final BlockManager blocks;
   private final BatchWriter writer;
@@ -54,7 +57,6 @@ public final class Scheduler {
   /** Fills the batch with the next step's work; leaves it empty only if there is none. */
   public void schedule(ScheduledBatch batch) {
     batch.clear();
-    long preemptionsBefore = numPreemptions;
     for (int i = 0; i < running.size(); i++) { // shrinks at its end when preempting
       Sequence sequence = running.get(i);
       if (sequence.numPendingTokens() == 1 && growForDecode(sequence)) {
@@ -68,9 +70,9 @@ public final class Scheduler {
         writer.append(batch, sequence, length);
       }
     }
-    if (numPreemptions == preemptionsBefore) {
-      admit(batch);
-    }
+    // Whoever was just preempted needs no less than it gave up, of which a block is taken: it
+    // cannot come straight back.
+    admit(batch);
   }
 
   private void admit(ScheduledBatch batch) {
@@ -91,6 +93,19 @@ public final class Scheduler {
       running.add(sequence);
       writer.append(batch, sequence, length);
     }
+  }
+
+  /**
+   * Fills the batch with one token of nobody's that leaves the cache as it is: to find out, after a
+   * failure, whether the model still works.
+   */
+  public void scheduleProbe(ScheduledBatch batch) {
+    batch.clear();
+    SamplingParams greedy = SamplingParams.builder().temperature(0).maxTokens(1).build();
+    Sequence probe = new Sequence(new int[] {0}, greedy, 0, new int[0], 2);
+    probe.blockTable().add(0);
+    writer.append(batch, probe, 1);
+    batch.slotMapping[0] = NO_SLOT;
   }
 
   /** How many of a sequence's pending tokens still fit the step, its rows of logits included. */

@@ -21,6 +21,9 @@ public final class FakePagedModel {
   /** Writes the batch into the cache, then fills tokens and log-probabilities of its rows. */
   public void run(ScheduledBatch batch, int[] tokens, float[] logprobs) {
     for (int t = 0; t < batch.numTokens; t++) {
+      if (batch.slotMapping[t] < 0) {
+        continue;
+      }
       cachedToken[batch.slotMapping[t]] = batch.tokenIds[t];
       cachedPosition[batch.slotMapping[t]] = batch.positions[t];
     }
@@ -29,6 +32,10 @@ public final class FakePagedModel {
       int row = batch.logitRows[r];
       if (row < batch.cuSeqLens[s] || row >= batch.cuSeqLens[s + 1]) {
         throw new AssertionError("row of logits " + r + " is not of its sequence");
+      }
+      if (batch.slotMapping[row] < 0) {
+        tokens[r] = 0;
+        continue;
       }
       int[] context = read(batch, s, batch.positions[row] + 1);
       tokens[r] =

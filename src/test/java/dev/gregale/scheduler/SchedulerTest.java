@@ -3,9 +3,11 @@ package dev.gregale.scheduler;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import com.sun.management.ThreadMXBean;
 import dev.gregale.sampling.FinishReason;
 import dev.gregale.sampling.SamplingParams;
 import dev.gregale.sampling.SamplingParamsBuilder;
+import java.lang.management.ManagementFactory;
 import java.util.Arrays;
 import java.util.Map;
 import java.util.Set;
@@ -120,6 +122,20 @@ class SchedulerTest {
     assertThat(sequence.finishReason()).isEqualTo(FinishReason.LENGTH);
     assertThat(sequence.numOutputTokens()).isZero();
     assertThat(scheduler.hasWork()).isFalse();
+  }
+
+  @Test
+  void aProbeLeavesTheCacheAsItIs() {
+    add(3, params());
+    step(5);
+    int free = scheduler.numFreeBlocks();
+    scheduler.scheduleProbe(batch);
+    assertThat(batch.numTokens).isEqualTo(1);
+    assertThat(batch.numLogitRows).isEqualTo(1);
+    assertThat(batch.slotMapping[0]).isEqualTo(-1);
+    assertThat(scheduler.numFreeBlocks()).isEqualTo(free);
+    step(5);
+    assertThat(batch.contextLens[0]).isEqualTo(4);
   }
 
   @Test
@@ -245,6 +261,29 @@ class SchedulerTest {
     assertThat(adjustments()).hasSize(5_000).containsEntry(3, "1 0.0");
     scheduler.schedule(batch);
     assertThat(adjustments()).hasSize(5_001);
+  }
+
+  @Test
+  void aSteadyStepAllocatesNothing() {
+    use(new SchedulerConfig(8, 64, 4_096, 16, 2_048, 64, 8));
+    for (int i = 0; i < 8; i++) {
+      SamplingParams params = params().maxTokens(4_000).frequencyPenalty(1).build();
+      scheduler.add(new Sequence(new int[] {1}, params, i, EOS, 4_096));
+    }
+    int[] sampled = new int[config.maxLogitRows()];
+    Arrays.fill(sampled, 5);
+    for (int i = 0; i < 1_100; i++) { // the arrays that grow have 2048 places from 1024 on
+      scheduler.schedule(batch);
+      scheduler.update(batch, sampled);
+    }
+    ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+    long before = threads.getCurrentThreadAllocatedBytes();
+    for (int i = 0; i < 900; i++) {
+      scheduler.schedule(batch);
+      scheduler.update(batch, sampled);
+    }
+    assertThat(threads.getCurrentThreadAllocatedBytes() - before).isLessThan(900);
+    assertThat(batch.contextLens[7]).isEqualTo(2_000);
   }
 
   @Test

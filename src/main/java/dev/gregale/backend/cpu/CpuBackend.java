@@ -1,40 +1,45 @@
 package dev.gregale.backend.cpu;
 
-import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.Backend;
-import dev.gregale.backend.Kernels;
-import dev.gregale.backend.KvLayer;
 import dev.gregale.backend.Step;
 import dev.gregale.backend.Tensor;
-import dev.gregale.backend.WeightRole;
 import dev.gregale.tensor.DType;
-import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
-import java.util.Arrays;
-import java.util.SplittableRandom;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** The model on this machine's processors, in fp32 over the weights as stored. */
-public final class CpuBackend implements Backend {
-  private final Kernels kernels = new ReferenceKernels();
+public abstract class CpuBackend implements Backend {
+  private static final Logger log = LoggerFactory.getLogger(CpuBackend.class);
+  private static final String VECTOR_MODULE = "jdk.incubator.vector";
+
+  CpuBackend() {}
+
+  /**
+   * The fastest that this JVM can run: vector kernels, or plain loops where it was started without
+   * the Vector API.
+   *
+   * @param threads that compute, the caller's included; 0 for one per processor
+   */
+  public static CpuBackend create(int threads) {
+    if (ModuleLayer.boot().findModule(VECTOR_MODULE).isEmpty()) {
+      log.warn(
+          "The Vector API is not enabled, so the CPU backend runs plain loops, many times slower;"
+              + " start the JVM with --add-modules={}",
+          VECTOR_MODULE);
+      return reference();
+    }
+    return new VectorBackend(threads > 0 ? threads : Runtime.getRuntime().availableProcessors());
+  }
 
   /** Plain loops: slow, and the oracle of every other backend. */
   public static CpuBackend reference() {
-    return new CpuBackend();
+    return new ReferenceBackend();
   }
 
   @Override
   public String name() {
     return "cpu";
-  }
-
-  @Override
-  public String description() {
-    return "CPU, plain loops";
-  }
-
-  @Override
-  public Kernels kernels() {
-    return kernels;
   }
 
   @Override
@@ -48,40 +53,8 @@ public final class CpuBackend implements Backend {
   }
 
   @Override
-  public long freeBytes() {
-    return Runtime.getRuntime().maxMemory() / 2;
-  }
-
-  @Override
-  public Tensor upload(WeightRole role, HostTensor source) {
-    CpuTensor tensor = CpuTensor.allocate(DType.F32, source.shape());
-    float[] values = WeightReader.toFloats(source);
-    write(tensor, values, values.length);
-    return tensor;
-  }
-
-  @Override
-  public Tensor dummy(WeightRole role, DType dtype, Shape shape, long seed) {
-    float[] values = new float[Math.toIntExact(shape.numElements())];
-    if (role == WeightRole.NORM) {
-      Arrays.fill(values, 1);
-    } else {
-      SplittableRandom random = new SplittableRandom(seed);
-      for (int i = 0; i < values.length; i++) {
-        values[i] = (float) (0.02 * random.nextGaussian());
-      }
-    }
-    return upload(role, HostTensor.of("dummy", shape, values));
-  }
-
-  @Override
   public Tensor allocate(DType dtype, Shape shape) {
     return CpuTensor.allocate(dtype, shape);
-  }
-
-  @Override
-  public KvLayer allocateKv(int numBlocks, int blockSize, AttentionShape shape, DType dtype) {
-    return ReferenceKvLayer.allocate(numBlocks, blockSize, shape);
   }
 
   @Override
@@ -113,7 +86,4 @@ public final class CpuBackend implements Backend {
   public Step record(Runnable work) {
     return work::run;
   }
-
-  @Override
-  public void close() {}
 }

@@ -46,7 +46,7 @@ class SamplingGoldenTest {
     TokenSampler.adjust(logits, 0, inputs(repetition, promptIds), 0);
     int[] ids = golden.get("ids").valueStream().mapToInt(JsonNode::asInt).toArray();
     NoRepeatNgram.forEachBanned(
-        ids,
+        i -> ids[i],
         ids.length,
         settings.path("no_repeat_ngram_size").intValue(0),
         id -> logits[id] = Float.NEGATIVE_INFINITY);

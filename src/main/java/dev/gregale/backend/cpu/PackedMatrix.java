@@ -1,0 +1,125 @@
+package dev.gregale.backend.cpu;
+
+import static dev.gregale.backend.cpu.VectorMath.LANES;
+
+import dev.gregale.backend.Tensor;
+import dev.gregale.tensor.DType;
+import dev.gregale.tensor.Shape;
+import java.lang.foreign.MemorySegment;
+
+/**
+ * One or E matrices {@code [N, M]} in the order in which {@link TileKernels} reads them.
+ *
+ * <p>N is cut into panels of 4 vectors of L rows, the last one padded. Within a panel the weights
+ * of one input lie side by side: 4 L floats, or as bf16 2 L ints, of which int i of vector v holds
+ * row 2 v L + i in its low half and row (2 v + 1) L + i in its high half; a shift and a mask turn
+ * them into floats.
+ *
+ * <p>Lanes run along rows, never along M: each output is one chain of fused multiply-adds over M,
+ * the same for every vector width.
+ */
+final class PackedMatrix implements Tensor {
+  /** Rows of a panel. */
+  static final int PANEL = 4 * LANES;
+
+  private final DType dtype;
+  private final Shape shape;
+  private final boolean gateUp;
+  private final int numMatrices;
+  private final int rows;
+  private final int depth;
+  private final int panels;
+  private final MemorySegment data;
+
+  /**
+   * @param dtype BF16 or F32
+   * @param shape {@code [N, M]} or {@code [E, N, M]}
+   * @param gateUp the first half of the rows are gates and the second half ups, and each panel
+   *     takes 2 vectors of either, so that the two meet in one tile
+   * @param data {@link #bytes} of zeroed memory, to be filled by {@link MatrixPacker}
+   */
+  PackedMatrix(DType dtype, Shape shape, boolean gateUp, MemorySegment data) {
+    this.dtype = dtype;
+    this.shape = shape;
+    this.gateUp = gateUp;
+    this.numMatrices = shape.rank() == 3 ? shape.intDim(0) : 1;
+    this.rows = shape.intDim(shape.rank() - 2);
+    this.depth = shape.intDim(shape.rank() - 1);
+    this.panels = panels(rows, gateUp);
+    this.data = data;
+  }
+
+  /** What a matrix of that shape takes when packed. */
+  static long bytes(DType dtype, Shape shape, boolean gateUp) {
+    long matrices = shape.rank() == 3 ? shape.dim(0) : 1;
+    int panels = panels(shape.intDim(shape.rank() - 2), gateUp);
+    return matrices * panels * PANEL * shape.dim(shape.rank() - 1) * dtype.bytes();
+  }
+
+  private static int panels(int rows, boolean gateUp) {
+    if (gateUp && rows % 2 != 0) {
+      throw new IllegalArgumentException(rows + " rows are not as many gates as ups");
+    }
+    int perPanel = gateUp ? PANEL / 2 : PANEL;
+    return ((gateUp ? rows / 2 : rows) + perPanel - 1) / perPanel;
+  }
+
+  /** The row that a panel's row {@code 0 <= i < 4 L} holds, or -1 for padding. */
+  int sourceRow(int panel, int i) {
+    if (!gateUp) {
+      int row = panel * PANEL + i;
+      return row < rows ? row : -1;
+    }
+    int half = PANEL / 2;
+    int unit = panel * half + i % half;
+    return unit < rows / 2 ? unit + i / half * (rows / 2) : -1;
+  }
+
+  /** Where a panel starts in {@link #data}, in bytes. */
+  long panelStart(int matrix, int panel) {
+    return ((long) matrix * panels + panel) * depth * bytesPerInput();
+  }
+
+  /** Bytes of a panel for each of the M inputs. */
+  int bytesPerInput() {
+    return PANEL * dtype.bytes();
+  }
+
+  @Override
+  public DType dtype() {
+    return dtype;
+  }
+
+  @Override
+  public Shape shape() {
+    return shape;
+  }
+
+  boolean isGateUp() {
+    return gateUp;
+  }
+
+  /** E, or 1. */
+  int numMatrices() {
+    return numMatrices;
+  }
+
+  /** N. */
+  int rows() {
+    return rows;
+  }
+
+  /** M. */
+  int depth() {
+    return depth;
+  }
+
+  /** Panels of each matrix. */
+  int panels() {
+    return panels;
+  }
+
+  MemorySegment data() {
+    return data;
+  }
+}

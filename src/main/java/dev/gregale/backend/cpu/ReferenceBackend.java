@@ -1,0 +1,61 @@
+package dev.gregale.backend.cpu;
+
+import dev.gregale.backend.AttentionShape;
+import dev.gregale.backend.Kernels;
+import dev.gregale.backend.KvLayer;
+import dev.gregale.backend.Tensor;
+import dev.gregale.backend.WeightRole;
+import dev.gregale.tensor.DType;
+import dev.gregale.tensor.HostTensor;
+import dev.gregale.tensor.Shape;
+import java.util.Arrays;
+
+/** Plain loops over dense fp32 arrays. */
+final class ReferenceBackend extends CpuBackend {
+  private final Kernels kernels = new ReferenceKernels();
+
+  @Override
+  public String description() {
+    return "CPU, plain loops";
+  }
+
+  @Override
+  public Kernels kernels() {
+    return kernels;
+  }
+
+  @Override
+  public long freeBytes() {
+    return Runtime.getRuntime().maxMemory() / 2;
+  }
+
+  @Override
+  public Tensor upload(WeightRole role, HostTensor source) {
+    CpuTensor tensor = CpuTensor.allocate(DType.F32, source.shape());
+    float[] values = WeightReader.toFloats(source);
+    write(tensor, values, values.length);
+    return tensor;
+  }
+
+  @Override
+  public Tensor dummy(WeightRole role, DType dtype, Shape shape, long seed) {
+    CpuTensor tensor = CpuTensor.allocate(DType.F32, shape);
+    float[] values = CpuTensor.floats(tensor);
+    if (role == WeightRole.NORM) {
+      Arrays.fill(values, 1);
+    } else {
+      for (int i = 0; i < values.length; i++) {
+        values[i] = DummyWeights.value(seed, i);
+      }
+    }
+    return tensor;
+  }
+
+  @Override
+  public KvLayer allocateKv(int numBlocks, int blockSize, AttentionShape shape, DType dtype) {
+    return ReferenceKvLayer.allocate(numBlocks, blockSize, shape);
+  }
+
+  @Override
+  public void close() {}
+}

@@ -1,0 +1,135 @@
+package dev.gregale.backend.cpu;
+
+import dev.gregale.backend.AttentionShape;
+import dev.gregale.backend.Kernels;
+import dev.gregale.backend.KvLayer;
+import dev.gregale.backend.Tensor;
+import dev.gregale.backend.WeightRole;
+import dev.gregale.tensor.DType;
+import dev.gregale.tensor.HostTensor;
+import dev.gregale.tensor.Shape;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import java.util.Arrays;
+
+/** Vector kernels on all processors; weights and KV cache lie outside the Java heap. */
+final class VectorBackend extends CpuBackend {
+  private static final ValueLayout.OfShort SHORT =
+      ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+
+  private final Arena arena = Arena.ofShared();
+  private final WorkerPool pool;
+  private final VectorKernels kernels;
+
+  VectorBackend(int threads) {
+    pool = new WorkerPool(threads);
+    kernels = new VectorKernels(pool);
+  }
+
+  @Override
+  public String description() {
+    return "CPU, %d threads, vectors of %d floats".formatted(pool.threads(), VectorMath.LANES);
+  }
+
+  @Override
+  public Kernels kernels() {
+    return kernels;
+  }
+
+  @Override
+  public long freeBytes() {
+    return HostMemory.available();
+  }
+
+  @Override
+  public Tensor upload(WeightRole role, HostTensor source) {
+    return switch (role) {
+      case NORM, ROPE_TABLE -> dense(source.shape(), WeightReader.toFloats(source));
+      case EMBEDDING -> {
+        StoredRows table = rows(source.dtype(), source.shape());
+        long at = 0;
+        for (MemorySegment slab : source.slabs()) {
+          MemorySegment.copy(slab, 0, table.data(), at, slab.byteSize());
+          at += slab.byteSize();
+        }
+        yield table;
+      }
+      case LINEAR, ROUTER, EXPERTS_GATE_UP, EXPERTS_DOWN -> {
+        PackedMatrix matrix = matrix(role, source.dtype(), source.shape());
+        MatrixPacker.pack(pool, matrix, new SlabRows(source)::read);
+        yield matrix;
+      }
+    };
+  }
+
+  @Override
+  public Tensor dummy(WeightRole role, DType dtype, Shape shape, long seed) {
+    return switch (role) {
+      case NORM, ROPE_TABLE -> {
+        float[] values = new float[Math.toIntExact(shape.numElements())];
+        Arrays.fill(values, 1);
+        yield dense(shape, values);
+      }
+      case EMBEDDING -> {
+        StoredRows table = rows(DType.BF16, shape);
+        pool.run(
+            (chunk, chunks, worker) -> {
+              long end = shape.numElements() * (chunk + 1) / chunks;
+              for (long i = shape.numElements() * chunk / chunks; i < end; i++) {
+                int bits = Float.floatToRawIntBits(DummyWeights.value(seed, i));
+                table.data().set(SHORT, i * 2, (short) (bits >>> 16));
+              }
+            },
+            pool.threads());
+        yield table;
+      }
+      case LINEAR, ROUTER, EXPERTS_GATE_UP, EXPERTS_DOWN -> {
+        PackedMatrix matrix = matrix(role, dtype, shape);
+        MatrixPacker.pack(
+            pool,
+            matrix,
+            (row, from, count, values) -> {
+              long first = row * matrix.depth() + from;
+              for (int i = 0; i < count; i++) {
+                values[i] = DummyWeights.value(seed, first + i);
+              }
+            });
+        yield matrix;
+      }
+    };
+  }
+
+  private static CpuTensor dense(Shape shape, float[] values) {
+    CpuTensor tensor = CpuTensor.allocate(DType.F32, shape);
+    System.arraycopy(values, 0, CpuTensor.floats(tensor), 0, values.length);
+    return tensor;
+  }
+
+  private StoredRows rows(DType dtype, Shape shape) {
+    return new StoredRows(dtype, shape, HugePages.allocate(arena, shape.numBytes(dtype)));
+  }
+
+  /** fp16 is packed as fp32: bf16 has too few bits for it. */
+  private PackedMatrix matrix(WeightRole role, DType dtype, Shape shape) {
+    DType packed = dtype == DType.BF16 ? DType.BF16 : DType.F32;
+    boolean gateUp = role == WeightRole.EXPERTS_GATE_UP;
+    long bytes = PackedMatrix.bytes(packed, shape, gateUp);
+    return new PackedMatrix(packed, shape, gateUp, HugePages.allocate(arena, bytes));
+  }
+
+  @Override
+  public KvLayer allocateKv(int numBlocks, int blockSize, AttentionShape shape, DType dtype) {
+    return new VectorKvLayer(arena, numBlocks, blockSize, shape, dtype);
+  }
+
+  /** Ends the threads and unmaps every weight and cache. */
+  @Override
+  public void close() {
+    pool.close();
+    if (arena.scope().isAlive()) {
+      arena.close();
+    }
+  }
+}

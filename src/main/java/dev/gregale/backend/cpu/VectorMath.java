@@ -1,0 +1,82 @@
+package dev.gregale.backend.cpu;
+
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorSpecies;
+
+/**
+ * The vectors of this machine, and functions on them. Each function is made of exactly rounded
+ * steps, so that its bits depend neither on the number of lanes nor on the compiler; the JDK's own
+ * {@code VectorOperators.EXP} promises neither.
+ */
+final class VectorMath {
+  static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
+  static final VectorSpecies<Integer> INTS = IntVector.SPECIES_PREFERRED;
+
+  /** L, the lanes of a vector: 16 with AVX-512, 8 with AVX2, 4 with Neon. */
+  static final int LANES = FLOATS.length();
+
+  // exp(x) = 2^n exp(r) with r within half of ln 2; the polynomial is that of Cephes' expf (Moshier
+  // 1989), whose error is about one unit in the last place.
+  private static final float LARGEST = 88f;
+  private static final float SMALLEST = -87.3f;
+  private static final float LOG2_E = 1.44269504f;
+  private static final float LN2_HIGH = 0.693359375f;
+  private static final float LN2_LOW = -2.12194440e-4f;
+  private static final float C0 = 1.9875691500e-4f;
+  private static final float C1 = 1.3981999507e-3f;
+  private static final float C2 = 8.3334519073e-3f;
+  private static final float C3 = 4.1665795894e-2f;
+  private static final float C4 = 1.6666665459e-1f;
+  private static final float C5 = 5.0000001201e-1f;
+
+  /** Adding this leaves the nearest whole number in a float's low bits. */
+  private static final float ROUNDER = 0x1.8p23f;
+
+  private static final int ONE_BITS = 0x3f800000;
+  private static final int MANTISSA_BITS = 23;
+
+  private VectorMath() {}
+
+  /** The next multiple of L. */
+  static int roundUpToLanes(int count) {
+    return (count + LANES - 1) / LANES * LANES;
+  }
+
+  /** e^x within 2 units in the last place; arguments are clamped to [-87.3, 88]. */
+  static FloatVector exp(FloatVector argument) {
+    FloatVector x = argument.max(SMALLEST).min(LARGEST);
+    FloatVector rounded = x.fma(FloatVector.broadcast(FLOATS, LOG2_E), splat(ROUNDER));
+    FloatVector n = rounded.sub(ROUNDER);
+    FloatVector r = n.fma(splat(-LN2_LOW), n.fma(splat(-LN2_HIGH), x));
+    FloatVector p = splat(C0).fma(r, splat(C1));
+    p = p.fma(r, splat(C2));
+    p = p.fma(r, splat(C3));
+    p = p.fma(r, splat(C4));
+    p = p.fma(r, splat(C5));
+    p = p.fma(r.mul(r), r).add(1f);
+    IntVector power = rounded.reinterpretAsInts().lanewise(VectorOperators.LSHL, MANTISSA_BITS);
+    return p.mul(power.add(ONE_BITS).reinterpretAsFloats());
+  }
+
+  /** The same bits as a lane of {@link #exp(FloatVector)}. */
+  static float exp(float argument) {
+    float x = Math.min(Math.max(argument, SMALLEST), LARGEST);
+    float rounded = Math.fma(x, LOG2_E, ROUNDER);
+    float n = rounded - ROUNDER;
+    float r = Math.fma(n, -LN2_LOW, Math.fma(n, -LN2_HIGH, x));
+    float p = Math.fma(C0, r, C1);
+    p = Math.fma(p, r, C2);
+    p = Math.fma(p, r, C3);
+    p = Math.fma(p, r, C4);
+    p = Math.fma(p, r, C5);
+    p = Math.fma(p, r * r, r) + 1f;
+    int power = (Float.floatToRawIntBits(rounded) << MANTISSA_BITS) + ONE_BITS;
+    return p * Float.intBitsToFloat(power);
+  }
+
+  private static FloatVector splat(float value) {
+    return FloatVector.broadcast(FLOATS, value);
+  }
+}

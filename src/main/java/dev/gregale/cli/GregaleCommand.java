@@ -1,0 +1,45 @@
+package dev.gregale.cli;
+
+import dev.gregale.config.ExitCode;
+import dev.gregale.config.StartupException;
+import java.io.PrintWriter;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+
+/** The words that the program knows, beside {@code serve}, which is the server itself. */
+@Command(
+    name = "gregale",
+    mixinStandardHelpOptions = true,
+    description = {
+      "Serves Mixtral-style Mixture-of-Experts models.",
+      "",
+      "  serve   the server; also what no word means. Takes properties: --gregale.model.path=DIR"
+    },
+    subcommands = {BenchCommand.class, InspectCommand.class, DoctorCommand.class})
+public final class GregaleCommand {
+
+  /** Runs a command. Progress goes to standard error, the result to standard output. */
+  public static int execute(String[] args) {
+    return new CommandLine(new GregaleCommand())
+        .setCaseInsensitiveEnumValuesAllowed(true)
+        .setExecutionExceptionHandler(GregaleCommand::report)
+        .setParameterExceptionHandler(GregaleCommand::usage)
+        .execute(args);
+  }
+
+  private static int report(Exception e, CommandLine command, CommandLine.ParseResult parsed)
+      throws Exception {
+    if (e instanceof StartupException startup) {
+      command.getErr().println("gregale: " + startup.getMessage());
+      return startup.exitCode().code();
+    }
+    throw e;
+  }
+
+  private static int usage(CommandLine.ParameterException e, String[] args) {
+    PrintWriter err = e.getCommandLine().getErr();
+    err.println("gregale: " + e.getMessage());
+    e.getCommandLine().usage(err);
+    return ExitCode.USAGE.code();
+  }
+}

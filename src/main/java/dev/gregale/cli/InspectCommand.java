@@ -1,0 +1,94 @@
+package dev.gregale.cli;
+
+import dev.gregale.checkpoint.Checkpoint;
+import dev.gregale.checkpoint.CheckpointException;
+import dev.gregale.checkpoint.CheckpointLayout;
+import dev.gregale.config.ExitCode;
+import dev.gregale.config.StartupException;
+import dev.gregale.model.LoadFormat;
+import dev.gregale.model.MixtralConfig;
+import dev.gregale.model.ModelLoader;
+import dev.gregale.tensor.HostTensor;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import tools.jackson.databind.json.JsonMapper;
+
+@Command(
+    name = "inspect",
+    mixinStandardHelpOptions = true,
+    description = "Checks a model directory and tells what is in it.")
+final class InspectCommand implements Callable<Integer> {
+
+  @Parameters(paramLabel = "DIR", description = "Model directory.")
+  private Path directory = Path.of(".");
+
+  @Option(names = "--json", description = "For machines.")
+  private boolean json;
+
+  /**
+   * What is in a model directory.
+   *
+   * @param layout whose names its tensors have
+   * @param tensors number of them
+   * @param parameters elements of all of them
+   * @param bytes of all of them
+   * @param dtypes elements by type
+   * @param config what decides the forward pass
+   */
+  record Contents(
+      CheckpointLayout layout,
+      int tensors,
+      long parameters,
+      long bytes,
+      Map<String, Long> dtypes,
+      MixtralConfig config) {}
+
+  @Override
+  public Integer call() {
+    Contents contents = read();
+    if (json) {
+      System.out.println(
+          JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(contents));
+    } else {
+      System.out.printf(
+          "%s%nlayout      %s%ntensors     %d%nparameters  %,d%nbytes       %,d%ndtypes      %s%n%s%n",
+          directory,
+          contents.layout(),
+          contents.tensors(),
+          contents.parameters(),
+          contents.bytes(),
+          contents.dtypes(),
+          contents.config());
+    }
+    return 0;
+  }
+
+  private Contents read() {
+    try (ModelLoader loader = ModelLoader.open(directory, LoadFormat.AUTO);
+        Checkpoint checkpoint = Checkpoint.open(directory)) {
+      long parameters = 0;
+      long bytes = 0;
+      Map<String, Long> dtypes = new TreeMap<>();
+      for (String name : checkpoint.names()) {
+        HostTensor tensor = checkpoint.tensor(name);
+        parameters += tensor.shape().numElements();
+        bytes += tensor.shape().numBytes(tensor.dtype());
+        dtypes.merge(tensor.dtype().name(), tensor.shape().numElements(), Long::sum);
+      }
+      return new Contents(
+          CheckpointLayout.of(checkpoint),
+          checkpoint.names().size(),
+          parameters,
+          bytes,
+          dtypes,
+          loader.config());
+    } catch (CheckpointException e) {
+      throw new StartupException(ExitCode.DATA, String.valueOf(e.getMessage()));
+    }
+  }
+}

@@ -1,0 +1,118 @@
+package dev.gregale.config;
+
+import dev.gregale.engine.AsyncLlmEngine;
+import dev.gregale.engine.EngineState;
+import dev.gregale.engine.ServedModel;
+import dev.gregale.engine.TextStream;
+import dev.gregale.engine.TextStreamFactory;
+import dev.gregale.tokenizer.DjlTokenizer;
+import dev.gregale.tokenizer.IncrementalDetokenizer;
+import dev.gregale.tokenizer.Tokenizer;
+import dev.gregale.tokenizer.TokenizerLoadException;
+import io.micrometer.core.instrument.MeterRegistry;
+import java.time.Instant;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import org.springframework.beans.factory.ObjectProvider;
+import org.springframework.boot.health.contributor.Health;
+import org.springframework.boot.health.contributor.HealthIndicator;
+import org.springframework.context.annotation.Bean;
+import org.springframework.context.annotation.Configuration;
+
+/** The model, its tokenizer and the engine. Files are checked here; weights are loaded later. */
+@Configuration(proxyBeanMethods = false)
+public class EngineConfiguration {
+  private static final Logger LOG = LoggerFactory.getLogger(EngineConfiguration.class);
+
+  /** Characters of one prompt; the limit on a request's body is the tighter one by default. */
+  private static final int MAX_TEXT_LENGTH = 16 << 20;
+
+  @Bean(destroyMethod = "close")
+  ModelAssembly modelAssembly(ModelProperties model, EngineProperties engine) {
+    return ModelAssembly.prepare(model, engine);
+  }
+
+  /** Null where the model's directory has none: prompts must then be token ids. */
+  @Bean(destroyMethod = "")
+  @Nullable Tokenizer tokenizer(ModelAssembly assembly) {
+    try {
+      Tokenizer tokenizer = DjlTokenizer.open(assembly.directory(), MAX_TEXT_LENGTH).orElse(null);
+      if (tokenizer == null) {
+        LOG.warn(
+            "{} has no tokenizer.json: prompts must be token ids, and texts will be empty",
+            assembly.directory());
+      }
+      return tokenizer;
+    } catch (TokenizerLoadException e) {
+      throw new StartupException(ExitCode.DATA, String.valueOf(e.getMessage()));
+    }
+  }
+
+  @Bean
+  DeferredRunner deferredRunner() {
+    return new DeferredRunner();
+  }
+
+  @Bean(destroyMethod = "")
+  AsyncLlmEngine llmEngine(
+      ModelAssembly assembly,
+      ObjectProvider<Tokenizer> tokenizer,
+      DeferredRunner runner,
+      MeterRegistry registry) {
+    ServedModel model =
+        new ServedModel(
+            assembly.name(),
+            Instant.now().getEpochSecond(),
+            assembly.config().vocabSize(),
+            assembly.config().eosTokenIds().stream().mapToInt(Integer::intValue).toArray());
+    TextStreamFactory texts = textStreams(tokenizer.getIfAvailable());
+    return new AsyncLlmEngine(model, assembly.limits(), runner, texts, registry);
+  }
+
+  private static TextStreamFactory textStreams(@Nullable Tokenizer tokenizer) {
+    if (tokenizer == null) {
+      return TextStreamFactory.none();
+    }
+    return (promptTokens, skipSpecialTokens) -> {
+      IncrementalDetokenizer detokenizer = new IncrementalDetokenizer(tokenizer, skipSpecialTokens);
+      detokenizer.prime(promptTokens);
+      return new TextStream() {
+        @Override
+        public String push(int token) {
+          return detokenizer.push(token);
+        }
+
+        @Override
+        public String finish() {
+          return detokenizer.finish();
+        }
+      };
+    };
+  }
+
+  @Bean
+  EngineLifecycle engineLifecycle(
+      ModelAssembly assembly, AsyncLlmEngine engine, DeferredRunner runner) {
+    return new EngineLifecycle(assembly, engine, runner);
+  }
+
+  /** Part of readiness: up once the model is loaded, out of service while draining. */
+  @Bean
+  HealthIndicator engineHealthIndicator(AsyncLlmEngine engine) {
+    return () ->
+        (switch (engine.state()) {
+              case SERVING -> Health.up();
+              case LOADING, DRAINING -> Health.outOfService();
+              case FAILED -> Health.down();
+            })
+            .withDetail("state", engine.state())
+            .build();
+  }
+
+  /** Part of liveness: down once the engine has failed for good, so that a supervisor restarts. */
+  @Bean
+  HealthIndicator engineAliveHealthIndicator(AsyncLlmEngine engine) {
+    return () -> (engine.state() == EngineState.FAILED ? Health.down() : Health.up()).build();
+  }
+}

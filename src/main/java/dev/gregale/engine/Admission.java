@@ -1,0 +1,75 @@
+package dev.gregale.engine;
+
+/**
+ * Lets requests in while there is room, and counts those inside. A request is let in if it can run
+ * at once or if the queue is not full. Safe for use by several threads.
+ */
+final class Admission {
+  private static final int MAX_RETRY_AFTER_SECONDS = 60;
+  private static final double SMOOTHING = 0.1;
+
+  private final int maxNumSeqs;
+  private final int maxQueuedRequests;
+  private EngineState state = EngineState.LOADING;
+  private int queuedRequests;
+  private int liveSequences;
+  private double meanRunSeconds = 1;
+
+  Admission(EngineLimits limits) {
+    maxNumSeqs = limits.maxNumSeqs();
+    maxQueuedRequests = limits.maxQueuedRequests();
+  }
+
+  synchronized EngineState state() {
+    return state;
+  }
+
+  /** Moves on to a later state; never back. */
+  synchronized void advanceTo(EngineState next) {
+    if (next.compareTo(state) > 0) {
+      state = next;
+    }
+  }
+
+  /**
+   * Lets a request in and enqueues it in one go, so that whoever stops admission knows that nothing
+   * is enqueued from then on.
+   */
+  synchronized void enter(ActiveRequest request, Runnable enqueue) {
+    switch (state) {
+      case LOADING -> throw new EngineUnavailableException("The model is still being loaded.");
+      case DRAINING -> throw new EngineUnavailableException("The server is shutting down.");
+      case FAILED -> throw new EngineUnavailableException("The engine has failed.");
+      case SERVING -> {}
+    }
+    int numSequences = request.sequences().size();
+    if (queuedRequests >= maxQueuedRequests && liveSequences + numSequences > maxNumSeqs) {
+      throw new EngineOverloadedException(
+          "%d requests are waiting, which is the limit. Try again later.".formatted(queuedRequests),
+          retryAfterSeconds());
+    }
+    queuedRequests++;
+    liveSequences += numSequences;
+    enqueue.run();
+  }
+
+  /** When about half of the queue should have started. */
+  private int retryAfterSeconds() {
+    double seconds = meanRunSeconds * queuedRequests / maxNumSeqs / 2;
+    return Math.clamp((long) Math.ceil(seconds), 1, MAX_RETRY_AFTER_SECONDS);
+  }
+
+  /** A request's first sequence runs, or all have ended before. */
+  synchronized void leftQueue() {
+    queuedRequests--;
+  }
+
+  synchronized void sequenceEnded() {
+    liveSequences--;
+  }
+
+  /** All sequences of a request that ran for that long have ended. */
+  synchronized void endedAfter(double seconds) {
+    meanRunSeconds += SMOOTHING * (seconds - meanRunSeconds);
+  }
+}

@@ -1,0 +1,157 @@
+package dev.gregale.engine;
+
+import dev.gregale.engine.EngineMetrics.Cancellation;
+import dev.gregale.engine.EngineMetrics.Rejection;
+import dev.gregale.sampling.FinishReason;
+import dev.gregale.sampling.SamplingParams;
+import io.micrometer.core.instrument.MeterRegistry;
+import java.time.Duration;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import reactor.core.publisher.Flux;
+import reactor.core.scheduler.Schedulers;
+
+/**
+ * The engine behind two threads: {@code engine-loop} runs the model ({@link EngineLoop}), {@code
+ * engine-output} turns tokens into events ({@link OutputProcessor}). Callers only enqueue and
+ * subscribe.
+ */
+public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
+  private static final Logger log = LoggerFactory.getLogger(AsyncLlmEngine.class);
+
+  /** Steps that the output thread may be behind the loop. */
+  private static final int REPORTS = 4;
+
+  /** Events taken from a request's buffer at a time. */
+  private static final int PREFETCH = 16;
+
+  /** How long a step under way at the drain deadline may still take. */
+  private static final Duration GRACE = Duration.ofSeconds(10);
+
+  private final ServedModel model;
+  private final EngineLimits limits;
+  private final EngineInfo info;
+  private final RequestChecks checks;
+  private final Admission admission;
+  private final EngineMetrics metrics;
+  private final LoopCommands commands = new LoopCommands();
+  private final EngineLoop loop;
+  private final Thread loopThread;
+  private final Thread outputThread;
+
+  /** An engine that takes nothing until {@link #start}. */
+  public AsyncLlmEngine(
+      ServedModel model,
+      EngineLimits limits,
+      StepRunner runner,
+      TextStreamFactory textStreams,
+      MeterRegistry registry) {
+    this.model = model;
+    this.limits = limits;
+    info =
+        new EngineInfo(
+            model.name(),
+            model.createdEpochSeconds(),
+            model.vocabSize(),
+            limits.maxModelLen(),
+            limits.maxSequencesPerRequest(),
+            limits.maxTokensPerRequest());
+    checks = new RequestChecks(info);
+    admission = new Admission(limits);
+    metrics = new EngineMetrics(registry, limits);
+    StepReports reports =
+        new StepReports(REPORTS, limits.maxLogitRows(), SamplingParams.MAX_LOGPROBS);
+    loop = new EngineLoop(limits, runner, model.vocabSize(), commands, reports, admission, metrics);
+    OutputProcessor output = new OutputProcessor(reports, commands, textStreams, metrics);
+    loopThread = Thread.ofPlatform().name("engine-loop").daemon().unstarted(loop);
+    outputThread = Thread.ofPlatform().name("engine-output").daemon().unstarted(output);
+  }
+
+  /** Starts serving. */
+  public void start() {
+    outputThread.start();
+    loopThread.start();
+    admission.advanceTo(EngineState.SERVING);
+  }
+
+  public EngineState state() {
+    return admission.state();
+  }
+
+  @Override
+  public EngineInfo info() {
+    return info;
+  }
+
+  @Override
+  public Flux<GenerationEvent> generate(GenerationRequest request) {
+    return Flux.defer(
+        () -> {
+          ActiveRequest active = admit(request);
+          // Readers work on other threads, lest one that takes long hold up everybody's output.
+          return active
+              .events()
+              .doOnCancel(() -> cancel(active))
+              .publishOn(Schedulers.parallel(), PREFETCH);
+        });
+  }
+
+  private ActiveRequest admit(GenerationRequest request) {
+    try {
+      checks.check(request);
+      ActiveRequest active = new ActiveRequest(request, model.eosTokenIds(), limits);
+      admission.enter(active, () -> commands.submit(new LoopCommand.Admit(active)));
+      return active;
+    } catch (IllegalArgumentException e) {
+      metrics.rejected(Rejection.INVALID);
+      throw e;
+    } catch (EngineOverloadedException e) {
+      metrics.rejected(Rejection.OVERLOADED);
+      throw e;
+    } catch (EngineUnavailableException e) {
+      metrics.rejected(Rejection.UNAVAILABLE);
+      throw e;
+    }
+  }
+
+  private void cancel(ActiveRequest request) {
+    boolean cancelled = false;
+    for (ActiveSequence sequence : request.sequences()) {
+      if (sequence.end()) {
+        cancelled = true;
+        metrics.finished(FinishReason.ABORT);
+        commands.submit(new LoopCommand.Abort(sequence));
+      }
+    }
+    if (cancelled) {
+      metrics.cancelled(Cancellation.CLIENT);
+    }
+  }
+
+  /** {@link #close(Duration)} with the configured time. */
+  @Override
+  public void close() {
+    close(limits.drainTimeout());
+  }
+
+  /**
+   * Takes nothing new, lets the admitted requests finish within the time given, aborts the rest
+   * ({@link FinishReason#ABORT}), and returns once both threads have ended.
+   */
+  public void close(Duration timeout) {
+    admission.advanceTo(EngineState.DRAINING);
+    loop.drain(timeout);
+    if (loopThread.getState() == Thread.State.NEW) {
+      return; // never started
+    }
+    try {
+      if (!loopThread.join(timeout.plus(GRACE)) || !outputThread.join(GRACE)) {
+        log.error("the engine's threads did not end in time; a step seems to hang");
+        admission.advanceTo(EngineState.FAILED);
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      log.warn("interrupted while waiting for the engine to end");
+    }
+  }
+}

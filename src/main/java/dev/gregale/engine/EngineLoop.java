@@ -1,0 +1,266 @@
+package dev.gregale.engine;
+
+import dev.gregale.model.StepOutput;
+import dev.gregale.sampling.FinishReason;
+import dev.gregale.scheduler.ScheduledBatch;
+import dev.gregale.scheduler.Scheduler;
+import dev.gregale.scheduler.Sequence;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** The one thread that runs the model: takes commands, steps while there is work, else sleeps. */
+final class EngineLoop implements Runnable {
+  private static final Logger log = LoggerFactory.getLogger(EngineLoop.class);
+
+  private final Scheduler scheduler;
+  private final ScheduledBatch batch;
+  private final StepRunner runner;
+  private final int vocabSize;
+  private final LoopCommands commands;
+  private final StepReports reports;
+  private final Admission admission;
+  private final EngineMetrics metrics;
+  private final Map<Sequence, ActiveSequence> active = new HashMap<>();
+  private volatile boolean draining;
+  private volatile long drainDeadlineNanos;
+
+  EngineLoop(
+      EngineLimits limits,
+      StepRunner runner,
+      int vocabSize,
+      LoopCommands commands,
+      StepReports reports,
+      Admission admission,
+      EngineMetrics metrics) {
+    scheduler = new Scheduler(limits.scheduler());
+    batch = limits.scheduler().newBatch();
+    this.runner = runner;
+    this.vocabSize = vocabSize;
+    this.commands = commands;
+    this.reports = reports;
+    this.admission = admission;
+    this.metrics = metrics;
+  }
+
+  /** Asks the loop to end: with its work, or at the deadline. */
+  void drain(Duration timeout) {
+    drainDeadlineNanos = System.nanoTime() + timeout.toNanos();
+    draining = true;
+    commands.wake();
+  }
+
+  @Override
+  public void run() {
+    commands.attach();
+    try {
+      loop();
+    } catch (Throwable e) {
+      log.error("the engine has failed", e);
+      failAll();
+    }
+  }
+
+  private void loop() throws InterruptedException {
+    while (true) {
+      boolean noneToCome = draining; // read first: admission ended before this was set
+      runCommands();
+      if (noneToCome && (!scheduler.hasWork() || pastDeadline())) {
+        abortAll();
+        return;
+      }
+      if (scheduler.hasWork()) {
+        step();
+      } else {
+        metrics.observe(scheduler);
+        commands.await();
+      }
+    }
+  }
+
+  private boolean pastDeadline() {
+    return System.nanoTime() - drainDeadlineNanos >= 0;
+  }
+
+  private void step() throws InterruptedException {
+    long start = System.nanoTime();
+    scheduler.schedule(batch);
+    metrics.observe(scheduler);
+    noteStarts(start);
+    StepReport report = reports.takeFree();
+    try {
+      StepOutput output = runModel(report);
+      if (output != null) {
+        failInvalidTokens(output, report);
+        scheduler.update(batch, output.tokens);
+        int drawn = publish(output, report);
+        metrics.step(System.nanoTime() - start, drawn);
+      }
+    } finally {
+      reports.handOver(report); // also what failed before the engine did
+      batch.clear(); // keeps no sequence alive while idle
+    }
+  }
+
+  private void noteStarts(long now) {
+    if (batch.isEmpty()) {
+      throw new IllegalStateException("there is work, but the scheduler found none");
+    }
+    for (int s = 0; s < batch.numSeqs(); s++) {
+      ActiveSequence sequence = active.get(batch.sequences.get(s));
+      if (sequence != null && sequence.request().start(now)) {
+        admission.leftQueue();
+        metrics.started(now - sequence.request().arrivalNanos());
+      }
+    }
+  }
+
+  /**
+   * Null if the step failed, and with it the requests of its batch. If the model then fails at a
+   * harmless probe too, it is the model that is broken, not one of the requests.
+   */
+  private @Nullable StepOutput runModel(StepReport report) {
+    try {
+      return runner.run(batch);
+    } catch (RuntimeException e) {
+      metrics.stepFailed();
+      log.error("a step of {} sequences failed; its requests fail", batch.numSeqs(), e);
+      for (int s = 0; s < batch.numSeqs(); s++) {
+        failRequestOf(batch.sequences.get(s), report);
+      }
+    }
+    scheduler.scheduleProbe(batch);
+    runner.run(batch);
+    return null;
+  }
+
+  /** A token outside the vocabulary, as NaN logits may give, must not find its way back in. */
+  private void failInvalidTokens(StepOutput output, StepReport report) {
+    for (int r = 0; r < batch.numLogitRows; r++) {
+      int token = output.tokens[r];
+      if (batch.draws(r) && (token < 0 || token >= vocabSize)) {
+        log.error("the model drew token {}, which is not in its vocabulary", token);
+        failRequestOf(batch.sequences.get(batch.logitSequence[r]), report);
+      }
+    }
+  }
+
+  private void failRequestOf(Sequence sequence, StepReport report) {
+    ActiveSequence found = active.get(sequence);
+    if (found != null) {
+      fail(found.request(), report);
+    }
+  }
+
+  private void fail(ActiveRequest request, StepReport report) {
+    for (ActiveSequence sequence : request.sequences()) {
+      abort(sequence);
+    }
+    report.failures.add(
+        new StepReport.Failure(
+            request, new EngineUnavailableException("The engine failed to compute this request.")));
+  }
+
+  /** Copies the step's results into the report; returns how many tokens were drawn. */
+  private int publish(StepOutput output, StepReport report) {
+    int drawn = 0;
+    for (int r = 0; r < batch.numLogitRows; r++) {
+      ActiveSequence sequence = active.get(batch.sequences.get(batch.logitSequence[r]));
+      if (sequence != null) {
+        report.addRow(batch, output, r, sequence);
+        drawn += batch.draws(r) ? 1 : 0;
+      }
+    }
+    for (int s = 0; s < batch.numSeqs(); s++) {
+      ActiveSequence sequence = active.get(batch.sequences.get(s));
+      FinishReason reason = batch.sequences.get(s).finishReason();
+      if (sequence != null && reason != null) {
+        leave(sequence);
+        if (sequence.sequence().numOutputTokens() == 0) { // else its last row tells
+          report.ends.add(new StepReport.End(sequence, reason));
+        }
+      }
+    }
+    return drawn;
+  }
+
+  private void runCommands() throws InterruptedException {
+    for (LoopCommand command = commands.poll(); command != null; command = commands.poll()) {
+      switch (command) {
+        case LoopCommand.Admit(ActiveRequest request) -> admit(request);
+        case LoopCommand.Abort(ActiveSequence sequence) -> abort(sequence);
+      }
+    }
+  }
+
+  private void admit(ActiveRequest request) {
+    for (ActiveSequence sequence : request.sequences()) {
+      active.put(sequence.sequence(), sequence);
+      scheduler.add(sequence.sequence());
+      metrics.promptTokens(sequence.numPromptTokens());
+    }
+  }
+
+  private void abort(ActiveSequence sequence) {
+    if (active.containsKey(sequence.sequence())) {
+      scheduler.abort(sequence.sequence());
+      leave(sequence);
+    }
+  }
+
+  /** A sequence is done with; its blocks are free. */
+  private void leave(ActiveSequence sequence) {
+    active.remove(sequence.sequence());
+    admission.sequenceEnded();
+    ActiveRequest request = sequence.request();
+    if (request.sequenceLeft()) {
+      if (request.started()) {
+        admission.endedAfter((System.nanoTime() - request.startedNanos()) / 1e9);
+      } else {
+        admission.leftQueue();
+      }
+    }
+  }
+
+  /** Ends what is left, and the output thread after it. */
+  private void abortAll() throws InterruptedException {
+    StepReport report = reports.takeFree();
+    for (ActiveSequence sequence : List.copyOf(active.values())) {
+      abort(sequence);
+      report.ends.add(new StepReport.End(sequence, FinishReason.ABORT));
+    }
+    metrics.observe(scheduler);
+    report.last = true;
+    reports.handOver(report);
+  }
+
+  /** The engine is broken: tells everyone, and lets nobody in any more. */
+  private void failAll() {
+    admission.advanceTo(EngineState.FAILED);
+    try {
+      StepReport report = reports.takeFree();
+      List<ActiveRequest> requests = new ArrayList<>();
+      active.values().forEach(s -> requests.add(s.request()));
+      for (LoopCommand c = commands.poll(); c != null; c = commands.poll()) {
+        if (c instanceof LoopCommand.Admit(ActiveRequest request)) {
+          requests.add(request);
+        }
+      }
+      active.clear();
+      for (ActiveRequest request : requests) {
+        report.failures.add(
+            new StepReport.Failure(
+                request, new EngineUnavailableException("The engine has failed.")));
+      }
+      report.last = true;
+      reports.handOver(report);
+    } catch (InterruptedException e) {
+      log.error("interrupted while failing the engine's requests", e);
+    }
+  }
+}

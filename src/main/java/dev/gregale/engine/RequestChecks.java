@@ -1,0 +1,60 @@
+package dev.gregale.engine;
+
+import dev.gregale.sampling.SamplingParams;
+
+/** What would harm the engine, however well requests are checked where they come in. */
+final class RequestChecks {
+  private final EngineInfo info;
+
+  RequestChecks(EngineInfo info) {
+    this.info = info;
+  }
+
+  /**
+   * @throws IllegalArgumentException saying what is wrong
+   */
+  void check(GenerationRequest request) {
+    SamplingParams params = request.params();
+    require(!request.prompts().isEmpty(), "the request has no prompt");
+    require(request.n() >= 1, "n is " + request.n() + ", but must be at least 1");
+    require(params.maxTokens() >= 0, "max_tokens is " + params.maxTokens());
+    long sequences = (long) request.prompts().size() * request.n();
+    require(
+        sequences <= info.maxSequencesPerRequest(),
+        "prompts times n is %d, but at most %d are allowed"
+            .formatted(sequences, info.maxSequencesPerRequest()));
+    int maxTokens = Math.min(params.maxTokens(), info.maxModelLen());
+    require(
+        sequences * maxTokens <= info.maxTokensPerRequest(),
+        "prompts times n times max_tokens is %d, but at most %d are allowed"
+            .formatted(sequences * maxTokens, info.maxTokensPerRequest()));
+    for (int[] prompt : request.prompts()) {
+      for (int token : prompt) {
+        requireToken("prompt", token);
+      }
+    }
+    params.logitBias().keySet().forEach(token -> requireToken("logit_bias", token));
+    params.stopTokenIds().forEach(token -> requireToken("stop_token_ids", token));
+    requireLogprobs("logprobs", params.logprobs());
+    requireLogprobs("prompt_logprobs", params.promptLogprobs());
+  }
+
+  private void requireToken(String where, int token) {
+    require(
+        token >= 0 && token < info.vocabSize(),
+        "%s holds token id %d, but ids run from 0 to %d"
+            .formatted(where, token, info.vocabSize() - 1));
+  }
+
+  private static void requireLogprobs(String name, int value) {
+    require(
+        value >= -1 && value <= SamplingParams.MAX_LOGPROBS,
+        "%s is %d, but at most %d are given".formatted(name, value, SamplingParams.MAX_LOGPROBS));
+  }
+
+  private static void require(boolean condition, String message) {
+    if (!condition) {
+      throw new IllegalArgumentException(message);
+    }
+  }
+}

@@ -1,0 +1,109 @@
+package dev.gregale.engine;
+
+import dev.gregale.model.StepOutput;
+import dev.gregale.sampling.FinishReason;
+import dev.gregale.scheduler.ScheduledBatch;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What one step brought, on its way from the loop to the output thread. Reused: filled by the one,
+ * read and cleared by the other.
+ */
+final class StepReport {
+  private static final int[] NO_TOKENS = {};
+  private static final float[] NO_LOGPROBS = {};
+
+  /** A sequence that ended without a token. */
+  record End(ActiveSequence sequence, FinishReason reason) {}
+
+  /** A request that failed. */
+  record Failure(ActiveRequest request, RuntimeException error) {}
+
+  final List<End> ends = new ArrayList<>();
+  final List<Failure> failures = new ArrayList<>();
+  boolean last;
+
+  private final int topN;
+  private int numRows;
+  private final @Nullable ActiveSequence[] sequences;
+  private final @Nullable FinishReason[] reasons;
+  private final boolean[] drawn;
+  private final int[] tokens;
+  private final int[] numLogprobs;
+  private final float[] logprobs;
+  private final int[] topTokens;
+  private final float[] topLogprobs;
+
+  StepReport(int maxRows, int topN) {
+    this.topN = topN;
+    sequences = new @Nullable ActiveSequence[maxRows];
+    reasons = new @Nullable FinishReason[maxRows];
+    drawn = new boolean[maxRows];
+    tokens = new int[maxRows];
+    numLogprobs = new int[maxRows];
+    logprobs = new float[maxRows];
+    topTokens = new int[maxRows * topN];
+    topLogprobs = new float[maxRows * topN];
+  }
+
+  /** Copies row {@code r} of a step. */
+  void addRow(ScheduledBatch batch, StepOutput output, int r, ActiveSequence sequence) {
+    int to = numRows++;
+    sequences[to] = sequence;
+    drawn[to] = batch.draws(r);
+    reasons[to] = drawn[to] ? sequence.sequence().finishReason() : null;
+    tokens[to] = output.tokens[r];
+    numLogprobs[to] = batch.numLogprobs[r];
+    logprobs[to] = output.logprobs[r];
+    int top = Math.clamp(batch.numLogprobs[r], 0, topN);
+    System.arraycopy(output.topTokens, r * output.topN, topTokens, to * topN, top);
+    System.arraycopy(output.topLogprobs, r * output.topN, topLogprobs, to * topN, top);
+  }
+
+  int numRows() {
+    return numRows;
+  }
+
+  ActiveSequence sequence(int row) {
+    ActiveSequence sequence = sequences[row];
+    if (sequence == null) {
+      throw new IndexOutOfBoundsException(row);
+    }
+    return sequence;
+  }
+
+  /** Whether the row drew a token, rather than score one of the prompt. */
+  boolean drawn(int row) {
+    return drawn[row];
+  }
+
+  /** Why the row's sequence ends with its token; null if it goes on. */
+  @Nullable FinishReason reason(int row) {
+    return reasons[row];
+  }
+
+  TokenLogprob token(int row) {
+    int n = numLogprobs[row];
+    if (n < 0) {
+      return new TokenLogprob(tokens[row], Float.NaN, NO_TOKENS, NO_LOGPROBS);
+    }
+    int from = row * topN;
+    return new TokenLogprob(
+        tokens[row],
+        logprobs[row],
+        n == 0 ? NO_TOKENS : Arrays.copyOfRange(topTokens, from, from + n),
+        n == 0 ? NO_LOGPROBS : Arrays.copyOfRange(topLogprobs, from, from + n));
+  }
+
+  /** Empties it and drops what it refers to. */
+  void clear() {
+    Arrays.fill(sequences, 0, numRows, null);
+    numRows = 0;
+    ends.clear();
+    failures.clear();
+    last = false;
+  }
+}

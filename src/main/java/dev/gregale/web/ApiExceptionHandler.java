@@ -1,0 +1,77 @@
+package dev.gregale.web;
+
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import org.springframework.boot.webflux.error.ErrorWebExceptionHandler;
+import org.springframework.core.annotation.Order;
+import org.springframework.http.HttpMethod;
+import org.springframework.http.HttpStatus;
+import org.springframework.http.MediaType;
+import org.springframework.http.ProblemDetail;
+import org.springframework.http.server.reactive.ServerHttpResponse;
+import org.springframework.stereotype.Component;
+import org.springframework.web.server.ServerWebExchange;
+import org.springframework.web.util.DisconnectedClientHelper;
+import reactor.core.publisher.Mono;
+
+/**
+ * The one writer of errors: OpenAI's error object under {@code /v1}, problem+json (RFC 9457)
+ * elsewhere, whoever raised the error.
+ */
+@Component
+@Order(-2) // before Spring's own handlers
+final class ApiExceptionHandler implements ErrorWebExceptionHandler {
+  private static final Logger log = LoggerFactory.getLogger(ApiExceptionHandler.class);
+
+  private final JsonReplies replies;
+
+  ApiExceptionHandler(JsonReplies replies) {
+    this.replies = replies;
+  }
+
+  @Override
+  public Mono<Void> handle(ServerWebExchange exchange, Throwable failure) {
+    ServerHttpResponse response = exchange.getResponse();
+    if (response.isCommitted() || DisconnectedClientHelper.isClientDisconnectedException(failure)) {
+      return Mono.error(failure);
+    }
+    ApiException answer = translate(exchange, failure);
+    response.setStatusCode(answer.status());
+    response.getHeaders().putAll(answer.headers());
+    if (exchange.getRequest().getMethod() == HttpMethod.HEAD) {
+      return response.setComplete();
+    }
+    return isOpenAi(exchange)
+        ? replies.write(response, MediaType.APPLICATION_JSON, answer.body())
+        : replies.write(
+            response, MediaType.APPLICATION_PROBLEM_JSON, problem(exchange, answer, failure));
+  }
+
+  /** What the client is told; failures of the server itself are logged here. */
+  static ApiException translate(ServerWebExchange exchange, Throwable failure) {
+    String requestId = RequestIdFilter.idOf(exchange);
+    ApiException answer = ErrorTranslator.translate(failure, exchange.getRequest(), requestId);
+    if (answer.status() == HttpStatus.INTERNAL_SERVER_ERROR) {
+      log.error("Request {} failed", requestId, failure);
+    } else {
+      log.debug("Request {}: {} {}", requestId, answer.status(), answer.getMessage());
+    }
+    return answer;
+  }
+
+  private static boolean isOpenAi(ServerWebExchange exchange) {
+    String path = exchange.getRequest().getPath().pathWithinApplication().value();
+    return path.equals("/v1") || path.startsWith("/v1/");
+  }
+
+  private static ProblemDetail problem(
+      ServerWebExchange exchange, ApiException answer, Throwable failure) {
+    ProblemDetail problem =
+        failure instanceof org.springframework.web.ErrorResponse e
+                && e.getStatusCode().is4xxClientError()
+            ? e.getBody()
+            : ProblemDetail.forStatusAndDetail(answer.status(), answer.body().error().message());
+    problem.setProperty("requestId", RequestIdFilter.idOf(exchange));
+    return problem;
+  }
+}

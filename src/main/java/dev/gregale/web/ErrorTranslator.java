@@ -1,0 +1,81 @@
+package dev.gregale.web;
+
+import dev.gregale.engine.EngineOverloadedException;
+import dev.gregale.engine.EngineUnavailableException;
+import java.util.Objects;
+import org.springframework.http.HttpHeaders;
+import org.springframework.http.HttpStatus;
+import org.springframework.http.server.reactive.ServerHttpRequest;
+import org.springframework.web.server.MethodNotAllowedException;
+import org.springframework.web.server.UnsupportedMediaTypeStatusException;
+import reactor.core.Exceptions;
+
+/** Decides what a client is told about a failure. Never passes on the text of an unknown one. */
+final class ErrorTranslator {
+  private static final String SERVER_ERROR = "server_error";
+  private static final String RETRY_AFTER_SECONDS = "5";
+
+  private ErrorTranslator() {}
+
+  static ApiException translate(Throwable failure, ServerHttpRequest request, String requestId) {
+    return switch (Exceptions.unwrap(failure)) {
+      case ApiException e -> e;
+      case EngineOverloadedException e ->
+          new ApiException(
+                  HttpStatus.TOO_MANY_REQUESTS,
+                  Objects.requireNonNullElse(e.getMessage(), "The server is overloaded")
+                      + "; try again in "
+                      + e.retryAfterSeconds()
+                      + " s",
+                  "rate_limit_error",
+                  null,
+                  "engine_overloaded")
+              .withHeader(HttpHeaders.RETRY_AFTER, Integer.toString(e.retryAfterSeconds()));
+      case EngineUnavailableException e ->
+          new ApiException(
+                  HttpStatus.SERVICE_UNAVAILABLE,
+                  "The engine is not available; try again later. Request id: " + requestId,
+                  SERVER_ERROR,
+                  null,
+                  "engine_unavailable")
+              .withHeader(HttpHeaders.RETRY_AFTER, RETRY_AFTER_SECONDS);
+      case org.springframework.web.ErrorResponse e when e.getStatusCode().is4xxClientError() ->
+          ofFramework(e, request);
+      case Throwable e ->
+          new ApiException(
+              HttpStatus.INTERNAL_SERVER_ERROR,
+              "The server failed on this request. Request id: " + requestId,
+              SERVER_ERROR,
+              null,
+              "internal_error");
+    };
+  }
+
+  private static ApiException ofFramework(
+      org.springframework.web.ErrorResponse e, ServerHttpRequest request) {
+    String call = request.getMethod() + " " + Quoted.cut(request.getPath().value());
+    HttpStatus status =
+        Objects.requireNonNullElse(
+            HttpStatus.resolve(e.getStatusCode().value()), HttpStatus.BAD_REQUEST);
+    String message =
+        switch (e) {
+          case MethodNotAllowedException m ->
+              call + " is not allowed; use one of " + m.getSupportedMethods();
+          case UnsupportedMediaTypeStatusException m ->
+              "The Content-Type is "
+                  + (m.getContentType() == null ? "missing" : Quoted.of(m.getContentType() + ""))
+                  + "; send application/json";
+          default ->
+              status == HttpStatus.NOT_FOUND
+                  ? "There is no " + call + "; /v3/api-docs lists what there is"
+                  : status.getReasonPhrase() + ": " + call;
+        };
+    ApiException answer = ApiException.refused(status, message, codeOf(status));
+    e.getHeaders().forEach((name, values) -> answer.withHeader(name, String.join(",", values)));
+    return answer;
+  }
+
+  private static String codeOf(HttpStatus status) {
+    return status == HttpStatus.NOT_FOUND ? "unknown_url" : status.name().toLowerCase();
+  }
+}

@@ -1,0 +1,243 @@
+package dev.gregale.engine;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.awaitility.Awaitility.await;
+
+import dev.gregale.engine.GenerationEvent.Finished;
+import dev.gregale.sampling.FinishReason;
+import dev.gregale.scheduler.ScheduledBatch;
+import java.lang.management.ManagementFactory;
+import java.lang.ref.WeakReference;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Semaphore;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/** Failures, start and end. */
+@Timeout(30)
+class EngineLifeTest extends EngineFixture {
+
+  @Test
+  void aFailedStepCostsOnlyTheRequestsInIt() {
+    use(limits(1, 40, 3));
+    model.permits = new Semaphore(0);
+    AsyncLlmEngine engine = start();
+    failStepsHolding(13);
+    Answer poisoned = send(engine, request(params(5), 13));
+    Answer next = send(engine, request(params(5), 2));
+    model.permits.release(100);
+    assertThatThrownBy(poisoned::join)
+        .hasCauseInstanceOf(EngineUnavailableException.class)
+        .hasMessageContaining("failed to compute")
+        .hasMessageNotContaining("secret");
+    assertThat(tokens(next.join(), 0)).isEqualTo(FakeModel.generates(new int[] {2}, 7, 5));
+    for (int i = 0; i < 5; i++) { // again and again it is the request, not the model
+      assertThatThrownBy(() -> all(engine, request(params(5), 13)))
+          .isInstanceOf(EngineUnavailableException.class);
+    }
+    assertThat(engine.state()).isEqualTo(EngineState.SERVING);
+    assertThat(counter("gregale.engine.step.failures")).isEqualTo(6);
+    assertThat(counter("gregale.requests.finished", "reason", "error")).isEqualTo(6);
+    awaitAllFree();
+  }
+
+  private void failStepsHolding(int token) {
+    model.onStep =
+        batch -> {
+          if (batch.tokenIds[0] == token) {
+            throw new IllegalStateException("secret detail");
+          }
+        };
+  }
+
+  @Test
+  void aModelThatFailsTheProbeTooHasFailed() {
+    use(limits(1, 40, 3));
+    model.permits = new Semaphore(0);
+    AsyncLlmEngine engine = start();
+    breakModel(new IllegalStateException("secret detail"));
+    List<Answer> all = new ArrayList<>();
+    for (int i = 0; i < 3; i++) {
+      all.add(send(engine, request(params(5), i)));
+    }
+    model.permits.release(100);
+    for (Answer one : all) {
+      assertThatThrownBy(one::join)
+          .hasCauseInstanceOf(EngineUnavailableException.class)
+          .hasMessageNotContaining("secret");
+    }
+    assertThat(engine.state()).isEqualTo(EngineState.FAILED);
+    assertThatThrownBy(() -> all(engine, request(params(5), 1)))
+        .isInstanceOf(EngineUnavailableException.class);
+    assertThat(counter("gregale.requests.rejected", "reason", "unavailable")).isEqualTo(1);
+  }
+
+  @Test
+  void anErrorFailsTheEngineAtOnce() {
+    AsyncLlmEngine engine = start();
+    breakModel(new UnsatisfiedLinkError("no driver"));
+    assertThatThrownBy(() -> all(engine, request(params(5), 1)))
+        .isInstanceOf(EngineUnavailableException.class);
+    assertThat(engine.state()).isEqualTo(EngineState.FAILED);
+    assertThat(model.steps.get()).isEqualTo(1);
+  }
+
+  private void breakModel(Throwable problem) {
+    model.onStep =
+        batch -> {
+          switch (problem) {
+            case RuntimeException e -> throw e;
+            case Error e -> throw e;
+            default -> throw new AssertionError(problem);
+          }
+        };
+  }
+
+  @Test
+  void aTokenOutsideTheVocabularyCostsOnlyItsRequest() {
+    AsyncLlmEngine engine = start();
+    model.onStep = batch -> drawNonsenseFor(batch, 13);
+    assertThatThrownBy(() -> all(engine, request(params(5), 13)))
+        .isInstanceOf(EngineUnavailableException.class);
+    assertThat(tokens(all(engine, request(params(5), 2)), 0)).hasSize(5);
+    awaitAllFree();
+  }
+
+  private void drawNonsenseFor(ScheduledBatch batch, int token) {
+    int drawn = batch.tokenIds[0] == token ? -1 : Integer.MAX_VALUE;
+    model.onTokens = tokens -> tokens[0] = Math.min(tokens[0], drawn);
+  }
+
+  @Test
+  void textThatCannotBeDecodedCostsOnlyItsRequest() {
+    texts =
+        (prompt, skip) -> {
+          if (prompt[0] == 13) {
+            throw new IllegalStateException("secret detail");
+          }
+          return FakeModel.texts().open(prompt, skip);
+        };
+    AsyncLlmEngine engine = start();
+    Answer good = send(engine, request(params(30), 2));
+    assertThatThrownBy(() -> all(engine, request(params(100), 13)))
+        .isInstanceOf(EngineUnavailableException.class)
+        .hasMessageNotContaining("secret");
+    assertThat(tokens(good.join(), 0)).hasSize(30);
+    awaitAllFree();
+    assertThat(model.steps.get()).isLessThan(80);
+  }
+
+  @Test
+  void takesNothingBeforeItsStart() {
+    ServedModel served = new ServedModel("fake", 1, FakeModel.VOCAB, new int[0]);
+    AsyncLlmEngine loading = new AsyncLlmEngine(served, limits, model, texts, registry);
+    assertThat(loading.state()).isEqualTo(EngineState.LOADING);
+    assertThatThrownBy(() -> all(loading, request(params(5), 1)))
+        .isInstanceOf(EngineUnavailableException.class)
+        .hasMessageContaining("loaded");
+    loading.close();
+  }
+
+  @Test
+  void closeLetsRequestsFinish() {
+    use(limits(1, 40, 3));
+    model.permits = new Semaphore(1);
+    AsyncLlmEngine engine = start();
+    List<Answer> admitted = new ArrayList<>();
+    for (int i = 0; i < 3; i++) {
+      admitted.add(send(engine, request(params(20), i)));
+    }
+    await().atMost(SOON).until(() -> model.steps.get() == 2);
+    CompletableFuture<Void> closed = CompletableFuture.runAsync(engine::close);
+    await().atMost(SOON).until(() -> engine.state() == EngineState.DRAINING);
+    assertThatThrownBy(() -> all(engine, request(params(5), 1)))
+        .isInstanceOf(EngineUnavailableException.class)
+        .hasMessageContaining("shutting down");
+    model.permits.release(1_000);
+    closed.join();
+    for (int i = 0; i < 3; i++) {
+      List<GenerationEvent> events = admitted.get(i).join();
+      assertThat(events.getLast()).isEqualTo(new Finished(0, FinishReason.LENGTH, 1, 20));
+    }
+    assertThat(engine.state()).isEqualTo(EngineState.DRAINING);
+    engine.close();
+  }
+
+  @Test
+  void closeAbortsWhatIsNotDoneInTime() {
+    use(limits(1, 40, 3));
+    model.onStep = batch -> sleep(20);
+    AsyncLlmEngine engine = start();
+    GenerationRequest three =
+        new GenerationRequest("three", List.of(new int[] {1}), 3, params(100).build());
+    Answer running = send(engine, three);
+    await().atMost(SOON).until(() -> model.steps.get() > 2);
+    engine.close(Duration.ofMillis(50));
+    List<GenerationEvent> events = running.join();
+    List<Finished> ends =
+        events.stream().filter(Finished.class::isInstance).map(Finished.class::cast).toList();
+    assertThat(ends).extracting(Finished::index).containsExactlyInAnyOrder(0, 1, 2);
+    assertThat(ends).allMatch(e -> e.reason() == FinishReason.ABORT);
+    assertThat(tokens(events, 0))
+        .isEqualTo(
+            Arrays.copyOf(FakeModel.generates(new int[] {1}, 7, 100), tokens(events, 0).length))
+        .isNotEmpty();
+    awaitAllFree();
+    assertThat(counter("gregale.requests.finished", "reason", "abort")).isEqualTo(3);
+  }
+
+  private static void sleep(int millis) {
+    try {
+      Thread.sleep(millis);
+    } catch (InterruptedException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  @Test
+  void sleepsWhileThereIsNothingToDo() {
+    AsyncLlmEngine engine = start();
+    all(engine, request(params(5), 1));
+    awaitAllFree();
+    Thread loop =
+        Thread.getAllStackTraces().keySet().stream()
+            .filter(t -> t.getName().equals("engine-loop") && t.isAlive())
+            .max(Comparator.comparingLong(Thread::threadId))
+            .orElseThrow();
+    await().atMost(SOON).until(() -> loop.getState() == Thread.State.WAITING);
+    long before = ManagementFactory.getThreadMXBean().getThreadCpuTime(loop.threadId());
+    sleep(200);
+    long used = ManagementFactory.getThreadMXBean().getThreadCpuTime(loop.threadId()) - before;
+    assertThat(used).isLessThan(Duration.ofMillis(20).toNanos());
+    assertThat(tokens(all(engine, request(params(5), 1)), 0)).hasSize(5);
+  }
+
+  @Test
+  void keepsNothingOfAFinishedRequest() {
+    AsyncLlmEngine engine = start();
+    List<WeakReference<int[]>> prompts = new ArrayList<>();
+    for (int i = 0; i < 20; i++) {
+      int[] prompt = {i, i + 1};
+      prompts.add(new WeakReference<>(prompt));
+      if (i % 2 == 0) {
+        all(engine, request(params(5).promptLogprobs(1).repetitionPenalty(1.5f), prompt));
+      } else {
+        engine.generate(request(params(100), prompt)).take(3).blockLast(SOON);
+      }
+    }
+    awaitAllFree();
+    await()
+        .atMost(SOON)
+        .untilAsserted(
+            () -> {
+              System.gc();
+              assertThat(prompts).allMatch(p -> p.refersTo(null));
+            });
+  }
+}

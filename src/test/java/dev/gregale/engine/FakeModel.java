@@ -1,0 +1,90 @@
+package dev.gregale.engine;
+
+import dev.gregale.model.StepOutput;
+import dev.gregale.sampling.SamplingParams;
+import dev.gregale.scheduler.FakePagedModel;
+import dev.gregale.scheduler.ScheduledBatch;
+import java.util.Arrays;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * {@link FakePagedModel} as the engine's model, with handles for a test to hold, watch, break it.
+ */
+final class FakeModel implements StepRunner {
+  static final int VOCAB = 500;
+
+  private final FakePagedModel paged;
+  private final StepOutput output;
+
+  /** Steps begun. */
+  final AtomicInteger steps = new AtomicInteger();
+
+  /** Called at the begin of each step. */
+  volatile Consumer<ScheduledBatch> onStep = batch -> {};
+
+  /** Called with the tokens of each step, which it may change. */
+  volatile Consumer<int[]> onTokens = tokens -> {};
+
+  /** Where not null, each step takes a permit. */
+  volatile @Nullable Semaphore permits;
+
+  FakeModel(EngineLimits limits) {
+    paged = new FakePagedModel(limits.numBlocks(), limits.blockSize(), VOCAB);
+    output = new StepOutput(limits.maxLogitRows(), SamplingParams.MAX_LOGPROBS);
+  }
+
+  @Override
+  public StepOutput run(ScheduledBatch batch) {
+    steps.incrementAndGet();
+    Semaphore gate = permits;
+    if (gate != null) {
+      gate.acquireUninterruptibly();
+    }
+    onStep.accept(batch);
+    paged.run(batch, output.tokens, output.logprobs);
+    for (int r = 0; r < batch.numLogitRows; r++) {
+      for (int k = 0; k < batch.numLogprobs[r]; k++) {
+        output.topTokens[r * output.topN + k] = (output.tokens[r] + k) % VOCAB;
+        output.topLogprobs[r * output.topN + k] = output.logprobs[r] - k;
+      }
+    }
+    onTokens.accept(output.tokens);
+    return output;
+  }
+
+  /** What a sequence generates when nothing but max_tokens ends it. */
+  static int[] generates(int[] prompt, long seed, int maxTokens) {
+    int[] context = Arrays.copyOf(prompt, prompt.length + maxTokens);
+    for (int n = prompt.length; n < context.length; n++) {
+      context[n] = FakePagedModel.next(context, n, seed, VOCAB);
+    }
+    return Arrays.copyOfRange(context, prompt.length, context.length);
+  }
+
+  /** The text of tokens: each is its number in square brackets. */
+  static String text(int... tokens) {
+    StringBuilder text = new StringBuilder();
+    for (int token : tokens) {
+      text.append('[').append(token).append(']');
+    }
+    return text.toString();
+  }
+
+  static TextStreamFactory texts() {
+    return (prompt, skipSpecialTokens) ->
+        new TextStream() {
+          @Override
+          public String push(int token) {
+            return text(token);
+          }
+
+          @Override
+          public String finish() {
+            return "";
+          }
+        };
+  }
+}

@@ -1,0 +1,278 @@
+package dev.gregale.server;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.gregale.GregaleApplication;
+import io.micrometer.core.instrument.MeterRegistry;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import org.awaitility.Awaitility;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.springframework.beans.factory.annotation.Autowired;
+import org.springframework.boot.test.context.SpringBootTest;
+import org.springframework.boot.test.web.server.LocalServerPort;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+
+/** The whole server with the bundled model, over HTTP with the JDK's client as it comes. */
+@SpringBootTest(
+    classes = GregaleApplication.class,
+    webEnvironment = SpringBootTest.WebEnvironment.RANDOM_PORT,
+    properties = {"gregale.engine.max-num-seqs=16", "gregale.engine.max-queued-requests=64"})
+class ServerTest {
+  private static final JsonMapper JSON = JsonMapper.shared();
+  private final HttpClient client = HttpClient.newHttpClient();
+  @LocalServerPort private int port;
+  @Autowired private MeterRegistry metrics;
+
+  @BeforeEach
+  void awaitReadiness() {
+    Awaitility.await()
+        .atMost(Duration.ofSeconds(30))
+        .until(() -> get("/actuator/health/readiness").statusCode() == 200);
+  }
+
+  /** Greedy texts are Hugging Face's, as far as its choice was clear: a margin of 1e-3. */
+  @Test
+  void greedyTokensAreHuggingFaces() throws Exception {
+    JsonNode golden = JSON.readTree(Files.readString(golden("greedy/greedy.json")));
+    for (JsonNode prompt : golden) {
+      int clear = 0;
+      while (clear < 64 && prompt.at("/steps/" + clear + "/margin").asDouble() >= 1e-3) {
+        clear++;
+      }
+      List<Integer> expected = ints(prompt.get("tokens_ignore_eos")).subList(0, clear);
+      Map<String, Object> request = request(ints(prompt.get("ids")), clear);
+      request.put("ignore_eos", true);
+      request.put("skip_special_tokens", false);
+      request.put("logprobs", 0);
+      JsonNode choice = completion(request).at("/choices/0");
+      assertEquals(expected.size(), choice.at("/logprobs/tokens").size());
+      assertLogprobs(prompt, choice, clear);
+      if (clear == 64) {
+        assertEquals(
+            prompt.get("completion_ignore_eos").asString(),
+            choice.get("text").asString().stripLeading());
+      }
+    }
+  }
+
+  private static void assertLogprobs(JsonNode prompt, JsonNode choice, int clear) {
+    for (int i = 0; i < clear; i++) {
+      double expected = prompt.at("/steps/" + i + "/top5/0/1").asDouble();
+      double found = choice.at("/logprobs/token_logprobs/" + i).asDouble();
+      assertEquals(expected, found, 2e-4, prompt.get("text") + " token " + i);
+    }
+  }
+
+  /** With the model's own end of sequence, and over many more tokens. */
+  @Test
+  void greedyTextsEndWhereHuggingFacesDo() throws Exception {
+    JsonNode golden = JSON.readTree(Files.readString(golden("greedy/until_eos.json")));
+    for (JsonNode prompt : golden) {
+      assertTrue(prompt.get("min_margin").asDouble() > 1e-3, "no choice of this prompt is a tie");
+      int tokens = prompt.get("tokens").size();
+      JsonNode answer = completion(request(ints(prompt.get("ids")), 400));
+      assertEquals(prompt.get("finish").asString(), finish(answer));
+      assertEquals(tokens, answer.at("/usage/completion_tokens").asInt());
+    }
+    JsonNode greedy = JSON.readTree(Files.readString(golden("greedy/greedy.json")));
+    for (JsonNode prompt : greedy) {
+      if (prompt.get("min_margin").asDouble() > 1e-3) {
+        JsonNode answer = completion(request(ints(prompt.get("ids")), 64));
+        assertEquals(prompt.get("finish").asString(), finish(answer));
+        assertEquals(
+            prompt.get("tokens_stop_at_eos").size(), answer.at("/usage/completion_tokens").asInt());
+      }
+    }
+  }
+
+  private static String finish(JsonNode answer) {
+    return answer.at("/choices/0/finish_reason").asString();
+  }
+
+  /** The same seed gives the same text alone and among others; another seed gives another. */
+  @Test
+  void seedsDecideWhateverElseIsRunning() {
+    String alone = text(seeded("Once upon a time", 7));
+    List<CompletableFuture<String>> answers = new ArrayList<>();
+    for (int i = 0; i < 24; i++) {
+      Map<String, Object> request =
+          i % 3 == 0 ? seeded("Once upon a time", 7) : seeded("The wolf " + i, i);
+      answers.add(send(request, "/v1/completions").thenApply(r -> text(JSON.readTree(r.body()))));
+    }
+    for (int i = 0; i < answers.size(); i += 3) {
+      assertEquals(alone, answers.get(i).join(), "answer " + i);
+    }
+    assertNotEquals(alone, text(seeded("Once upon a time", 8)));
+  }
+
+  private static Map<String, Object> seeded(String prompt, int seed) {
+    Map<String, Object> request = new HashMap<>();
+    request.put("model", "fairytale-moe-7m");
+    request.put("prompt", prompt);
+    request.put("max_tokens", 40);
+    request.put("seed", seed);
+    return request;
+  }
+
+  /** Scoring a text through echo gives the log-probabilities of the golden file. */
+  @Test
+  void echoScoresTexts() throws Exception {
+    JsonNode texts = JSON.readTree(Files.readString(golden("logits/long.json")));
+    for (JsonNode text : texts) {
+      Map<String, Object> request = new HashMap<>();
+      request.put("model", "fairytale-moe-7m");
+      request.put("prompt", text.get("text").asString());
+      request.put("max_tokens", 0);
+      request.put("echo", true);
+      request.put("logprobs", 1);
+      JsonNode choice = completion(request).at("/choices/0");
+      assertEquals(text.get("text").asString(), choice.get("text").asString());
+      JsonNode logprobs = choice.at("/logprobs/token_logprobs");
+      assertEquals(text.get("n").asInt(), logprobs.size());
+      assertTrue(logprobs.get(0).isNull());
+      double total = 0;
+      for (int i = 1; i < logprobs.size(); i++) {
+        total -= logprobs.get(i).asDouble();
+      }
+      assertEquals(text.get("loss_fp32").asDouble(), total / (logprobs.size() - 1), 1e-4);
+    }
+  }
+
+  /** A text streamed in pieces is the text at once; usage comes last. */
+  @Test
+  void streamsTheSameText() {
+    Map<String, Object> request = seeded("Far away", 3);
+    String atOnce = text(request);
+    request.put("stream", true);
+    request.put("stream_options", Map.of("include_usage", true));
+    String[] frames = send(request, "/v1/completions").join().body().strip().split("\n\n");
+    StringBuilder text = new StringBuilder();
+    for (int i = 0; i < frames.length - 2; i++) {
+      JsonNode chunk = JSON.readTree(frames[i].substring("data: ".length()));
+      assertTrue(chunk.get("usage").isNull());
+      text.append(chunk.at("/choices/0/text").asString());
+    }
+    assertEquals(atOnce, text.toString());
+    JsonNode usage = JSON.readTree(frames[frames.length - 2].substring("data: ".length()));
+    assertEquals(40, usage.at("/usage/completion_tokens").asInt());
+    assertEquals("data: [DONE]", frames[frames.length - 1]);
+  }
+
+  /** Clients that go away, streaming or not, give back every block at once. */
+  @Test
+  void disconnectsFreeEverything() throws Exception {
+    for (boolean stream : new boolean[] {true, false}) {
+      for (int i = 0; i < 12; i++) {
+        Map<String, Object> request = seeded("Long ago " + i, i);
+        request.put("max_tokens", 4000);
+        request.put("ignore_eos", true);
+        request.put("stream", stream);
+        HttpClient leaving = HttpClient.newHttpClient();
+        leaving.sendAsync(
+            post(request, "/v1/completions"), HttpResponse.BodyHandlers.ofInputStream());
+        Awaitility.await().until(() -> gauge("gregale.requests.running") > 0);
+        leaving.shutdownNow();
+      }
+      Awaitility.await()
+          .atMost(Duration.ofSeconds(5))
+          .until(() -> gauge("gregale.requests.running") + gauge("gregale.requests.waiting") == 0);
+      Awaitility.await()
+          .atMost(Duration.ofSeconds(1))
+          .until(() -> gauge("gregale.kv.blocks.free") == gauge("gregale.kv.blocks.total"));
+    }
+  }
+
+  private double gauge(String name) {
+    return metrics.get(name).gauge().value();
+  }
+
+  /** Of a bad request only its sender hears. */
+  @Test
+  void badRequestsHarmNobodyElse() {
+    CompletableFuture<HttpResponse<String>> good = send(seeded("The king", 1), "/v1/completions");
+    for (Object prompt : List.of(List.of(), List.of(5000), List.of(-1), Map.of(), 5)) {
+      Map<String, Object> request = seeded("", 1);
+      request.put("prompt", prompt);
+      HttpResponse<String> answer = send(request, "/v1/completions").join();
+      assertEquals(400, answer.statusCode(), answer.body());
+      assertEquals("prompt", JSON.readTree(answer.body()).at("/error/param").asString());
+    }
+    Map<String, Object> tooLong = request(java.util.Collections.nCopies(5000, 7), 1);
+    assertEquals(400, send(tooLong, "/v1/completions").join().statusCode());
+    assertEquals(200, good.join().statusCode());
+  }
+
+  @Test
+  void operatorsSeeHealthAndMetrics() {
+    assertEquals(200, get("/actuator/health/liveness").statusCode());
+    text(seeded("Count me", 1));
+    String exposition = get("/actuator/prometheus").body();
+    assertTrue(exposition.contains("gregale_"), exposition);
+    assertEquals(200, get("/v3/api-docs").statusCode());
+    assertEquals(200, get("/swagger-ui/index.html").statusCode());
+  }
+
+  private static Map<String, Object> request(List<Integer> prompt, int maxTokens) {
+    Map<String, Object> request = new HashMap<>();
+    request.put("model", "fairytale-moe-7m");
+    request.put("prompt", prompt);
+    request.put("max_tokens", maxTokens);
+    request.put("temperature", 0);
+    return request;
+  }
+
+  private String text(Map<String, Object> request) {
+    return text(completion(request));
+  }
+
+  private static String text(JsonNode answer) {
+    return answer.at("/choices/0/text").asString();
+  }
+
+  private JsonNode completion(Map<String, Object> request) {
+    HttpResponse<String> answer = send(request, "/v1/completions").join();
+    assertEquals(200, answer.statusCode(), answer.body());
+    return JSON.readTree(answer.body());
+  }
+
+  private CompletableFuture<HttpResponse<String>> send(Map<String, Object> request, String path) {
+    return client.sendAsync(post(request, path), HttpResponse.BodyHandlers.ofString());
+  }
+
+  private HttpRequest post(Map<String, Object> request, String path) {
+    return HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + port + path))
+        .header("Content-Type", "application/json")
+        .POST(HttpRequest.BodyPublishers.ofString(JSON.writeValueAsString(request)))
+        .build();
+  }
+
+  private HttpResponse<String> get(String path) {
+    URI uri = URI.create("http://127.0.0.1:" + port + path);
+    return client
+        .sendAsync(HttpRequest.newBuilder(uri).build(), HttpResponse.BodyHandlers.ofString())
+        .join();
+  }
+
+  private static List<Integer> ints(JsonNode array) {
+    return array.valueStream().map(JsonNode::asInt).toList();
+  }
+
+  private static Path golden(String name) {
+    return Path.of("src/test/resources/golden").resolve(name);
+  }
+}

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.gregale.tokenizer;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,233 @@
+package dev.gregale.web;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.gregale.engine.EngineOverloadedException;
+import dev.gregale.engine.EngineUnavailableException;
+import dev.gregale.engine.GenerationEvent;
+import dev.gregale.engine.GenerationEvent.Tokens;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.net.InetSocketAddress;
+import java.net.Socket;
+import java.net.SocketException;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpRequest.BodyPublishers;
+import java.net.http.HttpResponse;
+import java.net.http.HttpResponse.BodyHandlers;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import reactor.core.publisher.Flux;
+import reactor.core.publisher.Sinks;
+
+/** What depends on the connection: cancelling, limits, refusals, clients' habits. */
+class ConnectionTest extends WebTest {
+  private static final String STREAM = "{\"model\":\"stub\",\"prompt\":\"Once\",\"stream\":true}";
+  private static final String WHOLE = "{\"model\":\"stub\",\"prompt\":\"Once\"}";
+  private static final GenerationEvent WORD = new Tokens(0, " time", List.of());
+
+  @Test
+  void disconnectCancelsAStream() throws Exception {
+    CountDownLatch cancelled = new CountDownLatch(1);
+    engine.answer =
+        request ->
+            Flux.interval(Duration.ofMillis(5)).map(i -> WORD).doOnCancel(cancelled::countDown);
+    HttpResponse<InputStream> response =
+        CLIENT.send(completion(STREAM), BodyHandlers.ofInputStream());
+    assertThat(response.body().readNBytes(6)).asString().isEqualTo("data: ");
+    response.body().close();
+    assertThat(cancelled.await(5, TimeUnit.SECONDS)).isTrue();
+  }
+
+  @Test
+  void disconnectBeforeTheFirstTokenCancelsBothModes() throws Exception {
+    for (String body : List.of(STREAM, WHOLE)) {
+      CountDownLatch subscribed = new CountDownLatch(1);
+      CountDownLatch cancelled = new CountDownLatch(1);
+      engine.answer =
+          request ->
+              Flux.<GenerationEvent>never()
+                  .doOnSubscribe(s -> subscribed.countDown())
+                  .doOnCancel(cancelled::countDown);
+      CompletableFuture<HttpResponse<String>> call =
+          CLIENT.sendAsync(completion(body), BodyHandlers.ofString());
+      assertThat(subscribed.await(5, TimeUnit.SECONDS)).isTrue();
+      call.cancel(true);
+      assertThat(cancelled.await(5, TimeUnit.SECONDS)).as(body).isTrue();
+    }
+  }
+
+  @Test
+  void disconnectCancelsAWholeReplyInTheMiddle() throws Exception {
+    CountDownLatch begun = new CountDownLatch(1);
+    CountDownLatch cancelled = new CountDownLatch(1);
+    engine.answer =
+        request ->
+            Flux.interval(Duration.ofMillis(5))
+                .map(i -> WORD)
+                .doOnNext(e -> begun.countDown())
+                .doOnCancel(cancelled::countDown);
+    CompletableFuture<HttpResponse<String>> call =
+        CLIENT.sendAsync(completion(WHOLE), BodyHandlers.ofString());
+    assertThat(begun.await(5, TimeUnit.SECONDS)).isTrue();
+    call.cancel(true);
+    assertThat(cancelled.await(5, TimeUnit.SECONDS)).isTrue();
+  }
+
+  /** The engine runs ahead of a client that reads nothing; what waits for it must stay bounded. */
+  @Test
+  void aStalledReaderIsCutOff() throws Exception {
+    Sinks.Many<GenerationEvent> hot = Sinks.many().unicast().onBackpressureBuffer();
+    CountDownLatch cancelled = new CountDownLatch(1);
+    engine.answer = request -> hot.asFlux().doOnCancel(cancelled::countDown);
+    GenerationEvent big = new Tokens(0, "x".repeat(20_000), List.of());
+    try (Socket socket = new Socket()) {
+      socket.setReceiveBufferSize(4096);
+      socket.connect(new InetSocketAddress("127.0.0.1", port));
+      write(socket, head(STREAM.length()) + STREAM);
+      assertThat(engine.requests.poll(5, TimeUnit.SECONDS)).isNotNull();
+      int sent = 0;
+      while (sent < 10_000 && !cancelled.await(1, TimeUnit.MILLISECONDS)) { // at most 200 MB
+        hot.tryEmitNext(big);
+        sent++;
+      }
+      assertThat(cancelled.await(5, TimeUnit.SECONDS)).as("cancelled").isTrue();
+      assertThat(sent).as("events until the cut").isBetween(64, 5_000);
+      // The connection itself goes too: reading on ends without the stream's own end.
+      socket.setSoTimeout(10_000);
+      Thread.sleep(2_000); // longer than the write timeout
+      assertThat(readAll(socket)).doesNotContain("[DONE]");
+    }
+  }
+
+  private static String readAll(Socket socket) {
+    try {
+      return new String(socket.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    } catch (SocketException reset) {
+      return "";
+    } catch (IOException e) {
+      throw new AssertionError("the server kept the connection", e);
+    }
+  }
+
+  @Test
+  void jdkClientInItsDefaultSettingsPostsSmallAndLargeBodies() throws Exception {
+    HttpClient client = HttpClient.newHttpClient(); // offers an upgrade to h2c with its first POST
+    HttpResponse<String> small = client.send(completion(WHOLE), BodyHandlers.ofString());
+    assertThat(small.statusCode()).isEqualTo(200);
+    assertThat(small.version()).isEqualTo(HttpClient.Version.HTTP_1_1);
+    String large = WHOLE.replace("}", ",\"unknown\":\"" + "x".repeat(500_000) + "\"}");
+    HttpClient another = HttpClient.newHttpClient();
+    assertThat(another.send(completion(large), BodyHandlers.ofString()).statusCode())
+        .isEqualTo(200);
+  }
+
+  @Test
+  void aBodyAboveTheLimitIs413() throws Exception {
+    String large = WHOLE.replace("}", ",\"unknown\":\"" + "x".repeat(2_100_000) + "\"}");
+    HttpResponse<String> declared = complete(large);
+    assertThat(declared.statusCode()).isEqualTo(413);
+    assertThat(error(declared).get("code").asString()).isEqualTo("request_too_large");
+    byte[] bytes = large.getBytes(StandardCharsets.UTF_8);
+    HttpRequest chunked =
+        request("/v1/completions")
+            .header("Content-Type", "application/json")
+            .POST(BodyPublishers.ofInputStream(() -> new ByteArrayInputStream(bytes)))
+            .build();
+    HttpResponse<String> undeclared = send(chunked);
+    assertThat(undeclared.statusCode()).isEqualTo(413);
+    assertThat(error(undeclared).get("message").asString())
+        .isEqualTo("The request body is larger than 2097152 bytes, the limit of this server");
+    assertThat(engine.requests).isEmpty();
+  }
+
+  @Test
+  void aBodyOfTinyChunksIsRead() throws Exception {
+    String body = WHOLE + " ".repeat(20_000);
+    StringBuilder chunks = new StringBuilder(head(-1));
+    body.chars().forEach(c -> chunks.append("1\r\n").append((char) c).append("\r\n"));
+    try (Socket socket = new Socket("127.0.0.1", port)) {
+      socket.setSoTimeout(10_000);
+      write(socket, chunks + "0\r\n\r\n");
+      assertThat(new String(socket.getInputStream().readNBytes(15), StandardCharsets.US_ASCII))
+          .isEqualTo("HTTP/1.1 200 OK");
+    }
+  }
+
+  @Test
+  void overloadIs429WithRetryAfter() throws Exception {
+    engine.answer = request -> Flux.error(new EngineOverloadedException("The queue is full", 7));
+    for (String body : List.of(STREAM, WHOLE)) {
+      HttpResponse<String> response = complete(body);
+      assertThat(response.statusCode()).isEqualTo(429);
+      assertThat(response.headers().firstValue("Retry-After")).hasValue("7");
+      assertThat(error(response).toString())
+          .isEqualTo(
+              "{\"message\":\"The queue is full; try again in 7 s\",\"type\":\"rate_limit_error\","
+                  + "\"param\":null,\"code\":\"engine_overloaded\"}");
+    }
+  }
+
+  @Test
+  void unavailableIs503WithRetryAfterAndNoInternals() throws Exception {
+    engine.answer =
+        request -> {
+          throw new EngineUnavailableException("CUDA error at 0xdeadbeef");
+        };
+    HttpResponse<String> response = complete(WHOLE);
+    assertThat(response.statusCode()).isEqualTo(503);
+    assertThat(response.headers().firstValue("Retry-After")).hasValue("5");
+    assertThat(response.body()).doesNotContain("CUDA");
+    assertThat(error(response).get("code").asString()).isEqualTo("engine_unavailable");
+  }
+
+  @Test
+  void anythingUnexpectedIs500WithoutItsText() throws Exception {
+    engine.answer = request -> Flux.error(new IllegalStateException("secret"));
+    HttpResponse<String> response = complete(WHOLE);
+    assertThat(response.statusCode()).isEqualTo(500);
+    String id = response.headers().firstValue("X-Request-Id").orElseThrow();
+    assertThat(error(response).get("message").asString())
+        .isEqualTo("The server failed on this request. Request id: " + id);
+  }
+
+  @Test
+  void concurrentRequestsGetTheirOwnAnswers() throws Exception {
+    engine.answer = request -> StubEngine.ramble(request).delaySubscription(Duration.ofMillis(20));
+    List<CompletableFuture<HttpResponse<String>>> calls = new ArrayList<>();
+    for (int i = 0; i < 100; i++) {
+      String body =
+          "{\"model\":\"stub\",\"prompt\":\"Once\",\"max_tokens\":%d,\"stream\":%s}"
+              .formatted(i % 10, i % 2 == 0);
+      calls.add(CLIENT.sendAsync(completion(body), BodyHandlers.ofString()));
+    }
+    for (int i = 0; i < 100; i++) {
+      HttpResponse<String> response = calls.get(i).get(20, TimeUnit.SECONDS);
+      assertThat(response.statusCode()).isEqualTo(200);
+      assertThat(response.body().split(" time", -1)).hasSize(i % 10 + 1);
+    }
+  }
+
+  private String head(int contentLength) {
+    return "POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        + (contentLength < 0
+            ? "Transfer-Encoding: chunked\r\n"
+            : "Content-Length: " + contentLength + "\r\n")
+        + "\r\n";
+  }
+
+  private static void write(Socket socket, String text) throws Exception {
+    OutputStream out = socket.getOutputStream();
+    out.write(text.getBytes(StandardCharsets.US_ASCII));
+    out.flush();
+  }
+}
