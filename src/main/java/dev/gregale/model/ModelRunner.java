@@ -15,8 +15,8 @@ import org.jspecify.annotations.Nullable;
  * Runs scheduled batches: copies their arrays to the device, runs the forward pass and sampling,
  * copies the drawn tokens back. Used by one thread; allocates nothing once warm.
  *
- * <p>A batch of one new token per sequence always runs the same work, so the backend records it once
- * per number of rows ({@link Backend#recordedRows}) and it is replayed from then on.
+ * <p>A batch of one new token per sequence always runs the same work, so the backend records it
+ * once per number of rows ({@link Backend#recordedRows}) and it is replayed from then on.
  */
 public final class ModelRunner {
   private final Backend backend;

@@ -60,8 +60,7 @@ final class BatchArrays {
     for (int at = 0; at < count; at += most) {
       int part = Math.min(most, count - at);
       MemorySegment from =
-          ring.copyFromDevice(
-              source.pointer(), (long) at * Integer.BYTES, part * Integer.BYTES);
+          ring.copyFromDevice(source.pointer(), (long) at * Integer.BYTES, part * Integer.BYTES);
       MemorySegment.copy(from, ValueLayout.JAVA_INT, 0, values, at, part);
     }
   }
@@ -78,8 +77,7 @@ final class BatchArrays {
         MemorySegment.copy(from, ValueLayout.JAVA_FLOAT, 0, values, at, part);
       } else {
         for (int i = 0; i < part; i++) {
-          values[at + i] =
-              Float.intBitsToFloat(from.getAtIndex(ValueLayout.JAVA_SHORT, i) << 16);
+          values[at + i] = Float.intBitsToFloat(from.getAtIndex(ValueLayout.JAVA_SHORT, i) << 16);
         }
       }
     }

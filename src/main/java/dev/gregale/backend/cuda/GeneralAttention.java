@@ -6,8 +6,8 @@ import dev.gregale.backend.WorkspaceLimits;
 
 /**
  * Any even head dim up to 256 on any GPU: {@code paged_attention.cu}. Sequences with one new token
- * go split by split, others by tiles of 64 rows; where rows must not depend on their batch all go by
- * tiles.
+ * go split by split, others by tiles of 64 rows; where rows must not depend on their batch all go
+ * by tiles.
  */
 final class GeneralAttention implements AttentionKernel {
   private static final String SOURCE = "paged_attention";
@@ -90,8 +90,7 @@ final class GeneralAttention implements AttentionKernel {
 
   private long partials(int seqs, AttentionShape shape, int splits) {
     long rows = splits == 1 ? 0 : (long) seqs * shape.numHeads() * splits;
-    return workspace.address(
-        Workspace.Use.ATTENTION_PARTIALS, 4 * rows * (shape.headDim() + 2));
+    return workspace.address(Workspace.Use.ATTENTION_PARTIALS, 4 * rows * (shape.headDim() + 2));
   }
 
   @Override
@@ -120,8 +119,7 @@ final class GeneralAttention implements AttentionKernel {
   private void decode(
       CudaTensor out, CudaTensor qkv, CudaKvLayer kv, AttentionShape shape, ForwardBatch batch) {
     Variant variant = variant(shape.headDim());
-    int maxContext =
-        Math.multiplyExact(batch.blockTables().shape().intDim(1), kv.blockSize());
+    int maxContext = Math.multiplyExact(batch.blockTables().shape().intDim(1), kv.blockSize());
     int splitTokens = splitTokens(maxContext);
     int splits = Math.ceilDiv(maxContext, splitTokens);
     int headTiles = Math.ceilDiv(shape.numHeads() / shape.numKvHeads(), HEADS_PER_TILE);

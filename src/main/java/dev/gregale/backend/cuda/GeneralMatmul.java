@@ -2,7 +2,9 @@ package dev.gregale.backend.cuda;
 
 import dev.gregale.tensor.DType;
 
-/** Any shape, any number of rows, on any GPU: {@code matmul.cu}. A row's bits are always the same. */
+/**
+ * Any shape, any number of rows, on any GPU: {@code matmul.cu}. A row's bits are always the same.
+ */
 final class GeneralMatmul implements MatmulKernel {
   private final KernelLauncher launcher;
   private final KernelFunction small;

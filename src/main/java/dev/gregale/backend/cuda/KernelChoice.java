@@ -39,8 +39,7 @@ record KernelChoice(
   }
 
   ExpertKernel expert(ExpertKernel.Call call) {
-    return first(
-        experts, kernel -> kernel.accepts(call), "experts of", call.gateUp().shape());
+    return first(experts, kernel -> kernel.accepts(call), "experts of", call.gateUp().shape());
   }
 
   private static <T> T first(List<T> kernels, Predicate<T> accepts, String what, Object shape) {

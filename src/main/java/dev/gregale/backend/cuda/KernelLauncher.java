@@ -6,8 +6,8 @@ import java.lang.foreign.ValueLayout;
 import java.util.Locale;
 
 /**
- * Launches kernels on the context's stream: {@link #begin}, the arguments in order, {@link #launch}.
- * All native structures are made once, so that a launch allocates nothing.
+ * Launches kernels on the context's stream: {@link #begin}, the arguments in order, {@link
+ * #launch}. All native structures are made once, so that a launch allocates nothing.
  */
 final class KernelLauncher implements AutoCloseable {
   private static final int MAX_ARGUMENTS = 48;

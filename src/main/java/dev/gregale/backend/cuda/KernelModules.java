@@ -38,7 +38,8 @@ final class KernelModules implements AutoCloseable {
     this.device = device;
     if (library.images().isEmpty()) {
       throw new CudaUnavailableException(
-          "this build has no CUDA kernels", "build it where nvcc (CUDA 13.0 or later) is installed");
+          "this build has no CUDA kernels",
+          "build it where nvcc (CUDA 13.0 or later) is installed");
     }
     Stream.concat(
             library.images().stream().filter(KernelLibrary.Image::isArchitectureSpecific),

@@ -11,8 +11,8 @@ import jcuda.driver.JCudaDriver;
 
 /**
  * Page-locked host memory that copies to and from the device go through: such copies run at the
- * bus's full speed and without the host waiting. Copies to the device take turns over a few buffers;
- * a buffer is written again once the copies out of it are done.
+ * bus's full speed and without the host waiting. Copies to the device take turns over a few
+ * buffers; a buffer is written again once the copies out of it are done.
  */
 final class PinnedRing implements AutoCloseable {
   /** Bytes of one buffer, and so of one copy at most. */

@@ -28,4 +28,3 @@ record Tile(String suffix, int rows, int columns, int threads, int sharedBytes) 
     return this == MEDIUM ? medium : large;
   }
 }
-

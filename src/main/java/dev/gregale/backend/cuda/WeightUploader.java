@@ -57,7 +57,8 @@ final class WeightUploader {
     DType stored = storedAs(role);
     DevicePointer target =
         memory.allocate(
-            source.shape().numBytes(stored), "weight %s %s".formatted(source.name(), source.shape()));
+            source.shape().numBytes(stored),
+            "weight %s %s".formatted(source.name(), source.shape()));
     if (source.dtype() == stored) {
       copy(source, (offset, bytes) -> ring.copyToDevice(target, offset, bytes));
     } else {
