@@ -214,12 +214,12 @@ DOWN(expert_down_bf16_m16, SmallTile)
 DOWN(expert_down_bf16_m64, MediumTile)
 DOWN(expert_down_bf16_m128, LargeTile)
 
-// One block per token.
-extern "C" __global__ void expert_combine_bf16(__nv_bfloat16* out,          // [T, D]
-                                               const float* answers,        // [P, D]
-                                               const float* expert_weights, // [T, K]
-                                               const int* place,            // [T, K]
-                                               int per_token, int hidden) {
+// One block per token. out is fp32 or bf16.
+extern "C" __global__ void expert_combine_bf16(void* out,                    // [T, D]
+                                               const float* answers,         // [P, D]
+                                               const float* expert_weights,  // [T, K]
+                                               const int* place,             // [T, K]
+                                               int per_token, int hidden, int out_is_f32) {
   const size_t token = blockIdx.x;
   for (int i = threadIdx.x; i < hidden; i += blockDim.x) {
     float sum = 0.0f;
@@ -230,6 +230,10 @@ extern "C" __global__ void expert_combine_bf16(__nv_bfloat16* out,          // [
                    answers[static_cast<size_t>(p) * hidden + i], sum);
       }
     }
-    out[token * hidden + i] = __float2bfloat16(sum);
+    if (out_is_f32 != 0) {
+      static_cast<float*>(out)[token * hidden + i] = sum;
+    } else {
+      static_cast<__nv_bfloat16*>(out)[token * hidden + i] = __float2bfloat16(sum);
+    }
   }
 }

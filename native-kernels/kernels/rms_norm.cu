@@ -1,7 +1,7 @@
 // RMSNorm: out = x / sqrt(mean(x^2) + eps) * weight, per row of [rows, D].
 //
 //   rms_norm_bf16      Kernels.rmsNorm: x is the fp32 residual stream
-//   add_rms_norm_bf16  Kernels.addRmsNorm: residual += x first; out may be x
+//   add_rms_norm_bf16  Kernels.addRmsNorm: residual += x first; x is fp32 or bf16, and out may be it
 //
 // One block per row (blockIdx.x < rows), any number of threads that is a multiple of 32 and at most
 // 1024. Any D; 16 bytes at a time where D is a multiple of 8 and rows are therefore aligned. Sums in
@@ -18,6 +18,21 @@ __device__ __forceinline__ void load(const float* row, int at, float (&values)[k
   const float4 high = reinterpret_cast<const float4*>(row + at)[1];
   values[0] = low.x, values[1] = low.y, values[2] = low.z, values[3] = low.w;
   values[4] = high.x, values[5] = high.y, values[6] = high.z, values[7] = high.w;
+}
+
+// x is fp32 or bf16.
+__device__ __forceinline__ void load(const void* x, bool is_f32, size_t at,
+                                     float (&values)[kPack]) {
+  if (is_f32) {
+    load(static_cast<const float*>(x) + at, 0, values);
+  } else {
+    unpack(*reinterpret_cast<const Bf16x8*>(static_cast<const __nv_bfloat16*>(x) + at), values);
+  }
+}
+
+__device__ __forceinline__ float load_one(const void* x, bool is_f32, size_t at) {
+  return is_f32 ? static_cast<const float*>(x)[at]
+                : __bfloat162float(static_cast<const __nv_bfloat16*>(x)[at]);
 }
 
 __device__ __forceinline__ void store(float* row, int at, const float (&values)[kPack]) {
@@ -80,17 +95,17 @@ extern "C" __global__ void rms_norm_bf16(__nv_bfloat16* out,   // [rows, D]
   normalise(out + start, row, weight, sum, eps, width);
 }
 
-extern "C" __global__ void add_rms_norm_bf16(__nv_bfloat16* out,      // [rows, D], may be x
-                                             float* residual,         // [rows, D]
-                                             const __nv_bfloat16* x,  // [rows, D]
-                                             const float* weight,     // [D]
-                                             float eps, int width) {
+extern "C" __global__ void add_rms_norm_bf16(__nv_bfloat16* out,   // [rows, D], may be x
+                                             float* residual,      // [rows, D]
+                                             const void* x,        // [rows, D]
+                                             const float* weight,  // [D]
+                                             float eps, int width, int x_is_f32) {
   const size_t start = static_cast<size_t>(blockIdx.x) * width;
   float* row = residual + start;
   float sum = 0.0f;
   if (width % kPack != 0) {
     for (int at = threadIdx.x; at < width; at += blockDim.x) {
-      const float value = row[at] + __bfloat162float(x[start + at]);
+      const float value = row[at] + load_one(x, x_is_f32 != 0, start + at);
       row[at] = value;
       sum = fmaf(value, value, sum);
     }
@@ -99,7 +114,7 @@ extern "C" __global__ void add_rms_norm_bf16(__nv_bfloat16* out,      // [rows, 
       float values[kPack];
       float added[kPack];
       load(row, at, values);
-      unpack(*reinterpret_cast<const Bf16x8*>(x + start + at), added);
+      load(x, x_is_f32 != 0, start + at, added);
 #pragma unroll
       for (int i = 0; i < kPack; i++) {
         values[i] += added[i];

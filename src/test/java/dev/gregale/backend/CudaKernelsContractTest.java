@@ -10,6 +10,6 @@ class CudaKernelsContractTest extends KernelsContractTest {
 
   @Override
   protected Stream<Backend> backends() {
-    return CudaBackends.both().stream();
+    return CudaBackends.both();
   }
 }

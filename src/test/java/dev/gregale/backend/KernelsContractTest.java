@@ -83,7 +83,10 @@ class KernelsContractTest {
     for (int width : new int[] {8, 50, 192}) {
       for (int rows : ROWS) {
         TwoSides sides = sides(candidate, rows);
+        // In place over an activation, and from the fp32 array that blocks write.
         Pair x = sides.activations(Shape.of(rows, width));
+        Pair update = sides.floats(Shape.of(rows, width));
+        Pair out = sides.poisonedActivations(Shape.of(rows + 1, width));
         Pair residual = sides.floats(Shape.of(rows + 1, width));
         Pair weight = sides.weight(WeightRole.NORM, Shape.of(width), 1);
         sides.run(
@@ -93,6 +96,18 @@ class KernelsContractTest {
                         side.of(x), side.of(residual), side.of(x), side.of(weight), 1e-5f, rows));
         sides.assertClose("addRmsNorm residual", residual, rows, 0);
         sides.assertClose("addRmsNorm out", x, rows, sides.tolerance(TOLERANCE, 1));
+        sides.run(
+            side ->
+                side.ops()
+                    .addRmsNorm(
+                        side.of(out),
+                        side.of(residual),
+                        side.of(update),
+                        side.of(weight),
+                        1e-5f,
+                        rows));
+        sides.assertClose("addRmsNorm residual", residual, rows, 0);
+        sides.assertClose("addRmsNorm out", out, rows, sides.tolerance(TOLERANCE, 1));
       }
     }
   }
@@ -244,16 +259,24 @@ class KernelsContractTest {
         Pair expertIds = sides.ints(Shape.of(rows, shape[1]), ids);
         Pair expertWeights = sides.floats(Shape.of(rows, shape[1]));
         Pair out = sides.poisonedActivations(Shape.of(rows + 1, hidden));
-        sides.run(
-            side ->
-                side.ops()
-                    .expertFeedForward(
-                        side.of(out),
-                        side.of(x),
-                        new ExpertRouting(side.of(expertIds), side.of(expertWeights)),
-                        side.of(gateUp),
-                        side.of(down),
-                        rows));
+        Pair update = sides.poisoned(Shape.of(rows + 1, hidden)); // fp32 on every backend
+        for (Pair target : List.of(update, out)) {
+          sides.run(
+              side ->
+                  side.ops()
+                      .expertFeedForward(
+                          side.of(target),
+                          side.of(x),
+                          new ExpertRouting(side.of(expertIds), side.of(expertWeights)),
+                          side.of(gateUp),
+                          side.of(down),
+                          rows));
+        }
+        sides.assertClose(
+            "expertFeedForward to fp32 " + Arrays.toString(shape),
+            update,
+            rows,
+            sides.tolerance(1e-5, 2));
         // After SwiGLU, where errors of many columns add up, and in the result.
         sides.assertClose(
             "expertFeedForward " + Arrays.toString(shape), out, rows, sides.tolerance(1e-5, 3));

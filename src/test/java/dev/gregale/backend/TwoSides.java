@@ -18,8 +18,8 @@ import java.util.function.Consumer;
  * and the tolerance counts the roundings to bf16 that the candidate does and the oracle does not.
  */
 final class TwoSides {
-  /** What rounding to the nearest bf16 changes a value by at most, relative to it. */
-  private static final double BF16_ROUNDING = 0x1p-9;
+  /** What rounding to the nearest bf16, of 8 bits, changes a value by at most, relative to it. */
+  private static final double BF16_ROUNDING = 0x1p-8;
 
   final SplittableRandom random;
   private final Backend oracle;

@@ -15,6 +15,7 @@ import java.nio.file.Files;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -27,7 +28,7 @@ import tools.jackson.databind.json.JsonMapper;
 class CudaDecodeTest {
   private static final int BLOCK_SIZE = 16;
 
-  static List<Backend> backends() {
+  static Stream<Backend> backends() {
     return CudaBackends.both();
   }
 
@@ -80,51 +81,105 @@ class CudaDecodeTest {
     return tokens;
   }
 
-  /** Tokens equal fp32's up to the first margin that bf16 cannot be sure of. */
-  @ParameterizedTest
-  @MethodSource("backends")
-  void greedyContinuations(Backend backend) throws Exception {
-    JsonNode golden =
-        JsonMapper.shared().readTree(Files.readString(Golden.path("greedy/greedy.json")));
+  private static List<Sequence> continuations(Backend backend, JsonNode golden) {
     List<Sequence> sequences = new ArrayList<>();
     golden.forEach(one -> sequences.add(greedy(ints(one.get("ids")), 64)));
     Run.of(backend, 8).finish(sequences);
-    StringBuilder differences = new StringBuilder();
+    return sequences;
+  }
+
+  private static JsonNode golden() throws Exception {
+    return JsonMapper.shared().readTree(Files.readString(Golden.path("greedy/greedy.json")));
+  }
+
+  /**
+   * Greedy continuations leave fp32's only where fp32 is in doubt itself: for a token that it holds
+   * for nearly as likely. Nearly is what Hugging Face's bf16 run leaves it for at most.
+   */
+  @ParameterizedTest
+  @MethodSource("backends")
+  void greedyContinuations(Backend backend) throws Exception {
+    JsonNode golden = golden();
+    double doubt = 0;
+    int theirs = 0;
+    for (JsonNode one : golden) {
+      int step = firstDifference(one, ints(one.get("tokens_bf16")));
+      theirs += step;
+      doubt = Math.max(doubt, step == 64 ? 0 : one.get("steps").get(step).get("margin").asDouble());
+    }
+    List<Sequence> sequences = continuations(backend, golden);
+    int ours = 0;
     for (int i = 0; i < sequences.size(); i++) {
-      int[] expected = ints(golden.get(i).get("tokens_ignore_eos"));
       int[] found = output(sequences.get(i));
-      assertEquals(expected.length, found.length);
-      for (int t = 0; t < expected.length; t++) {
-        double margin = golden.get(i).get("steps").get(t).get("margin").asDouble();
-        if (margin < 1e-3) {
-          break;
-        }
-        if (expected[t] != found[t]) {
-          differences.append(
-              "prompt %d step %d: expected %d, found %d, margin %s%n"
-                  .formatted(i, t, expected[t], found[t], margin));
-          break;
+      int step = firstDifference(golden.get(i), found);
+      ours += step;
+      if (step < 64) {
+        double gap = gap(golden.get(i).get("steps").get(step), found[step]);
+        System.out.printf("golden greedy: prompt %d leaves at %d, gap %.4f%n", i, step, gap);
+        assertTrue(gap <= doubt, "prompt %d step %d: gap %s".formatted(i, step, gap));
+      }
+    }
+    System.out.printf("golden greedy: %d of 512 tokens before leaving, HF %d%n", ours, theirs);
+  }
+
+  /** 64 if there is none. */
+  private static int firstDifference(JsonNode golden, int[] tokens) {
+    int[] expected = ints(golden.get("tokens_ignore_eos"));
+    assertEquals(64, expected.length);
+    int difference = Arrays.mismatch(expected, tokens);
+    return difference < 0 ? 64 : difference;
+  }
+
+  /** How much less likely fp32 holds that token than its own; infinite if not among the best 5. */
+  private static double gap(JsonNode step, int token) {
+    JsonNode top = step.get("top5");
+    for (JsonNode candidate : top) {
+      if (candidate.get(0).asInt() == token) {
+        return top.get(0).get(1).asDouble() - candidate.get(1).asDouble();
+      }
+    }
+    return Double.POSITIVE_INFINITY;
+  }
+
+  /** In the deterministic mode recorded decode steps have the bits of a prefill of the whole. */
+  @Test
+  void decodeIsPrefillBitForBit() throws Exception {
+    try (Backend backend = CudaBackends.deterministic()) {
+      ForwardFixture forward =
+          new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 128, 128);
+      int vocabSize = forward.config.vocabSize();
+      for (Sequence sequence : continuations(backend, golden())) {
+        int[] ids = new int[sequence.numTokens() - 1];
+        Arrays.setAll(ids, sequence::token);
+        float[] logits = forward.logits(List.of(ids));
+        int prompt = sequence.numPromptTokens();
+        for (int t = prompt - 1; t < ids.length; t++) {
+          int best = 0;
+          for (int i = 1; i < vocabSize; i++) {
+            best = logits[t * vocabSize + i] > logits[t * vocabSize + best] ? i : best;
+          }
+          assertEquals(best, sequence.token(t + 1), "token after " + t);
         }
       }
     }
-    System.out.printf("golden greedy on %s:%n%s", backend.description(), differences);
-    assertTrue(differences.isEmpty(), differences.toString());
   }
 
   /** In the deterministic mode a sequence's tokens do not depend on who shares its steps. */
   @Test
   void companyChangesNothing() {
-    Run run = Run.of(CudaBackends.deterministic(), 24);
-    int[] prompt = {1, 2579, 591, 261, 565};
-    Sequence alone = sampled(prompt, 40);
-    run.finish(List.of(alone));
-    List<Sequence> company = new ArrayList<>();
-    for (int i = 0; i < 21; i++) {
-      company.add(sampled(prompt, 20 + i)); // they leave one by one: every number of rows
-    }
-    run.finish(company);
-    for (Sequence one : company) {
-      assertArrayEquals(Arrays.copyOf(output(alone), one.numOutputTokens()), output(one));
+    try (Backend backend = CudaBackends.deterministic()) {
+      Run run = Run.of(backend, 24);
+      int[] prompt = {1, 2579, 591, 261, 565};
+      Sequence alone = sampled(prompt, 40);
+      run.finish(List.of(alone));
+      List<Sequence> company = new ArrayList<>();
+      for (int i = 0; i < 21; i++) {
+        company.add(sampled(prompt, 20 + i)); // they leave one by one: every number of rows
+      }
+      run.finish(company);
+      for (Sequence one : company) {
+        assertArrayEquals(Arrays.copyOf(output(alone), one.numOutputTokens()), output(one));
+      }
     }
   }
 

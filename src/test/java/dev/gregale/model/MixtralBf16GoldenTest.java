@@ -12,6 +12,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -26,13 +27,17 @@ import tools.jackson.databind.json.JsonMapper;
 @Tag("gpu")
 class MixtralBf16GoldenTest {
 
-  /** ‖found - expected‖ / ‖expected‖ of a random model's logits: a few roundings to bf16. */
-  private static final double RELATIVE = 1e-2;
+  /**
+   * ‖found - expected‖ / ‖expected‖ of a random model's logits. One rounding to bf16 is 0.17% (root
+   * mean square); two layers and the head have about 20 of them in a row, fp32 weights one more for
+   * each of 9 matrices: sqrt(29) * 0.17% is 0.9%, and a router's choice in doubt may double it.
+   */
+  private static final double RELATIVE = 2e-2;
 
   /** How far Hugging Face's bf16 is off in held-out loss, in nats. */
   private static final double LOSS = 7e-4;
 
-  static List<Backend> backends() {
+  static Stream<Backend> backends() {
     return CudaBackends.both();
   }
 
@@ -165,27 +170,28 @@ class MixtralBf16GoldenTest {
   /** In the deterministic mode: several sequences packed have the bits that each has alone. */
   @Test
   void packedSequences() {
-    ForwardFixture forward =
-        new ForwardFixture(
-            CudaBackends.deterministic(), Golden.DEMO_MODEL, LoadFormat.AUTO, 256, 256);
-    List<int[]> sequences = packed();
-    float[] together = forward.logits(sequences);
-    int at = 0;
-    for (int[] sequence : sequences) {
-      float[] alone = forward.logits(List.of(sequence));
-      assertArrayEquals(alone, Arrays.copyOfRange(together, at, at + alone.length));
-      at += alone.length;
+    try (Backend backend = CudaBackends.deterministic()) {
+      ForwardFixture forward =
+          new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 256, 256);
+      List<int[]> sequences = packed();
+      float[] together = forward.logits(sequences);
+      int at = 0;
+      for (int[] sequence : sequences) {
+        float[] alone = forward.logits(List.of(sequence));
+        assertArrayEquals(alone, Arrays.copyOfRange(together, at, at + alone.length));
+        at += alone.length;
+      }
+      assertEquals(together.length, at);
     }
-    assertEquals(together.length, at);
   }
 
   /** In the deterministic mode: chunks, and single tokens, have the bits of the prompt at once. */
   @Test
   void chunkedPrefillAndDecode() {
-    ForwardFixture forward =
-        new ForwardFixture(
-            CudaBackends.deterministic(), Golden.DEMO_MODEL, LoadFormat.AUTO, 160, 160);
-    try (SafetensorsFile golden = Golden.open("logits/long.safetensors")) {
+    try (Backend backend = CudaBackends.deterministic();
+        SafetensorsFile golden = Golden.open("logits/long.safetensors")) {
+      ForwardFixture forward =
+          new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 160, 160);
       int[] ids = Golden.ints(golden, "long0.input_ids");
       int vocabSize = forward.config.vocabSize();
       float[] whole = forward.logits(List.of(ids));
@@ -205,9 +211,10 @@ class MixtralBf16GoldenTest {
   /** In the fastest mode decode takes other kernels: close, if not equal. */
   @Test
   void decodeAgreesWithPrefill() {
-    ForwardFixture forward =
-        new ForwardFixture(CudaBackends.fastest(), Golden.DEMO_MODEL, LoadFormat.AUTO, 160, 160);
-    try (SafetensorsFile golden = Golden.open("logits/long.safetensors")) {
+    try (Backend backend = CudaBackends.fastest();
+        SafetensorsFile golden = Golden.open("logits/long.safetensors")) {
+      ForwardFixture forward =
+          new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 160, 160);
       int[] ids = Golden.ints(golden, "long0.input_ids");
       int vocabSize = forward.config.vocabSize();
       forward.logits(List.of(Arrays.copyOf(ids, 100)));

@@ -11,8 +11,8 @@ import dev.gregale.backend.Tensor;
 import dev.gregale.tensor.DType;
 
 /**
- * Every op as launches on the context's stream. Activations are bf16, the residual stream, logits
- * and routing weights fp32.
+ * Every op as launches on the context's stream. What is multiplied is bf16; the residual stream,
+ * what is added to it, logits and routing weights are fp32.
  */
 final class CudaKernels implements Kernels {
   private static final int ROW_THREADS = 256;
@@ -80,10 +80,11 @@ final class CudaKernels implements Kernels {
         .begin()
         .add(bf16(out, "addRmsNorm's out"))
         .add(f32(residual, "the residual"))
-        .add(bf16(x, "addRmsNorm's x"))
+        .add(CudaTensor.of(x))
         .add(f32(weight, "the norm's gain"))
         .add(eps)
         .add(weight.shape().intDim(0))
+        .add(x.dtype() == DType.F32 ? 1 : 0)
         .launch(addRmsNorm, rows, ROW_THREADS);
   }
 
@@ -142,7 +143,7 @@ final class CudaKernels implements Kernels {
       Tensor out, Tensor x, ExpertRouting routing, Tensor gateUp, Tensor down, int rows) {
     ExpertKernel.Call call =
         new ExpertKernel.Call(
-            bf16(out, "the experts' out"),
+            CudaTensor.of(out),
             bf16(x, "the experts' x"),
             CudaTensor.of(routing.expertIds()),
             f32(routing.expertWeights(), "the routing weights"),

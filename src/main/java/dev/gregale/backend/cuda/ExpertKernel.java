@@ -8,6 +8,7 @@ interface ExpertKernel {
   /**
    * The arrays of one call.
    *
+   * @param out fp32 or bf16 {@code [T, D]}
    * @param expertIds int32 {@code [T, K]}
    * @param expertWeights fp32 {@code [T, K]}
    */

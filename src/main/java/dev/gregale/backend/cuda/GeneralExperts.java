@@ -1,6 +1,7 @@
 package dev.gregale.backend.cuda;
 
 import dev.gregale.backend.WorkspaceLimits;
+import dev.gregale.tensor.DType;
 
 /**
  * Any shape on any GPU: {@code expert_feed_forward.cu}. Pairs of (token, slot) are sorted by expert
@@ -120,6 +121,7 @@ final class GeneralExperts implements ExpertKernel {
         .add(place)
         .add(call.perToken())
         .add(call.hidden())
+        .add(call.out().dtype() == DType.F32 ? 1 : 0)
         .launch(combine, call.rows(), COMBINE_THREADS);
   }
 }

@@ -2,10 +2,12 @@ package dev.gregale.backend.cuda;
 
 import static dev.gregale.backend.cuda.CudaErrorException.check;
 
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import jcuda.Pointer;
 import jcuda.driver.CUfunction;
 import jcuda.driver.CUfunction_attribute;
 import jcuda.driver.CUmodule;
@@ -19,7 +21,8 @@ import jcuda.driver.JCudaDriver;
 final class KernelModules implements AutoCloseable {
   private static final int STATIC_SHARED_LIMIT = 48 << 10; // more must be asked for
 
-  private record Loaded(KernelLibrary.Image image, CUmodule module) {}
+  /** The driver loads kernels when they are first asked for, so the image must stay where it is. */
+  private record Loaded(KernelLibrary.Image image, CUmodule module, ByteBuffer memory) {}
 
   /** A function whose handle can be read as a number. */
   private static final class Function extends CUfunction {
@@ -45,19 +48,21 @@ final class KernelModules implements AutoCloseable {
             library.images().stream().filter(KernelLibrary.Image::isArchitectureSpecific),
             library.images().stream().filter(image -> !image.isArchitectureSpecific()))
         .filter(image -> image.runsOn(device.major(), device.minor()))
-        .forEach(image -> modules.add(new Loaded(image, load(image))));
+        .forEach(image -> modules.add(load(image)));
   }
 
-  private CUmodule load(KernelLibrary.Image image) {
+  private Loaded load(KernelLibrary.Image image) {
     CUmodule module = new CUmodule();
-    int code = JCudaDriver.cuModuleLoadFatBinary(module, image.bytes());
+    ByteBuffer memory = ByteBuffer.allocateDirect(image.bytes().length).put(image.bytes()).flip();
+    int code =
+        JCudaDriver.cuModuleLoadDataEx(module, Pointer.to(memory), 0, new int[0], new Pointer());
     if (code != CUresult.CUDA_SUCCESS) {
       throw new CudaUnavailableException(
           "%s does not load on %s: %s"
               .formatted(image.file(), device.architecture(), CUresult.stringFor(code)),
           "build the kernels for this architecture (ARCHS in native-kernels/Makefile)");
     }
-    return module;
+    return new Loaded(image, module, memory);
   }
 
   /**
@@ -68,34 +73,41 @@ final class KernelModules implements AutoCloseable {
    * @throws CudaUnavailableException naming kernel, file and architecture if it is missing
    */
   KernelFunction function(String source, String name, int sharedBytes) {
+    int code = CUresult.CUDA_ERROR_NOT_FOUND;
     for (Loaded loaded : modules) {
-      Function function = new Function();
-      if (loaded.image().source().equals(source)
-          && JCudaDriver.cuModuleGetFunction(function, loaded.module(), name)
-              == CUresult.CUDA_SUCCESS) {
-        check(
-            JCudaDriver.cuFuncGetAttribute(
-                new int[1], CUfunction_attribute.CU_FUNC_ATTRIBUTE_NUM_REGS, function),
-            "loading " + name);
-        if (sharedBytes > STATIC_SHARED_LIMIT) {
-          check(
-              JCudaDriver.cuFuncSetAttribute(
-                  function,
-                  CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                  sharedBytes),
-              "giving %s %d bytes of shared memory".formatted(name, sharedBytes));
+      if (loaded.image().source().equals(source)) {
+        Function function = new Function();
+        code = JCudaDriver.cuModuleGetFunction(function, loaded.module(), name);
+        if (code == CUresult.CUDA_SUCCESS) {
+          prepare(function, name, sharedBytes);
+          return new KernelFunction(name, function.handle());
         }
-        return new KernelFunction(name, function.handle());
       }
     }
     throw new CudaUnavailableException(
-        "the kernel %s is missing from %s.fatbin for %s; found the files %s"
+        "the kernel %s of %s.fatbin for %s does not load: %s; found the files %s"
             .formatted(
                 name,
                 source,
                 device.architecture(),
+                CUresult.stringFor(code),
                 modules.stream().map(l -> l.image().file()).collect(Collectors.joining(", "))),
         "build again");
+  }
+
+  private static void prepare(Function function, String name, int sharedBytes) {
+    check(
+        JCudaDriver.cuFuncGetAttribute(
+            new int[1], CUfunction_attribute.CU_FUNC_ATTRIBUTE_NUM_REGS, function),
+        "loading " + name);
+    if (sharedBytes > STATIC_SHARED_LIMIT) {
+      check(
+          JCudaDriver.cuFuncSetAttribute(
+              function,
+              CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+              sharedBytes),
+          "giving %s %d bytes of shared memory".formatted(name, sharedBytes));
+    }
   }
 
   /** The same for a kernel without dynamic shared memory. */

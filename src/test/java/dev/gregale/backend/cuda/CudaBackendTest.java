@@ -19,6 +19,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.List;
 import java.util.SplittableRandom;
+import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
@@ -27,6 +28,11 @@ import org.junit.jupiter.api.Test;
 class CudaBackendTest {
   private final Backend backend = CudaBackends.fastest();
   private final SplittableRandom random = new SplittableRandom(1);
+
+  @AfterEach
+  void close() {
+    backend.close();
+  }
 
   private float[] gaussians(int count) {
     float[] values = new float[count];

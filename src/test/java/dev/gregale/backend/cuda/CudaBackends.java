@@ -1,26 +1,25 @@
 package dev.gregale.backend.cuda;
 
 import dev.gregale.backend.Backend;
-import java.util.List;
+import java.util.stream.Stream;
 
-/** The GPU that tests run on, opened once in each mode. */
+/** The GPU that tests run on. Whoever opens a backend closes it; JUnit does so with arguments. */
 public final class CudaBackends {
-  private static final Backend FASTEST = CudaBackend.open(0, false);
-  private static final Backend DETERMINISTIC = CudaBackend.open(0, true);
 
   private CudaBackends() {}
 
   /** Whatever kernels are fastest for a size. */
   public static Backend fastest() {
-    return FASTEST;
+    return CudaBackend.open(0, false);
   }
 
   /** A row has the same bits in every batch. */
   public static Backend deterministic() {
-    return DETERMINISTIC;
+    return CudaBackend.open(0, true);
   }
 
-  public static List<Backend> both() {
-    return List.of(FASTEST, DETERMINISTIC);
+  /** One after the other, so that two are never open at once. */
+  public static Stream<Backend> both() {
+    return Stream.of(false, true).map(deterministic -> CudaBackend.open(0, deterministic));
   }
 }
