@@ -28,6 +28,14 @@ public interface Backend extends AutoCloseable {
   /** Bytes that this backend may still allocate for a KV cache, or -1 where it cannot tell. */
   long freeBytes();
 
+  /**
+   * Bytes that a KV cache may take beside a model whose weights and activations, not yet allocated,
+   * take that many.
+   */
+  default long freeBytesBeside(long modelBytes) {
+    return freeBytes();
+  }
+
   /** Takes a weight over, in whatever layout and stored precision suits its role. */
   Tensor upload(WeightRole role, HostTensor source);
 

@@ -97,6 +97,21 @@ public final class CudaBackend implements Backend {
     return Math.max(0, memory.freeBytes() - RESERVED_BYTES);
   }
 
+  /**
+   * @throws CudaUnavailableException if the model alone does not fit, with the arithmetic
+   */
+  @Override
+  public long freeBytesBeside(long modelBytes) {
+    long free = freeBytes();
+    if (modelBytes >= free) {
+      throw new CudaUnavailableException(
+          "the model needs %s for its weights and activations, but %s has %s free"
+              .formatted(Bytes.gib(modelBytes), description(), Bytes.gib(free)),
+          "take a smaller model, a lower max-num-batched-tokens, or a GPU with more memory");
+    }
+    return free - modelBytes;
+  }
+
   @Override
   public void reserve(WorkspaceLimits limits) {
     context.enter();
