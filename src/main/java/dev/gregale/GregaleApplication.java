@@ -18,9 +18,9 @@ public class GregaleApplication {
     Relaunch.withVectorModule(GregaleApplication.class, args);
     boolean noWord = args.length == 0 || args[0].startsWith("--gregale.") || args[0].contains("=");
     if (noWord) {
-      SpringApplication.run(GregaleApplication.class, args);
+      serve(args);
     } else if (args[0].equals("serve")) {
-      SpringApplication.run(GregaleApplication.class, Arrays.copyOfRange(args, 1, args.length));
+      serve(Arrays.copyOfRange(args, 1, args.length));
     } else {
       System.exit(GregaleCommand.execute(args));
     }

@@ -3,6 +3,9 @@ package dev.gregale.cli;
 import dev.gregale.config.ExitCode;
 import dev.gregale.config.StartupException;
 import java.io.PrintWriter;
+import org.springframework.boot.logging.LoggingInitializationContext;
+import org.springframework.boot.logging.LoggingSystem;
+import org.springframework.core.env.StandardEnvironment;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 
@@ -20,11 +23,21 @@ public final class GregaleCommand {
 
   /** Runs a command. Progress goes to standard error, the result to standard output. */
   public static int execute(String[] args) {
+    logToStandardError();
     return new CommandLine(new GregaleCommand())
         .setCaseInsensitiveEnumValuesAllowed(true)
         .setExecutionExceptionHandler(GregaleCommand::report)
         .setParameterExceptionHandler(GregaleCommand::usage)
         .execute(args);
+  }
+
+  private static void logToStandardError() {
+    LoggingSystem logging = LoggingSystem.get(GregaleCommand.class.getClassLoader());
+    logging.beforeInitialize();
+    logging.initialize(
+        new LoggingInitializationContext(new StandardEnvironment()),
+        "classpath:logback-cli.xml",
+        null);
   }
 
   private static int report(Exception e, CommandLine command, CommandLine.ParseResult parsed)

@@ -19,6 +19,7 @@ import org.springframework.boot.health.contributor.Health;
 import org.springframework.boot.health.contributor.HealthIndicator;
 import org.springframework.context.annotation.Bean;
 import org.springframework.context.annotation.Configuration;
+import org.springframework.core.env.Environment;
 
 /** The model, its tokenizer and the engine. Files are checked here; weights are loaded later. */
 @Configuration(proxyBeanMethods = false)
@@ -84,6 +85,11 @@ public class EngineConfiguration {
         }
 
         @Override
+        public String peek() {
+          return detokenizer.peek();
+        }
+
+        @Override
         public String finish() {
           return detokenizer.finish();
         }
@@ -93,8 +99,11 @@ public class EngineConfiguration {
 
   @Bean
   EngineLifecycle engineLifecycle(
-      ModelAssembly assembly, AsyncLlmEngine engine, DeferredRunner runner) {
-    return new EngineLifecycle(assembly, engine, runner);
+      ModelAssembly assembly,
+      AsyncLlmEngine engine,
+      DeferredRunner runner,
+      Environment environment) {
+    return new EngineLifecycle(assembly, engine, runner, environment);
   }
 
   /** Part of readiness: up once the model is loaded, out of service while draining. */

@@ -1,9 +1,12 @@
 package dev.gregale.config;
 
 import dev.gregale.engine.AsyncLlmEngine;
+import dev.gregale.model.ModelRunner;
+import java.time.Duration;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import org.springframework.context.SmartLifecycle;
+import org.springframework.core.env.Environment;
 
 /**
  * Loads the model once the server listens, and drains the engine before the server stops: requests
@@ -11,15 +14,23 @@ import org.springframework.context.SmartLifecycle;
  */
 final class EngineLifecycle implements SmartLifecycle {
   private static final Logger LOG = LoggerFactory.getLogger(EngineLifecycle.class);
+  private static final Duration WARM_UP = Duration.ofSeconds(2);
+
   private final ModelAssembly assembly;
   private final AsyncLlmEngine engine;
   private final DeferredRunner runner;
+  private final Environment environment;
   private volatile boolean running;
 
-  EngineLifecycle(ModelAssembly assembly, AsyncLlmEngine engine, DeferredRunner runner) {
+  EngineLifecycle(
+      ModelAssembly assembly,
+      AsyncLlmEngine engine,
+      DeferredRunner runner,
+      Environment environment) {
     this.assembly = assembly;
     this.engine = engine;
     this.runner = runner;
+    this.environment = environment;
   }
 
   @Override
@@ -30,13 +41,22 @@ final class EngineLifecycle implements SmartLifecycle {
 
   private void load() {
     try {
-      runner.complete(assembly.runner(assembly.load(), assembly.backend().kernels())::run);
+      ModelRunner model = assembly.runner(assembly.load(), assembly.backend().kernels());
+      new StepLoop(assembly.limits(), assembly.config().vocabSize(), model).warmUp(WARM_UP);
+      runner.complete(model::run);
       engine.start();
-      LOG.info("Gregale serves {}", assembly.name());
+      LOG.info("Gregale serves {}; try it at {}/swagger-ui.html", assembly.name(), address());
     } catch (RuntimeException | OutOfMemoryError e) {
       LOG.error("gregale: the model could not be loaded: {}", e.toString(), e);
       System.exit(ExitCode.SOFTWARE.code());
     }
+  }
+
+  private String address() {
+    return "http://%s:%s"
+        .formatted(
+            environment.getProperty("server.address", "localhost"),
+            environment.getProperty("local.server.port", "8080"));
   }
 
   /** Stops taking requests and lets the running ones finish, while the server still answers. */

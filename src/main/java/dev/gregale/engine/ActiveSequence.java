@@ -12,9 +12,6 @@ import org.jspecify.annotations.Nullable;
  * everything else but {@link #end} to the output thread.
  */
 final class ActiveSequence {
-  private static final int[] NO_TOKENS = {};
-  private static final float[] NO_LOGPROBS = {};
-
   private final ActiveRequest request;
   private final int index;
   private final int[] promptTokens;
@@ -90,7 +87,7 @@ final class ActiveSequence {
       return null;
     }
     List<TokenLogprob> scores = new ArrayList<>(promptTokens.length);
-    scores.add(new TokenLogprob(promptTokens[0], Float.NaN, NO_TOKENS, NO_LOGPROBS));
+    scores.add(TokenLogprob.unscored(promptTokens[0]));
     scores.addAll(promptScores);
     promptScores = null;
     return List.copyOf(scores);

@@ -189,7 +189,7 @@ final class EngineLoop implements Runnable {
     return drawn;
   }
 
-  private void runCommands() throws InterruptedException {
+  private void runCommands() {
     for (LoopCommand command = commands.poll(); command != null; command = commands.poll()) {
       switch (command) {
         case LoopCommand.Admit(ActiveRequest request) -> admit(request);

@@ -12,6 +12,7 @@ final class SequenceText {
   private final TextStream stream;
   private final StopStringMatcher matcher;
   private final boolean showStopToken;
+  private final boolean hasStopStrings;
   private final int minTokens;
   private int numTokens;
 
@@ -19,6 +20,7 @@ final class SequenceText {
     this.stream = stream;
     matcher = new StopStringMatcher(params.stop(), params.includeStopStrInOutput());
     showStopToken = params.includeStopStrInOutput();
+    hasStopStrings = !params.stop().isEmpty();
     minTokens = params.minTokens();
   }
 
@@ -38,7 +40,11 @@ final class SequenceText {
       return text; // stop strings do not count yet, nor does what they begin with
     }
     String shown = matcher.append(text);
-    return reason == null ? shown : shown + matcher.finish();
+    if (reason != null) {
+      return shown + matcher.finish();
+    }
+    // A newline is held back until the token after it; a stop string should not wait for that.
+    return hasStopStrings ? shown + matcher.appendIfItStops(stream.peek()) : shown;
   }
 
   /** What is left where the sequence ends without a last token. */

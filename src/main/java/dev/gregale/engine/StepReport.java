@@ -13,9 +13,6 @@ import org.jspecify.annotations.Nullable;
  * read and cleared by the other.
  */
 final class StepReport {
-  private static final int[] NO_TOKENS = {};
-  private static final float[] NO_LOGPROBS = {};
-
   /** A sequence that ended without a token. */
   record End(ActiveSequence sequence, FinishReason reason) {}
 
@@ -88,14 +85,14 @@ final class StepReport {
   TokenLogprob token(int row) {
     int n = numLogprobs[row];
     if (n < 0) {
-      return new TokenLogprob(tokens[row], Float.NaN, NO_TOKENS, NO_LOGPROBS);
+      return TokenLogprob.unscored(tokens[row]);
     }
     int from = row * topN;
     return new TokenLogprob(
         tokens[row],
         logprobs[row],
-        n == 0 ? NO_TOKENS : Arrays.copyOfRange(topTokens, from, from + n),
-        n == 0 ? NO_LOGPROBS : Arrays.copyOfRange(topLogprobs, from, from + n));
+        Arrays.copyOfRange(topTokens, from, from + n),
+        Arrays.copyOfRange(topLogprobs, from, from + n));
   }
 
   /** Empties it and drops what it refers to. */

@@ -20,6 +20,11 @@ public interface TextStreamFactory {
           }
 
           @Override
+          public String peek() {
+            return "";
+          }
+
+          @Override
           public String finish() {
             return "";
           }

@@ -9,4 +9,12 @@ package dev.gregale.engine;
  * @param topTokenIds likeliest first; empty if none were asked for
  * @param topLogprobs of {@code topTokenIds}
  */
-public record TokenLogprob(int tokenId, float logprob, int[] topTokenIds, float[] topLogprobs) {}
+public record TokenLogprob(int tokenId, float logprob, int[] topTokenIds, float[] topLogprobs) {
+  private static final int[] NO_TOKENS = {};
+  private static final float[] NO_LOGPROBS = {};
+
+  /** A token without any log-probability. */
+  public static TokenLogprob unscored(int tokenId) {
+    return new TokenLogprob(tokenId, Float.NaN, NO_TOKENS, NO_LOGPROBS);
+  }
+}

@@ -37,12 +37,34 @@ public final class StopStringMatcher {
     }
     held.append(text);
     int cut = matchedCut();
-    if (cut < 0) {
-      cut = firstPossibleStart();
-      String shown = held.substring(0, cut);
-      held.delete(0, cut);
-      return shown;
+    if (cut >= 0) {
+      return match(cut);
     }
+    cut = firstPossibleStart();
+    String shown = held.substring(0, cut);
+    held.delete(0, cut);
+    return shown;
+  }
+
+  /**
+   * Takes text that later tokens might still change, but only if it completes a stop string: the
+   * sequence then ends here, and nothing will change it any more.
+   */
+  public String appendIfItStops(String uncertain) {
+    if (matched || stop.isEmpty() || uncertain.isEmpty()) {
+      return "";
+    }
+    int length = held.length();
+    held.append(uncertain);
+    int cut = matchedCut();
+    if (cut >= 0) {
+      return match(cut);
+    }
+    held.setLength(length);
+    return "";
+  }
+
+  private String match(int cut) {
     matched = true;
     String shown = held.substring(0, cut);
     held.setLength(0);

@@ -32,8 +32,11 @@ final class ApiExceptionHandler implements ErrorWebExceptionHandler {
   @Override
   public Mono<Void> handle(ServerWebExchange exchange, Throwable failure) {
     ServerHttpResponse response = exchange.getResponse();
-    if (response.isCommitted() || DisconnectedClientHelper.isClientDisconnectedException(failure)) {
+    if (response.isCommitted()) {
       return Mono.error(failure);
+    }
+    if (DisconnectedClientHelper.isClientDisconnectedException(failure)) {
+      return Mono.empty(); // nobody is there to answer, and nothing to log
     }
     ApiException answer = translate(exchange, failure);
     response.setStatusCode(answer.status());

@@ -1,5 +1,6 @@
 package dev.gregale.web;
 
+import io.netty.channel.ChannelException;
 import java.io.ByteArrayOutputStream;
 import org.springframework.core.io.buffer.DataBuffer;
 import org.springframework.core.io.buffer.DataBufferUtils;
@@ -20,7 +21,7 @@ final class BodyReader {
     this.maxBytes = Math.toIntExact(properties.maxRequestSize().toBytes());
   }
 
-  /** The body; errors with 413 as soon as it is known to be too large. */
+  /** The body; errors with 413 as soon as it is known to be too large, with 408 if it stalls. */
   Mono<byte[]> read(ServerHttpRequest request) {
     if (request.getHeaders().getContentLength() > maxBytes) {
       return Mono.error(tooLarge());
@@ -28,7 +29,9 @@ final class BodyReader {
     return request
         .getBody()
         .collect(ByteArrayOutputStream::new, this::append)
-        .map(ByteArrayOutputStream::toByteArray);
+        .map(ByteArrayOutputStream::toByteArray)
+        // Netty's and Reactor Netty's timeouts.
+        .onErrorMap(ChannelException.class, e -> tooSlow());
   }
 
   private void append(ByteArrayOutputStream body, DataBuffer piece) {
@@ -42,6 +45,13 @@ final class BodyReader {
     } finally {
       DataBufferUtils.release(piece);
     }
+  }
+
+  private static ApiException tooSlow() {
+    return ApiException.refused(
+        HttpStatus.REQUEST_TIMEOUT,
+        "The request did not arrive in time; send its body without long pauses",
+        "request_timeout");
   }
 
   private ApiException tooLarge() {

@@ -124,6 +124,14 @@ record CompletionRequest(
         @JsonProperty("repetition_penalty")
         @Nullable Double repetitionPenalty,
     @Schema(
+            description =
+                "No n-gram of this length recurs in prompt and output; 0 for no such ban.",
+            minimum = "0",
+            maximum = "64",
+            defaultValue = "0")
+        @JsonProperty("no_repeat_ngram_size")
+        @Nullable Integer noRepeatNgramSize,
+    @Schema(
             description = "No stop token is drawn before this many; at most max_tokens.",
             minimum = "0",
             defaultValue = "0")

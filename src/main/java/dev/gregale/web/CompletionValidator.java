@@ -110,6 +110,7 @@ final class CompletionValidator {
             (float) range("repetition_penalty", request.repetitionPenalty(), 1, 0.01, 100))
         .presencePenalty((float) range("presence_penalty", request.presencePenalty(), 0, -2, 2))
         .frequencyPenalty((float) range("frequency_penalty", request.frequencyPenalty(), 0, -2, 2))
+        .noRepeatNgramSize(range("no_repeat_ngram_size", request.noRepeatNgramSize(), 0, 0, 64))
         .logitBias(logitBias())
         .seed(request.seed())
         .stop(stop())

@@ -2,6 +2,7 @@ package dev.gregale.web;
 
 import dev.gregale.engine.EngineOverloadedException;
 import dev.gregale.engine.EngineUnavailableException;
+import java.util.Locale;
 import java.util.Objects;
 import org.springframework.http.HttpHeaders;
 import org.springframework.http.HttpStatus;
@@ -76,6 +77,6 @@ final class ErrorTranslator {
   }
 
   private static String codeOf(HttpStatus status) {
-    return status == HttpStatus.NOT_FOUND ? "unknown_url" : status.name().toLowerCase();
+    return status == HttpStatus.NOT_FOUND ? "unknown_url" : status.name().toLowerCase(Locale.ROOT);
   }
 }

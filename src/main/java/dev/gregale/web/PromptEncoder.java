@@ -4,6 +4,7 @@ import static dev.gregale.web.Ranges.check;
 
 import dev.gregale.engine.EngineInfo;
 import dev.gregale.sampling.SamplingParams;
+import dev.gregale.tokenizer.TextTooLongException;
 import dev.gregale.tokenizer.Tokenizer;
 import java.util.ArrayList;
 import java.util.List;
@@ -67,9 +68,17 @@ final class PromptEncoder {
           isWellFormed(text),
           "prompt",
           "prompt holds half of a surrogate pair (as in \\ud83d alone), which is no character");
-      prompts.add(new Prompt(tokenizer.encode(text, true), text));
+      prompts.add(new Prompt(encode(tokenizer, text), text));
     }
     return prompts;
+  }
+
+  private static int[] encode(Tokenizer tokenizer, String text) {
+    try {
+      return tokenizer.encode(text, true);
+    } catch (TextTooLongException e) {
+      throw ApiException.badRequest("prompt", "prompt: " + e.getMessage());
+    }
   }
 
   private List<Prompt> ofIdArrays(List<int[]> arrays) {

@@ -142,6 +142,51 @@ class EngineTrafficTest extends EngineFixture {
   }
 
   @Test
+  void whatCanRunAtOnceIsTakenHoweverShortTheQueue() {
+    use(limits(4, 40, 1));
+    AsyncLlmEngine engine = start();
+    for (int round = 0; round < 3; round++) {
+      Semaphore gate = new Semaphore(0);
+      model.permits = gate;
+      int stepsBefore = model.steps.get();
+      List<Answer> admitted = new ArrayList<>();
+      admitted.add(send(engine, request(params(3), 1)));
+      await().atMost(SOON).until(() -> model.steps.get() > stepsBefore);
+      for (int i = 0; i < 3; i++) {
+        admitted.add(send(engine, request(params(3), i)));
+      }
+      assertThatThrownBy(() -> all(engine, request(params(3), 1)))
+          .isInstanceOf(EngineOverloadedException.class);
+      gate.release(1_000);
+      admitted.forEach(Answer::join);
+      awaitAllFree();
+    }
+  }
+
+  @Test
+  void aRequestCancelledInTheQueueMakesRoom() {
+    use(limits(1, 40, 1));
+    Semaphore gate = new Semaphore(0);
+    model.permits = gate;
+    AsyncLlmEngine engine = start();
+    Answer first = send(engine, request(params(20), 1));
+    await().atMost(SOON).until(() -> model.steps.get() == 1);
+    for (int i = 0; i < 5; i++) {
+      Disposable queued = engine.generate(request(params(3), 2)).subscribe();
+      assertThatThrownBy(() -> all(engine, request(params(3), 3)))
+          .isInstanceOf(EngineOverloadedException.class);
+      queued.dispose();
+      int stepsBefore = model.steps.get();
+      gate.release(1);
+      await().atMost(SOON).until(() -> model.steps.get() > stepsBefore);
+    }
+    Answer last = send(engine, request(params(3), 3));
+    gate.release(1_000);
+    assertThat(tokens(first.join(), 0)).hasSize(20);
+    assertThat(tokens(last.join(), 0)).hasSize(3);
+  }
+
+  @Test
   void refusesWhatWouldHarmTheEngine() {
     AsyncLlmEngine engine = start();
     assertInvalid(engine, request(params(3)), "no tokens");
@@ -191,6 +236,7 @@ class EngineTrafficTest extends EngineFixture {
     awaitAllFree();
     assertThat(counter("gregale.requests.cancelled", "cause", "slow_reader")).isEqualTo(1);
     assertThat(error.get()).isNull();
+    assertThat(counter("gregale.tokens.generation")).as("goes on").isLessThan(110 + BUFFER - 4);
     stalled.requestUnbounded();
     await().atMost(SOON).until(() -> error.get() instanceof SlowReaderException);
   }

@@ -82,6 +82,11 @@ final class FakeModel implements StepRunner {
           }
 
           @Override
+          public String peek() {
+            return "";
+          }
+
+          @Override
           public String finish() {
             return "";
           }

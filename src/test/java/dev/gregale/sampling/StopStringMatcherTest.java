@@ -47,6 +47,18 @@ class StopStringMatcherTest {
   }
 
   @Test
+  void uncertainTextCountsOnlyIfItStops() {
+    StopStringMatcher matcher = new StopStringMatcher(List.of("\n"), false);
+    assertThat(matcher.append("one")).isEqualTo("one");
+    assertThat(matcher.appendIfItStops("two")).isEmpty();
+    assertThat(matcher.append(" ")).isEqualTo(" ");
+    assertThat(matcher.matched()).isFalse();
+    assertThat(matcher.appendIfItStops("two\nthree")).isEqualTo("two");
+    assertThat(matcher.matched()).isTrue();
+    assertThat(matcher.append("four") + matcher.finish()).isEmpty();
+  }
+
+  @Test
   void refusesAnEmptyString() {
     assertThatThrownBy(() -> new StopStringMatcher(List.of(""), false))
         .isInstanceOf(IllegalArgumentException.class);

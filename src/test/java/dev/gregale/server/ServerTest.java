@@ -14,9 +14,12 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import org.awaitility.Awaitility;
 import org.junit.jupiter.api.BeforeEach;
@@ -129,6 +132,45 @@ class ServerTest {
     return request;
   }
 
+  /** A newline is a byte token, whose text only the next token makes certain; it stops at once. */
+  @Test
+  void stopStringsEndTheTextWithTheirToken() {
+    Map<String, Object> request = seeded("Once upon a time", 1);
+    request.put("temperature", 0);
+    request.put("stop", List.of("\n", "never said"));
+    JsonNode answer = completion(request);
+    assertEquals("stop", finish(answer));
+    // The 35th token of golden/greedy's first text is its first newline.
+    assertEquals(35, answer.at("/usage/completion_tokens").asInt());
+    assertTrue(text(answer).endsWith("he could not find his fortune. And"), text(answer));
+    request.put("include_stop_str_in_output", true);
+    assertTrue(text(request).endsWith("And\n"));
+  }
+
+  /** Greedily this text repeats "had a"; with bigrams banned no pair of tokens stands twice. */
+  @Test
+  void bansRepeatedNgrams() {
+    Map<String, Object> request = seeded("Once upon a time", 1);
+    request.put("temperature", 0);
+    request.put("logprobs", 0);
+    request.put("max_tokens", 60);
+    assertTrue(repeatsABigram(completion(request)));
+    request.put("no_repeat_ngram_size", 2);
+    assertTrue(!repeatsABigram(completion(request)));
+  }
+
+  private static boolean repeatsABigram(JsonNode answer) {
+    List<String> tokens =
+        answer.at("/choices/0/logprobs/tokens").valueStream().map(JsonNode::asString).toList();
+    Set<List<String>> seen = new HashSet<>();
+    for (int i = 0; i + 1 < tokens.size(); i++) {
+      if (!seen.add(tokens.subList(i, i + 2))) {
+        return true;
+      }
+    }
+    return false;
+  }
+
   /** Scoring a text through echo gives the log-probabilities of the golden file. */
   @Test
   void echoScoresTexts() throws Exception {
@@ -212,7 +254,7 @@ class ServerTest {
       assertEquals(400, answer.statusCode(), answer.body());
       assertEquals("prompt", JSON.readTree(answer.body()).at("/error/param").asString());
     }
-    Map<String, Object> tooLong = request(java.util.Collections.nCopies(5000, 7), 1);
+    Map<String, Object> tooLong = request(Collections.nCopies(5000, 7), 1);
     assertEquals(400, send(tooLong, "/v1/completions").join().statusCode());
     assertEquals(200, good.join().statusCode());
   }

@@ -13,6 +13,7 @@ import java.io.OutputStream;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.net.SocketException;
+import java.net.SocketTimeoutException;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpRequest.BodyPublishers;
@@ -26,10 +27,14 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.ExtendWith;
+import org.springframework.boot.test.system.CapturedOutput;
+import org.springframework.boot.test.system.OutputCaptureExtension;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Sinks;
 
 /** What depends on the connection: cancelling, limits, refusals, clients' habits. */
+@ExtendWith(OutputCaptureExtension.class)
 class ConnectionTest extends WebTest {
   private static final String STREAM = "{\"model\":\"stub\",\"prompt\":\"Once\",\"stream\":true}";
   private static final String WHOLE = "{\"model\":\"stub\",\"prompt\":\"Once\"}";
@@ -161,6 +166,56 @@ class ConnectionTest extends WebTest {
       assertThat(new String(socket.getInputStream().readNBytes(15), StandardCharsets.US_ASCII))
           .isEqualTo("HTTP/1.1 200 OK");
     }
+  }
+
+  @Test
+  void aRequestThatNeverEndsIsTimedOut() throws Exception {
+    try (Socket socket = new Socket("127.0.0.1", port)) {
+      socket.setSoTimeout(10_000);
+      write(socket, head(1_000) + "{\"model\":");
+      String answer = readAll(socket);
+      assertThat(answer).startsWith("HTTP/1.1 408 ").contains("\"code\":\"request_timeout\"");
+    }
+  }
+
+  @Test
+  void aRequestThatTricklesIsTimedOut() throws Exception {
+    try (Socket socket = new Socket("127.0.0.1", port)) {
+      socket.setSoTimeout(500);
+      write(socket, head(1_000));
+      StringBuilder answer = new StringBuilder();
+      for (int i = 0; i < 20 && answer.isEmpty(); i++) {
+        write(socket, " ");
+        try {
+          byte[] bytes = new byte[1_000];
+          int length = socket.getInputStream().read(bytes);
+          answer.append(new String(bytes, 0, Math.max(0, length), StandardCharsets.UTF_8));
+        } catch (SocketTimeoutException e) {
+          // no answer yet
+        }
+      }
+      assertThat(answer).startsWith("HTTP/1.1 408 ");
+    }
+  }
+
+  @Test
+  void aClientThatLeavesInTheMiddleOfItsRequestIsNoServerError(CapturedOutput output)
+      throws Exception {
+    try (Socket socket = new Socket("127.0.0.1", port)) {
+      write(socket, head(1_000) + "{\"model\":");
+    }
+    Thread.sleep(300);
+    assertThat(output.getAll()).doesNotContain("ERROR");
+  }
+
+  @Test
+  void headersAreLimited() throws Exception {
+    HttpResponse<String> fits =
+        send(request("/v1/models").header("X-Long", "x".repeat(15_000)).build());
+    assertThat(fits.statusCode()).isEqualTo(200);
+    HttpResponse<String> tooLarge =
+        send(request("/v1/models").header("X-Long", "x".repeat(17_000)).build());
+    assertThat(tooLarge.statusCode()).isEqualTo(431);
   }
 
   @Test

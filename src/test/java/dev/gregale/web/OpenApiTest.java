@@ -79,6 +79,7 @@ class OpenApiTest extends WebTest {
             "top_k",
             "min_p",
             "repetition_penalty",
+            "no_repeat_ngram_size",
             "min_tokens",
             "ignore_eos",
             "stop_token_ids",

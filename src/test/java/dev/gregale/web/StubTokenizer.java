@@ -1,6 +1,7 @@
 package dev.gregale.web;
 
 import dev.gregale.tokenizer.Tokenizer;
+import java.io.ByteArrayOutputStream;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
@@ -59,7 +60,7 @@ final class StubTokenizer implements Tokenizer {
 
   @Override
   public String decode(int[] ids, boolean skipSpecialTokens) {
-    var bytes = new java.io.ByteArrayOutputStream();
+    var bytes = new ByteArrayOutputStream();
     for (int id : ids) {
       if (id < FIRST_BYTE) {
         bytes.writeBytes(

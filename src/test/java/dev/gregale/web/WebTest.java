@@ -18,7 +18,12 @@ import tools.jackson.databind.json.JsonMapper;
 @SpringBootTest(
     classes = WebTestServer.WithTokenizer.class,
     webEnvironment = SpringBootTest.WebEnvironment.RANDOM_PORT,
-    properties = {"gregale.api.stream-buffer=64", "gregale.api.write-timeout=1s"})
+    properties = {
+      "gregale.api.stream-buffer=64",
+      "gregale.api.write-timeout=1s",
+      "gregale.api.read-timeout=2s",
+      "gregale.api.request-timeout=4s"
+    })
 abstract class WebTest {
   static final JsonMapper JSON = JsonMapper.builder().build();
   static final HttpClient CLIENT = HttpClient.newHttpClient();

@@ -16,8 +16,7 @@ import org.jspecify.annotations.Nullable;
  * the order of positions or dimensions whatever the batch, so a token gets the same bits in a
  * prefill and in a decode.
  *
- * <p>Scratch is indexed by place: positions as they lie in padded blocks, from the start of the
- * first block that is visible.
+ * <p>Scores are indexed by place, as in {@link KvPlaces}.
  */
 final class AttentionKernel implements WorkerPool.Task {
   private static final int HEADS = 4;
@@ -29,6 +28,7 @@ final class AttentionKernel implements WorkerPool.Task {
   private final WorkerPool pool;
   private final float[][] scores; // per thread: [query heads of a group, places]
   private final float[][] sums; // per thread: [query heads of a group, padded d]
+  private final KvPlaces[] places; // per thread
 
   private float[] out = {};
   private float[] qkv = {};
@@ -46,6 +46,8 @@ final class AttentionKernel implements WorkerPool.Task {
     this.pool = pool;
     this.scores = new float[pool.threads()][0];
     this.sums = new float[pool.threads()][0];
+    this.places = new KvPlaces[pool.threads()];
+    Arrays.setAll(places, i -> new KvPlaces());
   }
 
   /** See {@link dev.gregale.backend.Kernels#pagedAttention}. */
@@ -71,6 +73,9 @@ final class AttentionKernel implements WorkerPool.Task {
       positions += (long) contextLens[s] * (cuSeqLens[s + 1] - cuSeqLens[s]);
     }
     growScratch(kv, shape, longest);
+    for (KvPlaces known : places) {
+      known.clear(); // a batch's sequences are others than the last one's
+    }
     long worthwhile = positions * shape.numHeads() * shape.headDim() * 2 / MIN_CHUNK_WORK;
     long units = (long) numTokens * shape.numKvHeads();
     if (units > 0) {
@@ -98,65 +103,64 @@ final class AttentionKernel implements WorkerPool.Task {
     long units = (long) numTokens * groups;
     long end = units - units * chunk / numChunks;
     for (long unit = units - units * (chunk + 1) / numChunks; unit < end; unit++) {
-      attend((int) (unit / groups), (int) (unit % groups), scores[worker], sums[worker]);
+      attend((int) (unit / groups), (int) (unit % groups), worker);
     }
   }
 
-  private void attend(int token, int kvHead, float[] scores, float[] sums) {
+  private void attend(int token, int kvHead, int worker) {
     AttentionShape shape = requireNonNull(this.shape);
     VectorKvLayer kv = requireNonNull(this.kv);
-    int d = shape.headDim();
-    int heads = shape.numHeads() / shape.numKvHeads();
     int sequence = sequenceOf[token];
     int last = contextLens[sequence] - cuSeqLens[sequence + 1] + token;
-    int first = shape.firstVisible(last);
-    int firstBlock = first / kv.blockSize();
-    int table = sequence * maxBlocksPerSeq + firstBlock;
-    int from = first % kv.blockSize();
-    int lastInBlocks = last - firstBlock * kv.blockSize();
-    int to = lastInBlocks / kv.blockSize() * kv.paddedBlock() + lastInBlocks % kv.blockSize() + 1;
+    int from = KvPlaces.placeOf(kv, shape.firstVisible(last));
+    int to = KvPlaces.placeOf(kv, last) + 1;
+    KvPlaces places = this.places[worker];
+    places.locate(kv, sequence, blockTables, sequence * maxBlocksPerSeq, contextLens[sequence]);
+    int d = shape.headDim();
+    int heads = shape.numHeads() / shape.numKvHeads();
     int query = token * shape.qkvWidth() + kvHead * heads * d;
-    score(kv, table, kvHead, from, to, query, heads, d, scores);
-    Arrays.fill(sums, 0, heads * kv.paddedDim(), 0);
+    float[] scores = this.scores[worker];
+    float[] sums = this.sums[worker];
+    score(kv, places.keys(), kvHead, from, to, query, heads, scores);
     for (int head = 0; head < heads; head++) {
       int at = head * scoreStride;
-      hidePadding(kv, scores, at, to);
+      hidePadding(kv, scores, at, from, to);
       Softmax.softmax(scores, at, from, to, shape.scale());
     }
-    weigh(kv, table, kvHead, from, to, heads, scores, sums);
+    weigh(kv, places.values(), kvHead, from, to, heads, scores, sums);
+    int o = (token * shape.numHeads() + kvHead * heads) * d;
     for (int head = 0; head < heads; head++) {
-      int o = (token * shape.numHeads() + kvHead * heads + head) * d;
-      System.arraycopy(sums, head * kv.paddedDim(), out, o, d);
+      System.arraycopy(sums, head * kv.paddedDim(), out, o + head * d, d);
     }
   }
 
   /** Scores of all vectors that hold a place in [from, to). */
   private void score(
       VectorKvLayer kv,
-      int table,
+      long[] keys,
       int kvHead,
       int from,
       int to,
       int query,
       int heads,
-      int d,
       float[] scores) {
     boolean bf16 = kv.dtype() == DType.BF16;
-    int lastVector = (to - 1) / LANES;
-    for (int v = from / LANES; v <= lastVector; v += 4) {
-      long k0 = keyVector(kv, table, kvHead, v);
-      long k1 = keyVector(kv, table, kvHead, Math.min(v + 1, lastVector));
-      long k2 = keyVector(kv, table, kvHead, Math.min(v + 2, lastVector));
-      long k3 = keyVector(kv, table, kvHead, Math.min(v + 3, lastVector));
+    int stride = kv.keyStride();
+    int d = kv.headDim();
+    long ofHead = (long) kvHead * d * stride;
+    int end = (to - 1) / LANES;
+    for (int v = from / LANES; v <= end; v += 4) {
+      long k0 = keys[v] + ofHead;
+      long k1 = keys[Math.min(v + 1, end)] + ofHead;
+      long k2 = keys[Math.min(v + 2, end)] + ofHead;
+      long k3 = keys[Math.min(v + 3, end)] + ofHead;
       for (int head = 0; head < heads; head += HEADS) {
         int at = head * scoreStride + v * LANES;
         int q = query + head * d;
         int more = Math.min(HEADS, heads - head) - 1;
         if (more == 0) {
-          AttentionTiles.score1(
-              kv.keys(), k0, k1, k2, k3, kv.keyStride(), bf16, qkv, q, d, scores, at);
+          AttentionTiles.score1(kv.keys(), k0, k1, k2, k3, stride, bf16, qkv, q, d, scores, at);
         } else {
-          int q1 = q + d;
           int q2 = q + Math.min(2, more) * d;
           int q3 = q + more * d;
           AttentionTiles.score4(
@@ -165,11 +169,11 @@ final class AttentionKernel implements WorkerPool.Task {
               k1,
               k2,
               k3,
-              kv.keyStride(),
+              stride,
               bf16,
               qkv,
               q,
-              q1,
+              q + d,
               q2,
               q3,
               d,
@@ -181,18 +185,12 @@ final class AttentionKernel implements WorkerPool.Task {
     }
   }
 
-  private long keyVector(VectorKvLayer kv, int table, int kvHead, int vector) {
-    int place = vector * LANES;
-    int block = blockTables[table + place / kv.paddedBlock()];
-    int offset = place % kv.paddedBlock() * kv.dtype().bytes();
-    return kv.keyStart(block, kvHead) + offset;
-  }
-
   /** Where a block is shorter than its padding, the places between are no positions. */
-  private static void hidePadding(VectorKvLayer kv, float[] scores, int at, int to) {
-    if (kv.blockSize() < kv.paddedBlock()) {
-      for (int end = kv.paddedBlock(); end < to; end += kv.paddedBlock()) {
-        int padding = kv.paddedBlock() - kv.blockSize();
+  private static void hidePadding(VectorKvLayer kv, float[] scores, int at, int from, int to) {
+    int padding = kv.paddedBlock() - kv.blockSize();
+    if (padding > 0) {
+      int end = (from / kv.paddedBlock() + 1) * kv.paddedBlock();
+      for (; end < to; end += kv.paddedBlock()) {
         Arrays.fill(scores, at + end - padding, at + end, Float.NEGATIVE_INFINITY);
       }
     }
@@ -201,7 +199,7 @@ final class AttentionKernel implements WorkerPool.Task {
   /** Sums values in the order of positions. Never reads a slot that is not the sequence's own. */
   private void weigh(
       VectorKvLayer kv,
-      int table,
+      long[] values,
       int kvHead,
       int from,
       int to,
@@ -209,24 +207,18 @@ final class AttentionKernel implements WorkerPool.Task {
       float[] scores,
       float[] sums) {
     boolean bf16 = kv.dtype() == DType.BF16;
-    int stride = kv.valueStride();
     int width = kv.paddedDim();
-    for (int start = 0; start < to; start += kv.paddedBlock()) {
-      int begin = Math.max(from, start);
-      int count = Math.min(to, start + kv.blockSize()) - begin;
-      int block = blockTables[table + start / kv.paddedBlock()];
-      long values = kv.valueStart(block, kvHead) + (long) (begin - start) * stride;
-      for (int head = 0; head < heads; head += HEADS) {
-        int p = head * scoreStride + begin;
-        for (int i = 0; i < width; i += SUMMED) {
-          long here = values + (long) i * kv.dtype().bytes();
-          int at = head * width + i;
-          if (heads - head == 1) {
-            AttentionTiles.weigh1(kv.values(), here, stride, bf16, count, scores, p, sums, at);
-          } else {
-            AttentionTiles.weigh4(
-                kv.values(), here, stride, bf16, count, scores, p, scoreStride, sums, at, width);
-          }
+    long ofHead = (long) kvHead * kv.blockSize() * kv.valueStride();
+    for (int head = 0; head < heads; head += HEADS) {
+      int at = head * scoreStride;
+      for (int i = 0; i < width; i += SUMMED) {
+        long base = ofHead + (long) i * kv.dtype().bytes();
+        int sum = head * width + i;
+        if (heads - head == 1) {
+          AttentionTiles.weigh1(kv.values(), base, values, bf16, from, to, scores, at, sums, sum);
+        } else {
+          AttentionTiles.weigh4(
+              kv.values(), base, values, bf16, from, to, scores, at, scoreStride, sums, sum, width);
         }
       }
     }

@@ -156,44 +156,45 @@ final class AttentionTiles {
   }
 
   /**
-   * Adds {@code count} positions' values to 2 vectors of the sums of 4 heads, each weighed by its
-   * probability; the values of the first position lie at byte {@code from}.
+   * 2 vectors of the weighed values of 4 heads, summed over places [from, to): those of place i lie
+   * at byte {@code base + places[i]}, its weight at {@code weights[p + i]}.
    */
   static void weigh4(
       MemorySegment values,
-      long from,
-      int valueStride,
+      long base,
+      long[] places,
       boolean bf16,
-      int count,
-      float[] probabilities,
+      int from,
+      int to,
+      float[] weights,
       int p,
       int pStride,
       float[] sums,
       int at,
       int stride) {
-    FloatVector s00 = FloatVector.fromArray(FLOATS, sums, at);
-    FloatVector s01 = FloatVector.fromArray(FLOATS, sums, at + L);
-    FloatVector s10 = FloatVector.fromArray(FLOATS, sums, at + stride);
-    FloatVector s11 = FloatVector.fromArray(FLOATS, sums, at + stride + L);
-    FloatVector s20 = FloatVector.fromArray(FLOATS, sums, at + 2 * stride);
-    FloatVector s21 = FloatVector.fromArray(FLOATS, sums, at + 2 * stride + L);
-    FloatVector s30 = FloatVector.fromArray(FLOATS, sums, at + 3 * stride);
-    FloatVector s31 = FloatVector.fromArray(FLOATS, sums, at + 3 * stride + L);
     long step = bf16 ? 2L * L : 4L * L;
-    for (int i = 0; i < count; i++) {
-      long here = from + (long) i * valueStride;
+    FloatVector s00 = FloatVector.zero(FLOATS);
+    FloatVector s01 = FloatVector.zero(FLOATS);
+    FloatVector s10 = FloatVector.zero(FLOATS);
+    FloatVector s11 = FloatVector.zero(FLOATS);
+    FloatVector s20 = FloatVector.zero(FLOATS);
+    FloatVector s21 = FloatVector.zero(FLOATS);
+    FloatVector s30 = FloatVector.zero(FLOATS);
+    FloatVector s31 = FloatVector.zero(FLOATS);
+    for (int i = from; i < to; i++) {
+      long here = base + places[i];
       FloatVector value0 = load(values, here, bf16);
       FloatVector value1 = load(values, here + step, bf16);
-      FloatVector weight = FloatVector.broadcast(FLOATS, probabilities[p + i]);
+      FloatVector weight = FloatVector.broadcast(FLOATS, weights[p + i]);
       s00 = weight.fma(value0, s00);
       s01 = weight.fma(value1, s01);
-      weight = FloatVector.broadcast(FLOATS, probabilities[p + pStride + i]);
+      weight = FloatVector.broadcast(FLOATS, weights[p + pStride + i]);
       s10 = weight.fma(value0, s10);
       s11 = weight.fma(value1, s11);
-      weight = FloatVector.broadcast(FLOATS, probabilities[p + 2 * pStride + i]);
+      weight = FloatVector.broadcast(FLOATS, weights[p + 2 * pStride + i]);
       s20 = weight.fma(value0, s20);
       s21 = weight.fma(value1, s21);
-      weight = FloatVector.broadcast(FLOATS, probabilities[p + 3 * pStride + i]);
+      weight = FloatVector.broadcast(FLOATS, weights[p + 3 * pStride + i]);
       s30 = weight.fma(value0, s30);
       s31 = weight.fma(value1, s31);
     }
@@ -208,27 +209,28 @@ final class AttentionTiles {
   }
 
   /**
-   * Adds {@code count} positions' values to 2 vectors of the sums of one head, each weighed by its
-   * probability; the values of the first position lie at byte {@code from}.
+   * 2 vectors of the weighed values of one head, summed over places [from, to): those of place i
+   * lie at byte {@code base + places[i]}, its weight at {@code weights[p + i]}.
    */
   static void weigh1(
       MemorySegment values,
-      long from,
-      int valueStride,
+      long base,
+      long[] places,
       boolean bf16,
-      int count,
-      float[] probabilities,
+      int from,
+      int to,
+      float[] weights,
       int p,
       float[] sums,
       int at) {
-    FloatVector s00 = FloatVector.fromArray(FLOATS, sums, at);
-    FloatVector s01 = FloatVector.fromArray(FLOATS, sums, at + L);
     long step = bf16 ? 2L * L : 4L * L;
-    for (int i = 0; i < count; i++) {
-      long here = from + (long) i * valueStride;
+    FloatVector s00 = FloatVector.zero(FLOATS);
+    FloatVector s01 = FloatVector.zero(FLOATS);
+    for (int i = from; i < to; i++) {
+      long here = base + places[i];
       FloatVector value0 = load(values, here, bf16);
       FloatVector value1 = load(values, here + step, bf16);
-      FloatVector weight = FloatVector.broadcast(FLOATS, probabilities[p + i]);
+      FloatVector weight = FloatVector.broadcast(FLOATS, weights[p + i]);
       s00 = weight.fma(value0, s00);
       s01 = weight.fma(value1, s01);
     }

@@ -20,6 +20,9 @@ import org.jspecify.annotations.Nullable;
  * in scratch between slabs, which changes no bit of them.
  */
 final class GroupedMatmul implements WorkerPool.Task {
+  /** Rows of the largest tile whose sums fit the registers: 16 vectors of 32, or 8 of 16. */
+  private static final int TILE_ROWS = LANES == 8 ? 2 : 4;
+
   private static final int MAX_UNIT_ROWS = 256;
   private static final int MIN_UNIT_ROWS = 32;
   private static final int SLAB_BYTES = 32 << 10;
@@ -118,7 +121,7 @@ final class GroupedMatmul implements WorkerPool.Task {
       int end = groupEnds[group];
       int units = units(end - start, weight);
       int cost = unitCost(end - start);
-      int first = Math.ceilDiv((int) Math.max(0, from - base), cost);
+      int first = (int) Math.min(units, Math.ceilDiv(Math.max(0, from - base), cost));
       int last = (int) Math.min(units, Math.ceilDiv(to - base, cost));
       int blocks = units / weight.panels();
       for (int unit = first; unit < last; unit++) {
@@ -134,13 +137,13 @@ final class GroupedMatmul implements WorkerPool.Task {
       PackedMatrix weight, int group, int panel, int row, int endRow, float[] sums) {
     long start = weight.panelStart(group, panel);
     int stride = weight.bytesPerInput();
-    boolean single = endRow - row <= TileKernels.MAX_ROWS;
+    boolean single = endRow - row <= TILE_ROWS;
     int slab = single ? weight.depth() : SLAB_BYTES / stride;
     for (int from = 0; from < weight.depth(); from += slab) {
       int depth = Math.min(slab, weight.depth() - from);
       long at = start + (long) from * stride;
-      for (int r = row; r < endRow; r += TileKernels.MAX_ROWS) {
-        int count = Math.min(TileKernels.MAX_ROWS, endRow - r);
+      for (int r = row; r < endRow; r += TILE_ROWS) {
+        int count = Math.min(TILE_ROWS, endRow - r);
         runTile(weight, at, r, count, from, depth, sums, (r - row) * PANEL);
       }
     }
@@ -167,20 +170,20 @@ final class GroupedMatmul implements WorkerPool.Task {
       int x2 = inputStart(row + 2, weight, from);
       int x3 = inputStart(row + count - 1, weight, from);
       if (bf16) {
-        TileKernels.bf16x4(w, at, x, x0, x1, x2, x3, depth, sums, to, add);
+        Bf16Tiles.multiply4(w, at, x, x0, x1, x2, x3, depth, sums, to, add);
       } else {
-        TileKernels.f32x4(w, at, x, x0, x1, x2, x3, depth, sums, to, add);
+        F32Tiles.multiply4(w, at, x, x0, x1, x2, x3, depth, sums, to, add);
       }
     } else if (count == 2) {
       if (bf16) {
-        TileKernels.bf16x2(w, at, x, x0, x1, depth, sums, to, add);
+        Bf16Tiles.multiply2(w, at, x, x0, x1, depth, sums, to, add);
       } else {
-        TileKernels.f32x2(w, at, x, x0, x1, depth, sums, to, add);
+        F32Tiles.multiply2(w, at, x, x0, x1, depth, sums, to, add);
       }
     } else if (bf16) {
-      TileKernels.bf16x1(w, at, x, x0, depth, sums, to, add);
+      Bf16Tiles.multiply1(w, at, x, x0, depth, sums, to, add);
     } else {
-      TileKernels.f32x1(w, at, x, x0, depth, sums, to, add);
+      F32Tiles.multiply1(w, at, x, x0, depth, sums, to, add);
     }
   }
 

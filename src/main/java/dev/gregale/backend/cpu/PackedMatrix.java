@@ -8,7 +8,8 @@ import dev.gregale.tensor.Shape;
 import java.lang.foreign.MemorySegment;
 
 /**
- * One or E matrices {@code [N, M]} in the order in which {@link TileKernels} reads them.
+ * One or E matrices {@code [N, M]} in the order in which {@link Bf16Tiles} and {@link F32Tiles}
+ * read them.
  *
  * <p>N is cut into panels of 4 vectors of L rows, the last one padded. Within a panel the weights
  * of one input lie side by side: 4 L floats, or as bf16 2 L ints, of which int i of vector v holds

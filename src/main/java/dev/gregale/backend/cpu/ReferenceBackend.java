@@ -9,6 +9,7 @@ import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
 import java.util.Arrays;
+import java.util.SplittableRandom;
 
 /** Plain loops over dense fp32 arrays. */
 final class ReferenceBackend extends CpuBackend {
@@ -44,8 +45,9 @@ final class ReferenceBackend extends CpuBackend {
     if (role == WeightRole.NORM) {
       Arrays.fill(values, 1);
     } else {
+      SplittableRandom random = new SplittableRandom(seed);
       for (int i = 0; i < values.length; i++) {
-        values[i] = DummyWeights.value(seed, i);
+        values[i] = (float) (0.02 * random.nextGaussian());
       }
     }
     return tensor;

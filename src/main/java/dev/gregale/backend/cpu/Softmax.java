@@ -53,11 +53,17 @@ final class Softmax {
     return scores[end];
   }
 
+  /** In two strands, because each comparison waits for the last one of its strand. */
   private static float largest(float[] scores, int begin, int end) {
-    FloatVector largest = FloatVector.fromArray(FLOATS, scores, begin);
-    for (int i = begin + LANES; i < end; i += LANES) {
-      largest = largest.max(FloatVector.fromArray(FLOATS, scores, i));
+    FloatVector even = FloatVector.fromArray(FLOATS, scores, begin);
+    FloatVector odd = even;
+    int last = end - LANES;
+    for (int i = begin; i < end; i += 2 * LANES) {
+      FloatVector score = FloatVector.fromArray(FLOATS, scores, i);
+      even = even.blend(score, even.lt(score));
+      score = FloatVector.fromArray(FLOATS, scores, Math.min(i + LANES, last));
+      odd = odd.blend(score, odd.lt(score));
     }
-    return largest.reduceLanes(VectorOperators.MAX);
+    return even.max(odd).reduceLanes(VectorOperators.MAX);
   }
 }

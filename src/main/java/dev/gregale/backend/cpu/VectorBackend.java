@@ -10,15 +10,10 @@ import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.nio.ByteOrder;
 import java.util.Arrays;
 
 /** Vector kernels on all processors; weights and KV cache lie outside the Java heap. */
 final class VectorBackend extends CpuBackend {
-  private static final ValueLayout.OfShort SHORT =
-      ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
-
   private final Arena arena = Arena.ofShared();
   private final WorkerPool pool;
   private final VectorKernels kernels;
@@ -74,28 +69,12 @@ final class VectorBackend extends CpuBackend {
       }
       case EMBEDDING -> {
         StoredRows table = rows(DType.BF16, shape);
-        pool.run(
-            (chunk, chunks, worker) -> {
-              long end = shape.numElements() * (chunk + 1) / chunks;
-              for (long i = shape.numElements() * chunk / chunks; i < end; i++) {
-                int bits = Float.floatToRawIntBits(DummyWeights.value(seed, i));
-                table.data().set(SHORT, i * 2, (short) (bits >>> 16));
-              }
-            },
-            pool.threads());
+        DummyWeights.fill(pool, table.data(), DType.BF16, seed);
         yield table;
       }
       case LINEAR, ROUTER, EXPERTS_GATE_UP, EXPERTS_DOWN -> {
         PackedMatrix matrix = matrix(role, dtype, shape);
-        MatrixPacker.pack(
-            pool,
-            matrix,
-            (row, from, count, values) -> {
-              long first = row * matrix.depth() + from;
-              for (int i = 0; i < count; i++) {
-                values[i] = DummyWeights.value(seed, first + i);
-              }
-            });
+        DummyWeights.fill(pool, matrix.data(), matrix.dtype(), seed);
         yield matrix;
       }
     };
@@ -108,7 +87,8 @@ final class VectorBackend extends CpuBackend {
   }
 
   private StoredRows rows(DType dtype, Shape shape) {
-    return new StoredRows(dtype, shape, HugePages.allocate(arena, shape.numBytes(dtype)));
+    long bytes = (shape.numBytes(dtype) + 63) / 64 * 64; // whole vectors
+    return new StoredRows(dtype, shape, HugePages.allocate(arena, bytes));
   }
 
   /** fp16 is packed as fp32: bf16 has too few bits for it. */

@@ -119,6 +119,11 @@ final class VectorKvLayer implements KvLayer {
     return paddedBlock;
   }
 
+  /** d. */
+  int headDim() {
+    return headDim;
+  }
+
   /** d, padded. */
   int paddedDim() {
     return paddedDim;

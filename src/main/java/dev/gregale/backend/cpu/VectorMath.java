@@ -39,14 +39,16 @@ final class VectorMath {
 
   private VectorMath() {}
 
-  /** The next multiple of L. */
-  static int roundUpToLanes(int count) {
-    return (count + LANES - 1) / LANES * LANES;
+  /** L sums to go on with, or to start at zero. */
+  static FloatVector start(float[] sums, int at, boolean goOn) {
+    return goOn ? FloatVector.fromArray(FLOATS, sums, at) : FloatVector.zero(FLOATS);
   }
 
   /** e^x within 2 units in the last place; arguments are clamped to [-87.3, 88]. */
   static FloatVector exp(FloatVector argument) {
-    FloatVector x = argument.max(SMALLEST).min(LARGEST);
+    // Comparisons, because Java's min and max cost several instructions each; NaN stays NaN.
+    FloatVector x = argument.blend(SMALLEST, argument.lt(SMALLEST));
+    x = x.blend(LARGEST, x.compare(VectorOperators.GT, LARGEST));
     FloatVector rounded = x.fma(FloatVector.broadcast(FLOATS, LOG2_E), splat(ROUNDER));
     FloatVector n = rounded.sub(ROUNDER);
     FloatVector r = n.fma(splat(-LN2_LOW), n.fma(splat(-LN2_HIGH), x));
@@ -62,7 +64,7 @@ final class VectorMath {
 
   /** The same bits as a lane of {@link #exp(FloatVector)}. */
   static float exp(float argument) {
-    float x = Math.min(Math.max(argument, SMALLEST), LARGEST);
+    float x = argument < SMALLEST ? SMALLEST : argument > LARGEST ? LARGEST : argument;
     float rounded = Math.fma(x, LOG2_E, ROUNDER);
     float n = rounded - ROUNDER;
     float r = Math.fma(n, -LN2_LOW, Math.fma(n, -LN2_HIGH, x));

@@ -3,7 +3,7 @@ package dev.gregale.backend.cpu;
 import dev.gregale.backend.Backend;
 import java.util.List;
 
-/** The CPU backends that tests run on. */
+/** The CPU backends that tests run on. JUnit closes those that are a test's arguments. */
 public final class CpuBackends {
 
   private CpuBackends() {}
@@ -13,7 +13,7 @@ public final class CpuBackends {
     return CpuBackend.reference();
   }
 
-  /** What is held against the oracle. */
+  /** What is held against the oracle: vector kernels on one thread, and on several. */
   public static List<Backend> candidates() {
     return List.of(CpuBackend.create(1), CpuBackend.create(3));
   }

@@ -1,0 +1,83 @@
+package dev.gregale.config;
+
+import dev.gregale.engine.EngineLimits;
+import dev.gregale.model.ModelRunner;
+import dev.gregale.sampling.SamplingParams;
+import dev.gregale.scheduler.ScheduledBatch;
+import dev.gregale.scheduler.Scheduler;
+import dev.gregale.scheduler.Sequence;
+import java.time.Duration;
+import java.util.SplittableRandom;
+
+/**
+ * The bare loop of scheduler and model that the engine runs, over random prompts, greedily: to warm
+ * a model up, and to measure it. Must not run while an engine uses the same model.
+ */
+public final class StepLoop {
+  private static final int WARM_UP_PROMPT = 64;
+  private static final int WARM_UP_OUTPUT = 16;
+
+  private final EngineLimits limits;
+  private final int vocabSize;
+  private final ModelRunner runner;
+  private final ScheduledBatch batch;
+  private final SplittableRandom random = new SplittableRandom(1);
+
+  public StepLoop(EngineLimits limits, int vocabSize, ModelRunner runner) {
+    this.limits = limits;
+    this.vocabSize = vocabSize;
+    this.runner = runner;
+    this.batch = limits.scheduler().newBatch();
+  }
+
+  /** Seconds from an empty engine to the first token after a prompt of that length. */
+  public double prefill(int promptTokens) {
+    Scheduler scheduler = new Scheduler(limits.scheduler());
+    scheduler.add(sequence(promptTokens, 1));
+    return finish(scheduler);
+  }
+
+  /** Seconds of the decode steps alone: prompts of one token are computed before. */
+  public double decode(int sequences, int outputTokens) {
+    Scheduler scheduler = new Scheduler(limits.scheduler());
+    for (int i = 0; i < sequences; i++) {
+      scheduler.add(sequence(1, outputTokens + 1));
+    }
+    step(scheduler);
+    return finish(scheduler);
+  }
+
+  /**
+   * Runs until the compiler has seen enough or the time is up, so that the first request is not the
+   * one that pays: the Vector API is slow until it is compiled.
+   */
+  public void warmUp(Duration atMost) {
+    int prompt = Math.clamp(limits.maxModelLen() / 2, 1, WARM_UP_PROMPT);
+    int output = Math.clamp(limits.maxModelLen() - prompt, 1, WARM_UP_OUTPUT);
+    long end = System.nanoTime() + atMost.toNanos();
+    do {
+      prefill(prompt);
+      decode(1, output - 1);
+    } while (System.nanoTime() < end);
+  }
+
+  private double finish(Scheduler scheduler) {
+    long start = System.nanoTime();
+    while (scheduler.hasWork()) {
+      step(scheduler);
+    }
+    return (System.nanoTime() - start) / 1e9;
+  }
+
+  private void step(Scheduler scheduler) {
+    scheduler.schedule(batch);
+    scheduler.update(batch, runner.run(batch).tokens);
+  }
+
+  private Sequence sequence(int promptTokens, int outputTokens) {
+    int[] prompt = random.ints(promptTokens, 0, vocabSize).toArray();
+    SamplingParams params =
+        SamplingParams.builder().temperature(0).ignoreEos(true).maxTokens(outputTokens).build();
+    return new Sequence(prompt, params, 0, new int[0], limits.maxModelLen());
+  }
+}

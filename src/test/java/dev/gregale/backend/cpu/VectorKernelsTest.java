@@ -1,0 +1,369 @@
+package dev.gregale.backend.cpu;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.gregale.backend.AttentionShape;
+import dev.gregale.backend.Backend;
+import dev.gregale.backend.ExpertRouting;
+import dev.gregale.backend.ForwardBatch;
+import dev.gregale.backend.KvLayer;
+import dev.gregale.backend.Tensor;
+import dev.gregale.backend.WeightRole;
+import dev.gregale.tensor.DType;
+import dev.gregale.tensor.HostTensor;
+import dev.gregale.tensor.Shape;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.SplittableRandom;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** What the contract test cannot see: stored precisions, and that bits depend on no batch mate. */
+class VectorKernelsTest {
+  private final List<Backend> backends = new ArrayList<>();
+  private final SplittableRandom random = new SplittableRandom(11);
+
+  private Backend vector(int threads) {
+    backends.add(new VectorBackend(threads));
+    return backends.getLast();
+  }
+
+  @AfterEach
+  void closeBackends() {
+    backends.forEach(Backend::close);
+  }
+
+  private float[] gaussians(int count, double scale) {
+    float[] values = new float[count];
+    for (int i = 0; i < count; i++) {
+      values[i] = (float) (scale * random.nextGaussian());
+    }
+    return values;
+  }
+
+  private static Tensor floats(Backend backend, Shape shape, float[] values) {
+    Tensor tensor = backend.allocate(DType.F32, shape);
+    backend.write(tensor, values, values.length);
+    return tensor;
+  }
+
+  private static Tensor ints(Backend backend, Shape shape, int... values) {
+    Tensor tensor = backend.allocate(DType.I32, shape);
+    backend.write(tensor, values, values.length);
+    return tensor;
+  }
+
+  private static float[] read(Backend backend, Tensor tensor) {
+    float[] values = new float[Math.toIntExact(tensor.shape().numElements())];
+    backend.read(tensor, values, values.length);
+    return values;
+  }
+
+  /** Random weights of that type in slabs of odd lengths, as no checkpoint would cut them. */
+  private HostTensor stored(DType dtype, Shape shape) {
+    int count = Math.toIntExact(shape.numElements());
+    byte[] bytes = new byte[count * dtype.bytes()];
+    for (int i = 0; i < count; i++) {
+      float value = (float) (0.1 * random.nextGaussian());
+      int bits =
+          switch (dtype) {
+            case F32 -> Float.floatToRawIntBits(value);
+            case BF16 -> Float.floatToRawIntBits(value) >>> 16;
+            default -> Float.floatToFloat16(value);
+          };
+      for (int b = 0; b < dtype.bytes(); b++) {
+        bytes[i * dtype.bytes() + b] = (byte) (bits >>> 8 * b);
+      }
+    }
+    MemorySegment all = MemorySegment.ofArray(bytes);
+    long cut = count / 3L * dtype.bytes();
+    long end = (count / 3L + Math.min(1, count - 1)) * dtype.bytes();
+    return new HostTensor(
+        "test",
+        dtype,
+        shape,
+        List.of(all.asSlice(0, cut), all.asSlice(cut, end - cut), all.asSlice(end)));
+  }
+
+  private static void assertClose(float[] expected, float[] found, double tolerance) {
+    double largest = 0;
+    for (float value : expected) {
+      largest = Math.max(largest, Math.abs(value));
+    }
+    for (int i = 0; i < expected.length; i++) {
+      assertEquals(expected[i], found[i], tolerance * largest, "element " + i);
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"F32", "F16", "BF16"})
+  void weightsOfEveryStoredType(DType dtype) {
+    Backend oracle = CpuBackend.reference();
+    Backend backend = vector(2);
+    for (int[] shape : new int[][] {{1, 1}, {3, 70}, {65, 33}, {200, 191}}) {
+      HostTensor source = stored(dtype, Shape.of(shape[0], shape[1]));
+      for (int rows : new int[] {1, 2, 3, 4, 9}) {
+        float[] x = gaussians(rows * shape[1], 1);
+        List<float[]> results = new ArrayList<>();
+        for (Backend side : List.of(oracle, backend)) {
+          Tensor out = side.allocate(DType.F32, Shape.of(rows, shape[0]));
+          Tensor weight = side.upload(WeightRole.LINEAR, source);
+          Tensor in = floats(side, Shape.of(rows, shape[1]), x);
+          side.kernels().matmul(out, in, weight, rows);
+          results.add(read(side, out));
+        }
+        assertClose(results.get(0), results.get(1), 1e-5);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"F32", "F16", "BF16"})
+  void embeddingsOfEveryStoredType(DType dtype) {
+    HostTensor source = stored(dtype, Shape.of(9, 21));
+    List<float[]> results = new ArrayList<>();
+    for (Backend side : List.of(CpuBackend.reference(), vector(1))) {
+      Tensor out = side.allocate(DType.F32, Shape.of(3, 21));
+      Tensor none = ints(side, Shape.of(3), 0, 0, 0);
+      Tensor ids = ints(side, Shape.of(3), 8, 0, 4);
+      ForwardBatch batch = new ForwardBatch(ids, none, none, none, none, none, none);
+      batch.resize(3, 1, 0);
+      side.kernels().embed(out, side.upload(WeightRole.EMBEDDING, source), batch);
+      results.add(read(side, out));
+    }
+    assertArrayEquals(results.get(0), results.get(1));
+  }
+
+  /** Many rows on four threads, in slabs, against each row alone on one thread. */
+  @ParameterizedTest
+  @EnumSource(names = {"F32", "BF16"})
+  void aRowOfAProductHasTheSameBitsInAnyBatch(DType dtype) {
+    int rows = 301;
+    int inputs = 700; // several slabs
+    HostTensor source = stored(dtype, Shape.of(150, inputs));
+    float[] x = gaussians(rows * inputs, 1);
+    Backend many = vector(4);
+    Tensor together = many.allocate(DType.F32, Shape.of(rows, 150));
+    many.kernels()
+        .matmul(
+            together,
+            floats(many, Shape.of(rows, inputs), x),
+            many.upload(WeightRole.LINEAR, source),
+            rows);
+    Backend one = vector(1);
+    Tensor weight = one.upload(WeightRole.LINEAR, source);
+    Tensor alone = one.allocate(DType.F32, Shape.of(1, 150));
+    float[] expected = read(many, together);
+    for (int row = 0; row < rows; row += 7) {
+      float[] in = Arrays.copyOfRange(x, row * inputs, (row + 1) * inputs);
+      one.kernels().matmul(alone, floats(one, Shape.of(1, inputs), in), weight, 1);
+      assertArrayEquals(Arrays.copyOfRange(expected, row * 150, row * 150 + 150), read(one, alone));
+    }
+  }
+
+  @Test
+  void aTokenOfTheExpertsHasTheSameBitsInAnyBatch() {
+    int rows = 1100; // more than one pass
+    int hidden = 40;
+    int intermediate = 50;
+    HostTensor gateUp = stored(DType.BF16, Shape.of(6, 2 * intermediate, hidden));
+    HostTensor down = stored(DType.BF16, Shape.of(6, hidden, intermediate));
+    float[] x = gaussians(rows * hidden, 1);
+    int[] ids = random.ints(rows * 2, 0, 6).toArray();
+    float[] weights = gaussians(rows * 2, 1);
+    Backend many = vector(3);
+    float[] expected = feedForward(many, gateUp, down, x, ids, weights, rows, hidden);
+    Backend one = vector(1);
+    for (int t = 0; t < rows; t += 99) {
+      float[] alone =
+          feedForward(
+              one,
+              gateUp,
+              down,
+              Arrays.copyOfRange(x, t * hidden, (t + 1) * hidden),
+              Arrays.copyOfRange(ids, t * 2, t * 2 + 2),
+              Arrays.copyOfRange(weights, t * 2, t * 2 + 2),
+              1,
+              hidden);
+      assertArrayEquals(Arrays.copyOfRange(expected, t * hidden, (t + 1) * hidden), alone);
+    }
+  }
+
+  private static float[] feedForward(
+      Backend backend,
+      HostTensor gateUp,
+      HostTensor down,
+      float[] x,
+      int[] ids,
+      float[] weights,
+      int rows,
+      int hidden) {
+    Tensor inOut = floats(backend, Shape.of(rows, hidden), x);
+    ExpertRouting routing =
+        new ExpertRouting(
+            ints(backend, Shape.of(rows, 2), ids), floats(backend, Shape.of(rows, 2), weights));
+    backend
+        .kernels()
+        .expertFeedForward(
+            inOut,
+            inOut,
+            routing,
+            backend.upload(WeightRole.EXPERTS_GATE_UP, gateUp),
+            backend.upload(WeightRole.EXPERTS_DOWN, down),
+            rows);
+    return read(backend, inOut);
+  }
+
+  /** A sequence in one prefill, against the same in chunks and single tokens, in another cache. */
+  @ParameterizedTest
+  @ValueSource(ints = {0, 9})
+  void aTokenOfAttentionHasTheSameBitsHoweverItIsBatched(int window) {
+    for (DType dtype : new DType[] {DType.F32, DType.BF16}) {
+      for (int blockSize : new int[] {16, 5}) {
+        AttentionShape shape = new AttentionShape(6, 2, 40, window);
+        float[] qkv = gaussians(60 * shape.qkvWidth(), 1);
+        int[] whole = {60};
+        int[] chunks = {1, 20, 1, 1, 30, 7};
+        assertArrayEquals(
+            attend(vector(1), shape, dtype, qkv, blockSize, whole, Float.NaN),
+            attend(vector(3), shape, dtype, qkv, blockSize, chunks, 1e30f));
+      }
+    }
+  }
+
+  @Test
+  void aBf16CacheIsCloseToAnFp32One() {
+    AttentionShape shape = new AttentionShape(4, 2, 32, 0);
+    float[] qkv = gaussians(50 * shape.qkvWidth(), 1);
+    int[] chunks = {45, 5};
+    float[] exact = attend(vector(1), shape, DType.F32, qkv, 16, chunks, 0);
+    float[] rounded = attend(vector(1), shape, DType.BF16, qkv, 16, chunks, 0);
+    assertClose(exact, rounded, 0.02);
+    assertFalse(Arrays.equals(exact, rounded));
+  }
+
+  /**
+   * @param stale what an earlier sequence left in every slot
+   * @return {@code [T, H d]}
+   */
+  private static float[] attend(
+      Backend backend,
+      AttentionShape shape,
+      DType dtype,
+      float[] qkv,
+      int blockSize,
+      int[] chunks,
+      float stale) {
+    int total = Arrays.stream(chunks).sum();
+    int blocks = Math.ceilDiv(total, blockSize);
+    KvLayer kv = backend.allocateKv(blocks + 1, blockSize, shape, dtype);
+    int[] table = new int[blocks];
+    Arrays.setAll(table, i -> blocks - i);
+    Tensor rope = backend.allocate(DType.F32, Shape.of(total, shape.headDim()));
+    float[] angles = new float[total * shape.headDim()];
+    Arrays.fill(angles, 0.5f);
+    backend.write(rope, angles, angles.length);
+    int everything = (blocks + 1) * blockSize;
+    float[] old = new float[everything * shape.qkvWidth()];
+    Arrays.fill(old, stale);
+    int[] slots = new int[everything];
+    Arrays.setAll(slots, i -> i);
+    Tensor oldRows = floats(backend, Shape.of(everything, shape.qkvWidth()), old);
+    ForwardBatch fill = batch(backend, new int[everything], slots, everything, everything, table);
+    backend.kernels().ropeAndCacheKv(oldRows, kv, rope, shape, fill);
+    float[] result = new float[total * shape.numHeads() * shape.headDim()];
+    int done = 0;
+    for (int count : chunks) {
+      int[] positions = new int[count];
+      int[] chunkSlots = new int[count];
+      for (int i = 0; i < count; i++) {
+        positions[i] = done + i;
+        chunkSlots[i] = table[(done + i) / blockSize] * blockSize + (done + i) % blockSize;
+      }
+      int width = shape.qkvWidth();
+      Tensor rows =
+          floats(
+              backend,
+              Shape.of(count, width),
+              Arrays.copyOfRange(qkv, done * width, (done + count) * width));
+      int outWidth = shape.numHeads() * shape.headDim();
+      Tensor out = backend.allocate(DType.F32, Shape.of(count, outWidth));
+      ForwardBatch batch = batch(backend, positions, chunkSlots, count, done + count, table);
+      backend.kernels().ropeAndCacheKv(rows, kv, rope, shape, batch);
+      backend.kernels().pagedAttention(out, rows, kv, shape, batch);
+      System.arraycopy(read(backend, out), 0, result, done * outWidth, count * outWidth);
+      done += count;
+    }
+    return result;
+  }
+
+  private static ForwardBatch batch(
+      Backend backend, int[] positions, int[] slots, int count, int context, int[] table) {
+    Tensor none = ints(backend, Shape.of(1), 0);
+    ForwardBatch batch =
+        new ForwardBatch(
+            none,
+            ints(backend, Shape.of(count), positions),
+            ints(backend, Shape.of(count), slots),
+            ints(backend, Shape.of(2), 0, count),
+            ints(backend, Shape.of(1), context),
+            ints(backend, Shape.of(1, table.length), table),
+            none);
+    batch.resize(count, 1, 0);
+    return batch;
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"F32", "BF16"})
+  void dummyWeightsHaveTheirSpread(DType dtype) {
+    Backend backend = vector(2);
+    // An identity matrix times the weight reads the weight.
+    int n = 300;
+    Tensor weight = backend.dummy(WeightRole.LINEAR, dtype, Shape.of(n, n), 5);
+    float[] identity = new float[n * n];
+    for (int i = 0; i < n; i++) {
+      identity[i * n + i] = 1;
+    }
+    Tensor out = backend.allocate(DType.F32, Shape.of(n, n));
+    backend.kernels().matmul(out, floats(backend, Shape.of(n, n), identity), weight, n);
+    double sum = 0;
+    double squares = 0;
+    for (float value : read(backend, out)) {
+      sum += value;
+      squares += value * value;
+    }
+    assertEquals(0, sum / n / n, 3e-4);
+    assertEquals(0.019, Math.sqrt(squares / n / n), 1e-3);
+  }
+
+  @Test
+  void reportsFreeMemory() {
+    assertTrue(vector(1).freeBytes() > 0);
+  }
+
+  @Test
+  void refusesACacheTypeItHasNot() {
+    AttentionShape shape = new AttentionShape(2, 1, 8, 0);
+    assertThrows(
+        IllegalArgumentException.class, () -> vector(1).allocateKv(1, 16, shape, DType.F8_E4M3));
+  }
+
+  @Test
+  void afterCloseNothingRuns() {
+    Backend backend = vector(2);
+    Tensor weight = backend.dummy(WeightRole.LINEAR, DType.BF16, Shape.of(2048, 2048), 1);
+    backend.close();
+    backend.close();
+    Tensor row = backend.allocate(DType.F32, Shape.of(1, 2048));
+    assertThrows(IllegalStateException.class, () -> backend.kernels().matmul(row, row, weight, 1));
+  }
+}
