@@ -137,7 +137,8 @@ class KernelsContractTest {
   @MethodSource("backends")
   void ropeAndCacheKv(Backend candidate) {
     int[] tokens = {3, 1, 17};
-    attention(candidate, new AttentionShape(6, 2, 32, 0), 4, tokens, tokens, tokens);
+    attention(candidate, new AttentionShape(6, 2, 32, 0), 4, true, tokens, tokens, tokens);
+    attention(candidate, new AttentionShape(3, 1, 10, 0), 16, true, tokens, tokens, tokens);
   }
 
   @ParameterizedTest
@@ -145,11 +146,13 @@ class KernelsContractTest {
   void pagedAttention(Backend candidate) {
     int[] mixed = {1, 1, 40, 5};
     int[] ones = {1, 1, 1, 1};
-    attention(candidate, new AttentionShape(6, 2, 32, 0), 16, mixed, mixed, ones);
-    attention(candidate, new AttentionShape(5, 5, 10, 0), 3, new int[] {7, 1}, new int[] {1, 1});
-    attention(candidate, new AttentionShape(4, 1, 66, 9), 8, new int[] {25, 2, 1}, ones(3));
-    attention(candidate, new AttentionShape(8, 2, 128, 0), 16, new int[] {1}, ones(1), ones(1));
-    attention(candidate, new AttentionShape(20, 1, 160, 0), 16, new int[] {19, 1}, ones(2));
+    attention(candidate, new AttentionShape(6, 2, 32, 0), 16, false, mixed, mixed, ones);
+    attention(
+        candidate, new AttentionShape(5, 5, 10, 0), 3, false, new int[] {7, 1}, new int[] {1, 1});
+    attention(candidate, new AttentionShape(4, 1, 66, 9), 8, false, new int[] {25, 2, 1}, ones(3));
+    attention(
+        candidate, new AttentionShape(8, 2, 128, 0), 16, false, new int[] {1}, ones(1), ones(1));
+    attention(candidate, new AttentionShape(20, 1, 160, 0), 16, false, new int[] {19, 1}, ones(2));
   }
 
   private static int[] ones(int count) {
@@ -163,18 +166,21 @@ class KernelsContractTest {
   @MethodSource("backends")
   void longContexts(Backend candidate) {
     int[] prompts = {511, 300, 7, 255};
-    attention(candidate, new AttentionShape(4, 2, 64, 0), 16, prompts, ones(4), ones(4));
-    attention(candidate, new AttentionShape(2, 1, 16, 200), 16, prompts, ones(4), ones(4));
-    attention(candidate, new AttentionShape(4, 1, 128, 0), 32, new int[] {600}, ones(1), ones(1));
+    attention(candidate, new AttentionShape(4, 2, 64, 0), 16, false, prompts, ones(4), ones(4));
+    attention(candidate, new AttentionShape(2, 1, 16, 200), 16, false, prompts, ones(4), ones(4));
+    attention(
+        candidate, new AttentionShape(4, 1, 128, 0), 32, false, new int[] {600}, ones(1), ones(1));
   }
 
   /**
    * Rounds over the same cache: each round's queries see the rounds before.
    *
+   * @param turns whether positions turn queries and keys; where they do not, both sides attend over
+   *     exactly the same numbers
    * @param rounds new tokens of each sequence
    */
   private static void attention(
-      Backend candidate, AttentionShape shape, int block, int[]... rounds) {
+      Backend candidate, AttentionShape shape, int block, boolean turns, int[]... rounds) {
     TwoSides sides = sides(candidate, shape.headDim());
     int numSeqs = rounds[0].length;
     int[] context = new int[numSeqs];
@@ -189,7 +195,11 @@ class KernelsContractTest {
     KvLayer expectedKv =
         CpuBackends.oracle().allocateKv(numBlocks, block, shape, candidate.kvCacheDType());
     KvLayer kv = candidate.allocateKv(numBlocks, block, shape, candidate.kvCacheDType());
-    Pair rope = sides.weight(WeightRole.ROPE_TABLE, Shape.of(maxContext, shape.headDim()), 1);
+    Pair rope =
+        sides.weight(
+            WeightRole.ROPE_TABLE,
+            Shape.of(maxContext, shape.headDim()),
+            angles(sides, maxContext, shape.headDim(), turns));
     for (int round = 0; round < rounds.length; round++) {
       int[] tokens = rounds[round];
       Arrays.setAll(context, s -> context[s] + tokens[s]);
@@ -207,10 +217,28 @@ class KernelsContractTest {
           });
       sides.assertClose(
           "ropeAndCacheKv round " + round, qkv, batch.numTokens, sides.tolerance(TOLERANCE, 1));
-      // Queries, keys, weights of the softmax and the result are each rounded once.
+      // The result is rounded once, the weights of the softmax in a sum of many; turned queries and
+      // keys once each, in the softmax's exponent.
       sides.assertClose(
-          "pagedAttention round " + round, out, batch.numTokens, sides.tolerance(1e-5, 4));
+          "pagedAttention round " + round,
+          out,
+          batch.numTokens,
+          sides.tolerance(1e-5, turns ? 8 : 3));
     }
+  }
+
+  /** Cosines and sines of random angles, or of none. */
+  private static float[] angles(TwoSides sides, int positions, int headDim, boolean turns) {
+    float[] table = new float[positions * headDim];
+    int half = headDim / 2;
+    for (int position = 0; position < positions; position++) {
+      for (int i = 0; i < half; i++) {
+        double angle = turns ? sides.random.nextDouble(2 * Math.PI) : 0;
+        table[position * headDim + i] = (float) Math.cos(angle);
+        table[position * headDim + half + i] = (float) Math.sin(angle);
+      }
+    }
+    return table;
   }
 
   @ParameterizedTest

@@ -103,7 +103,10 @@ final class TwoSides {
 
   /** Values that bf16 can hold, so that a backend that stores weights in bf16 sees the same. */
   Pair weight(WeightRole role, Shape shape, double scale) {
-    float[] values = heldByBf16(gaussians(shape, scale));
+    return weight(role, shape, heldByBf16(gaussians(shape, scale)));
+  }
+
+  Pair weight(WeightRole role, Shape shape, float[] values) {
     HostTensor source = HostTensor.of("random", shape, values);
     return new Pair(oracle.upload(role, source), candidate.upload(role, source));
   }
