@@ -7,13 +7,22 @@ import java.lang.foreign.ValueLayout;
 /** Java arrays to and from the device, in the order of the stream. */
 final class BatchArrays {
   private final PinnedRing ring;
+  private final DeferredWrites deferred;
 
-  BatchArrays(PinnedRing ring) {
+  BatchArrays(PinnedRing ring, DeferredWrites deferred) {
     this.ring = ring;
+    this.deferred = deferred;
   }
 
   void write(CudaTensor destination, int[] values, int count) {
     requireRoom(destination, count);
+    if (count <= DeferredWrites.MAX_BYTES / Integer.BYTES) {
+      MemorySegment room = deferred.room(destination.address(), count * Integer.BYTES);
+      MemorySegment.copy(values, 0, room, ValueLayout.JAVA_INT, 0, count);
+      deferred.add(destination.address(), room);
+      return;
+    }
+    deferred.flush();
     int most = PinnedRing.BUFFER_BYTES / Integer.BYTES;
     for (int at = 0; at < count; at += most) {
       int part = Math.min(most, count - at);
@@ -25,6 +34,13 @@ final class BatchArrays {
 
   void write(CudaTensor destination, long[] values, int count) {
     requireRoom(destination, count);
+    if (count <= DeferredWrites.MAX_BYTES / Long.BYTES) {
+      MemorySegment room = deferred.room(destination.address(), count * Long.BYTES);
+      MemorySegment.copy(values, 0, room, ValueLayout.JAVA_LONG, 0, count);
+      deferred.add(destination.address(), room);
+      return;
+    }
+    deferred.flush();
     int most = PinnedRing.BUFFER_BYTES / Long.BYTES;
     for (int at = 0; at < count; at += most) {
       int part = Math.min(most, count - at);
@@ -39,6 +55,13 @@ final class BatchArrays {
     requireRoom(destination, count);
     boolean isF32 = requireFloats(destination) == DType.F32;
     int bytes = destination.dtype().bytes();
+    if (isF32 && count <= DeferredWrites.MAX_BYTES / bytes) {
+      MemorySegment room = deferred.room(destination.address(), count * bytes);
+      MemorySegment.copy(values, 0, room, ValueLayout.JAVA_FLOAT, 0, count);
+      deferred.add(destination.address(), room);
+      return;
+    }
+    deferred.flush();
     int most = PinnedRing.BUFFER_BYTES / bytes;
     for (int at = 0; at < count; at += most) {
       int part = Math.min(most, count - at);
@@ -56,6 +79,7 @@ final class BatchArrays {
 
   void read(CudaTensor source, int[] values, int count) {
     requireRoom(source, count);
+    deferred.flush();
     int most = PinnedRing.BUFFER_BYTES / Integer.BYTES;
     for (int at = 0; at < count; at += most) {
       int part = Math.min(most, count - at);
@@ -67,6 +91,7 @@ final class BatchArrays {
 
   void read(CudaTensor source, float[] values, int count) {
     requireRoom(source, count);
+    deferred.flush();
     boolean isF32 = requireFloats(source) == DType.F32;
     int bytes = source.dtype().bytes();
     int most = PinnedRing.BUFFER_BYTES / bytes;

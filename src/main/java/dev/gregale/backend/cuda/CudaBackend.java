@@ -30,6 +30,7 @@ public final class CudaBackend implements Backend {
   private final Workspace workspace;
   private final KernelChoice choice;
   private final WeightUploader uploader;
+  private final DeferredWrites deferred;
   private final BatchArrays arrays;
   private final Kernels kernels;
   private final List<CudaGraphStep> graphs = new ArrayList<>();
@@ -43,7 +44,8 @@ public final class CudaBackend implements Backend {
     workspace = new Workspace(context, memory);
     choice = KernelChoice.of(launcher, modules, workspace, deterministic);
     uploader = new WeightUploader(context, memory, ring, launcher, modules);
-    arrays = new BatchArrays(ring);
+    deferred = new DeferredWrites(ring, launcher, modules);
+    arrays = new BatchArrays(ring, deferred);
     kernels = new CudaKernels(launcher, modules, choice, workspace);
   }
 
@@ -121,12 +123,14 @@ public final class CudaBackend implements Backend {
   @Override
   public Tensor upload(WeightRole role, HostTensor source) {
     context.enter();
+    deferred.flush();
     return uploader.upload(role, source);
   }
 
   @Override
   public Tensor dummy(WeightRole role, DType dtype, Shape shape, long seed) {
     context.enter();
+    deferred.flush();
     return uploader.dummy(role, shape, seed);
   }
 
@@ -199,7 +203,8 @@ public final class CudaBackend implements Backend {
   @Override
   public Step record(Runnable work) {
     context.enter();
-    CudaGraphStep step = CudaGraphStep.capture(context, work);
+    deferred.flush(); // or it would become part of the graph
+    CudaGraphStep step = CudaGraphStep.capture(context, deferred, work);
     workspace.recorded();
     graphs.add(step);
     return step;

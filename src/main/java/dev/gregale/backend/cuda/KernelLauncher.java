@@ -30,6 +30,7 @@ final class KernelLauncher implements AutoCloseable {
   private final MemorySegment pointers = arena.allocate(8L * MAX_ARGUMENTS, 8);
   private int count;
   private boolean overlapsPredecessor;
+  private Runnable beforeEach = () -> {};
 
   KernelLauncher(Driver driver, CudaContext context) {
     this.driver = driver;
@@ -45,8 +46,14 @@ final class KernelLauncher implements AutoCloseable {
     config.set(ValueLayout.JAVA_INT, BLOCK_X + 8, 1);
   }
 
+  /** What is to be queued before every launch. */
+  void beforeEach(Runnable work) {
+    beforeEach = work;
+  }
+
   /** Starts a list of arguments. */
   KernelLauncher begin() {
+    beforeEach.run();
     count = 0;
     overlapsPredecessor = false;
     return this;

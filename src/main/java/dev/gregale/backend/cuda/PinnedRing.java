@@ -19,7 +19,10 @@ final class PinnedRing implements AutoCloseable {
   static final int BUFFER_BYTES = 16 << 20;
 
   private static final int NUM_BUFFERS = 4;
-  private static final int ALIGNMENT = 16;
+
+  /** Bytes that every room starts at a multiple of. */
+  static final int ALIGNMENT = 16;
+
   private final CudaContext context;
   private final Buffer[] buffers = new Buffer[NUM_BUFFERS];
   private final Buffer incoming;
@@ -58,6 +61,11 @@ final class PinnedRing implements AutoCloseable {
     incoming = new Buffer();
   }
 
+  /** Whether that many bytes fit the current buffer, so that {@link #room} stays within it. */
+  boolean hasRoom(int bytes) {
+    return used + bytes <= BUFFER_BYTES;
+  }
+
   /**
    * Room to write what the next {@link #copyToDevice} takes.
    *
@@ -85,6 +93,14 @@ final class PinnedRing implements AutoCloseable {
             bytes,
             context.stream()),
         "copying to the device");
+    advance(bytes);
+  }
+
+  /**
+   * Leaves the room that was just written to whoever reads it; all such reads must be queued before
+   * the next {@link #room} that does not fit the buffer.
+   */
+  void advance(int bytes) {
     used += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
   }
 

@@ -68,6 +68,33 @@ class CudaBackendTest {
     assertEquals(49_999, found[0]);
   }
 
+  /** More arrays, and more bytes, than one launch carries; the later of two writes wins. */
+  @Test
+  void manyArraysAreWrittenTogether() {
+    Tensor[] tensors = new Tensor[300];
+    for (int i = 0; i < tensors.length; i++) {
+      tensors[i] = backend.allocate(i % 2 == 0 ? DType.I32 : DType.I64, Shape.of(1 + 50 * i));
+    }
+    for (int round = 0; round < 40; round++) {
+      for (int i = 0; i < tensors.length; i++) {
+        int[] ints = new int[1 + 50 * i];
+        Arrays.fill(ints, 1000 * round + i);
+        if (i % 2 == 0) {
+          backend.write(tensors[i], ints, ints.length);
+        } else {
+          backend.write(tensors[i], Arrays.stream(ints).asLongStream().toArray(), ints.length);
+        }
+      }
+    }
+    for (int i = 0; i < tensors.length; i += 2) {
+      int[] found = new int[1 + 50 * i];
+      backend.read(tensors[i], found, found.length);
+      for (int value : found) {
+        assertEquals(39_000 + i, value);
+      }
+    }
+  }
+
   @Test
   void allocatedArraysAreZero() {
     float[] found = gaussians(1000);
