@@ -1,0 +1,354 @@
+// What stands between the GEMMs of a decode step of more than 8 tokens (decode_gemm.cu): one row or
+// a quarter of a row to a block, everything from L2.
+//
+//   decode_norm_tiles_bf16        token tile <- rmsNorm(residual)
+//   decode_qkv_parts_bf16         queries, cache <- rope(sum of parts): ropeAndCacheKv
+//   decode_add_parts_f32          residual += sum of parts
+//   decode_route_bf16             rmsNorm, matmul(router), routeTopK of one row
+//   decode_plan_tiles_bf16        the chosen experts' token tiles and the plan of their GEMMs
+//   decode_combine_parts_f32      residual[t] += sum over k of w[t, k] * down's row of (t, k)
+//
+// Legend: T tokens (at most 256; T K at most 512), D hidden, H query heads, G KV heads, d head dim,
+// E experts (at most 16), K experts per token. Layouts: tiled_layout.cuh, kv_layout.cuh; the plan:
+// grouped_plan.cuh, one token tile an expert. Parts are added in ascending order. Restrictions,
+// checked by the caller: D a multiple of 64, pointers 16-byte aligned. Tokens with slot -1 are
+// padding: no cache is written, no expert chosen (id -1, weight 0), the residual stays.
+//
+// Parts of n_tile (rows of the weight / 128): from n_tile k_tiles / steps to
+// ((n_tile + 1) k_tiles - 1) / steps of the line that decode_gemm.cu cuts.
+//
+// Launch: see each kernel. No dynamic shared memory except where named. Programmatic dependent
+// launch is optional.
+
+#include "choose_experts.cuh"
+#include "decode_stream.cuh"
+#include "grouped_plan.cuh"
+#include "kv_layout.cuh"
+
+namespace {
+
+constexpr int kRowThreads = 256;
+constexpr int kRowWarps = kRowThreads / kWarpSize;
+
+// The parts of a GEMM's result: [parts, rows, width].
+struct Parts {
+  const float* first;
+  size_t stride;  // elements of one part
+  int width;
+  int k_tiles;
+  int steps;
+
+  __device__ __forceinline__ int count(int column) const {
+    const int n_tile = column / kTileRows;
+    return ((n_tile + 1) * k_tiles - 1) / steps - n_tile * k_tiles / steps + 1;
+  }
+
+  // In ascending order, four loads at a time.
+  __device__ __forceinline__ float4 sum4(int row, int column) const {
+    constexpr int kAtOnce = 4;
+    const float* at = first + static_cast<size_t>(row) * width + column;
+    const int parts = count(column);
+    float4 sum = make_float4(0, 0, 0, 0);
+    for (int part = 0; part < parts; part += kAtOnce) {
+      float4 v[kAtOnce];
+#pragma unroll
+      for (int i = 0; i < kAtOnce; i++) {
+        v[i] = part + i < parts ? load_written_float4(at + (part + i) * stride)
+                                : make_float4(0, 0, 0, 0);
+      }
+#pragma unroll
+      for (int i = 0; i < kAtOnce; i++) {
+        sum.x += v[i].x, sum.y += v[i].y, sum.z += v[i].z, sum.w += v[i].w;
+      }
+    }
+    return sum;
+  }
+};
+
+__device__ __forceinline__ void read_row(float (&values)[kChunk], const float* row, int at) {
+  const float4 low = load_written_float4(row + at);
+  const float4 high = load_written_float4(row + at + 4);
+  values[0] = low.x, values[1] = low.y, values[2] = low.z, values[3] = low.w;
+  values[4] = high.x, values[5] = high.y, values[6] = high.z, values[7] = high.w;
+}
+
+__device__ __forceinline__ void store_four(__nv_bfloat16* to, float a, float b, float c, float d) {
+  const __nv_bfloat162 pair[2] = {__floats2bfloat162_rn(a, b), __floats2bfloat162_rn(c, d)};
+  *reinterpret_cast<uint2*>(to) = *reinterpret_cast<const uint2*>(pair);
+}
+
+// 1 / rms of a row, known to every thread of the block.
+__device__ __forceinline__ float row_scale(const float* row, int width, float eps) {
+  float sum = 0.0f;
+  for (int at = threadIdx.x * kChunk; at < width; at += kRowThreads * kChunk) {
+    float values[kChunk];
+    read_row(values, row, at);
+#pragma unroll
+    for (int i = 0; i < kChunk; i++) {
+      sum += values[i] * values[i];
+    }
+  }
+  return rsqrtf(block_sum(sum) / width + eps);
+}
+
+__device__ __forceinline__ Bf16x8 normed_chunk(const float* row, const __nv_bfloat16* gain, int at,
+                                               float scale) {
+  float values[kChunk];
+  float gains[kChunk];
+  read_row(values, row, at);
+  unpack(*reinterpret_cast<const Bf16x8*>(gain + at), gains);
+#pragma unroll
+  for (int i = 0; i < kChunk; i++) {
+    values[i] = values[i] * scale * gains[i];
+  }
+  return pack(values);
+}
+
+// Chunk `chunk` of row `row` of a token tile of `rows` rows.
+__device__ __forceinline__ Bf16x8* tile_chunk(__nv_bfloat16* tile, int rows, int row, int chunk) {
+  return reinterpret_cast<Bf16x8*>(tile +
+                                   static_cast<size_t>(chunk / kChunksPerRow) * rows * kTileK +
+                                   swizzled_bytes(row, chunk % kChunksPerRow) / 2);
+}
+
+}  // namespace
+
+// Grid rows, block 256.
+extern "C" __global__ void __launch_bounds__(kRowThreads)
+    decode_norm_tiles_bf16(__nv_bfloat16* tile,        // token tile [tile_rows, D]
+                           const float* residual,      // [T, D]
+                           const int* row_ids,         // [rows] rows of residual; null: in order
+                           const __nv_bfloat16* gain,  // [D]
+                           float eps, int hidden, int tile_rows) {
+  wait_for_predecessor();
+  release_successor();
+  const int from = row_ids == nullptr ? blockIdx.x : row_ids[blockIdx.x];
+  const float* row = residual + static_cast<size_t>(from) * hidden;
+  const float scale = row_scale(row, hidden, eps);
+  for (int at = threadIdx.x * kChunk; at < hidden; at += kRowThreads * kChunk) {
+    *tile_chunk(tile, tile_rows, blockIdx.x, at / kChunk) = normed_chunk(row, gain, at, scale);
+  }
+}
+
+// Grid (ceil((H + 2G) d / 8 / 256), T), block 256: a thread turns rows i to i + 3 of a head with
+// rows i + d/2 to i + d/2 + 3.
+extern "C" __global__ void __launch_bounds__(kRowThreads)
+    decode_qkv_parts_bf16(__nv_bfloat16* queries,   // [T, H d] in rows of query_stride elements
+                          __nv_bfloat16* keys,      // cache
+                          __nv_bfloat16* values,    // cache
+                          const float* parts,       // [parts, T, (H + 2G) d]
+                          const float* rope_table,  // [positions, d]
+                          const int* positions,     // [T]
+                          const int* slots,         // [T]
+                          int query_stride, int tokens, int heads, int kv_heads, int head_dim,
+                          int block_size, int k_tiles, int steps) {
+  const int half = head_dim / 2;
+  const int pair = (blockIdx.x * kRowThreads + threadIdx.x) * 4;
+  const int head = pair / half;
+  const int column = pair % half;
+  const int token = blockIdx.y;
+  const int slot = slots[token];
+  const bool turns = head < heads + kv_heads && slot >= 0;
+  float4 cosine = make_float4(1, 1, 1, 1);
+  float4 sine = make_float4(0, 0, 0, 0);
+  if (turns) {
+    const float* angles = rope_table + static_cast<size_t>(positions[token]) * head_dim + column;
+    cosine = *reinterpret_cast<const float4*>(angles);
+    sine = *reinterpret_cast<const float4*>(angles + half);
+  }
+  wait_for_predecessor();
+  release_successor();
+  if (head >= heads + 2 * kv_heads) {
+    return;
+  }
+  const int width = (heads + 2 * kv_heads) * head_dim;
+  const Parts sums{parts, static_cast<size_t>(tokens) * width, width, k_tiles, steps};
+  const float4 low = sums.sum4(token, head * head_dim + column);
+  const float4 high = sums.sum4(token, head * head_dim + column + half);
+  __nv_bfloat16* to_low;
+  __nv_bfloat16* to_high;
+  if (head < heads) {
+    to_low = queries + static_cast<size_t>(token) * query_stride + head * head_dim + column;
+    to_high = to_low + half;
+  } else if (slot >= 0) {
+    const bool is_key = head < heads + kv_heads;
+    __nv_bfloat16* cache = is_key ? keys : values;
+    const int kv_head = head - heads - (is_key ? 0 : kv_heads);
+    const int block = slot / block_size;
+    const int at = slot % block_size;
+    to_low = cache + kv_element(block, kv_head, at, column, kv_heads, block_size, head_dim);
+    to_high = cache + kv_element(block, kv_head, at, column + half, kv_heads, block_size, head_dim);
+  } else {
+    return;
+  }
+  store_four(to_low, low.x * cosine.x - high.x * sine.x, low.y * cosine.y - high.y * sine.y,
+             low.z * cosine.z - high.z * sine.z, low.w * cosine.w - high.w * sine.w);
+  store_four(to_high, high.x * cosine.x + low.x * sine.x, high.y * cosine.y + low.y * sine.y,
+             high.z * cosine.z + low.z * sine.z, high.w * cosine.w + low.w * sine.w);
+}
+
+// Grid (ceil(D / 1024), T), block 256.
+extern "C" __global__ void __launch_bounds__(kRowThreads)
+    decode_add_parts_f32(float* residual,     // [T, D]
+                         const float* parts,  // [parts, T, D]
+                         int tokens, int hidden, int k_tiles, int steps) {
+  wait_for_predecessor();
+  release_successor();
+  const int column = (blockIdx.x * kRowThreads + threadIdx.x) * 4;
+  if (column >= hidden) {
+    return;
+  }
+  const Parts sums{parts, static_cast<size_t>(tokens) * hidden, hidden, k_tiles, steps};
+  const float4 sum = sums.sum4(blockIdx.y, column);
+  float4* to =
+      reinterpret_cast<float4*>(residual + static_cast<size_t>(blockIdx.y) * hidden + column);
+  float4 v = *to;
+  v.x += sum.x, v.y += sum.y, v.z += sum.z, v.w += sum.w;
+  *to = v;
+}
+
+// Grid T, block 256, dynamic shared memory 2 D bytes: the row as the experts will read it.
+extern "C" __global__ void __launch_bounds__(kRowThreads)
+    decode_route_bf16(__nv_bfloat16* normed,        // [T, D]
+                      int* expert_ids,              // [T, K]
+                      float* expert_weights,        // [T, K]
+                      const float* residual,        // [T, D]
+                      const __nv_bfloat16* gain,    // [D]
+                      const __nv_bfloat16* router,  // [E, D]
+                      const int* slots,             // [T]
+                      float eps, int hidden, int experts, int per_token) {
+  extern __shared__ __align__(16) char shared_row[];
+  __shared__ float logits[kWarpSize];
+  const int token = blockIdx.x;
+  const int lane = threadIdx.x % kWarpSize;
+  const int warp = threadIdx.x / kWarpSize;
+  constexpr int kAhead = 16;  // chunks of the warp's first expert, loaded before the wait
+  uint4 ahead[kAhead];
+#pragma unroll
+  for (int i = 0; i < kAhead; i++) {
+    const int at = (i * kWarpSize + lane) * kChunk;
+    if (warp < experts && at < hidden) {
+      ahead[i] = load_weights(router + static_cast<size_t>(warp) * hidden + at);
+    }
+  }
+  wait_for_predecessor();
+  release_successor();
+  const float* row = residual + static_cast<size_t>(token) * hidden;
+  const float scale = row_scale(row, hidden, eps);
+  for (int at = threadIdx.x * kChunk; at < hidden; at += kRowThreads * kChunk) {
+    const Bf16x8 chunk = normed_chunk(row, gain, at, scale);
+    *reinterpret_cast<Bf16x8*>(shared_row + at * 2) = chunk;
+    *reinterpret_cast<Bf16x8*>(normed + static_cast<size_t>(token) * hidden + at) = chunk;
+  }
+  __syncthreads();
+  for (int expert = warp; expert < experts; expert += kRowWarps) {
+    float sum = 0.0f;
+    const auto add_product = [&](int at, uint4 weights) {
+      float a[kChunk];
+      float b[kChunk];
+      unpack(*reinterpret_cast<const Bf16x8*>(shared_row + at * 2), a);
+      unpack(*reinterpret_cast<const Bf16x8*>(&weights), b);
+#pragma unroll
+      for (int i = 0; i < kChunk; i++) {
+        sum = fmaf(a[i], b[i], sum);
+      }
+    };
+    const __nv_bfloat16* own = router + static_cast<size_t>(expert) * hidden;
+#pragma unroll
+    for (int i = 0; i < kAhead; i++) {
+      const int at = (i * kWarpSize + lane) * kChunk;
+      if (at < hidden) {
+        add_product(at, expert == warp ? ahead[i] : load_weights(own + at));
+      }
+    }
+    for (int at = (kAhead * kWarpSize + lane) * kChunk; at < hidden; at += kWarpSize * kChunk) {
+      add_product(at, load_weights(own + at));
+    }
+    sum = warp_sum(sum);
+    if (lane == 0) {
+      logits[expert] = sum;
+    }
+  }
+  __syncthreads();
+  if (warp == 0) {
+    choose_experts(expert_ids + token * per_token, expert_weights + token * per_token,
+                   lane < experts ? logits[lane] : 0.0f, experts, per_token, slots[token] < 0,
+                   lane);
+  }
+}
+
+// Grid T, block 512 (a thread for each pair): every block counts all pairs, then copies its row to
+// the tiles of its experts. The order of an expert's rows is that of the tokens.
+extern "C" __global__ void __launch_bounds__(512)
+    decode_plan_tiles_bf16(__nv_bfloat16* tiles,         // token tiles [padded rows, D]
+                           GroupPlan* plan,              // [E]
+                           int* rows_of,                 // [T, K] padded row of each pair, or -1
+                           const __nv_bfloat16* normed,  // [T, D]
+                           const int* expert_ids,        // [T, K]
+                           int tokens, int hidden, int experts, int per_token) {
+  wait_for_predecessor();
+  release_successor();
+  const int token = blockIdx.x;
+  const int pair = threadIdx.x;
+  const int expert = pair < tokens * per_token ? expert_ids[pair] : -1;
+  GroupPlan own{0, 0, 0, 0};  // thread e: expert e's
+  int first_row = 0;
+  for (int e = 0; e < experts; e++) {
+    const GroupPlan group = plan_group(first_row, __syncthreads_count(expert == e), kMaxTileRows);
+    first_row += group.tiles * group.tile_rows;
+    own = static_cast<int>(threadIdx.x) == e ? group : own;
+  }
+  __shared__ GroupPlan groups[kMaxExperts];
+  if (static_cast<int>(threadIdx.x) < experts) {
+    groups[threadIdx.x] = own;
+    if (token == 0) {
+      plan[threadIdx.x] = own;
+    }
+  }
+  __syncthreads();
+  for (int k = 0; k < per_token; k++) {
+    const int mine = token * per_token + k;
+    const int to = expert_ids[mine];
+    const int before = __syncthreads_count(expert == to && pair < mine);
+    if (threadIdx.x == 0) {
+      rows_of[mine] = to < 0 ? -1 : groups[to].first_row + before;
+    }
+    if (to < 0) {
+      continue;
+    }
+    __nv_bfloat16* tile = tiles + static_cast<size_t>(groups[to].first_row) * hidden;
+    for (int chunk = threadIdx.x; chunk < hidden / kChunk; chunk += blockDim.x) {
+      const uint4 v = load_written(normed + static_cast<size_t>(token) * hidden + chunk * kChunk);
+      *reinterpret_cast<uint4*>(tile_chunk(tile, groups[to].tile_rows, before, chunk)) = v;
+    }
+  }
+}
+
+// Grid (ceil(D / 1024), T), block 256.
+extern "C" __global__ void __launch_bounds__(kRowThreads)
+    decode_combine_parts_f32(float* residual,              // [T, D]
+                             const float* parts,           // [parts, part_rows, D]
+                             const int* rows_of,           // [T, K]
+                             const float* expert_weights,  // [T, K]
+                             int hidden, int per_token, int part_rows, int k_tiles, int steps) {
+  wait_for_predecessor();
+  release_successor();
+  const int column = (blockIdx.x * kRowThreads + threadIdx.x) * 4;
+  const int token = blockIdx.y;
+  if (column >= hidden) {
+    return;
+  }
+  const Parts sums{parts, static_cast<size_t>(part_rows) * hidden, hidden, k_tiles, steps};
+  float4* to = reinterpret_cast<float4*>(residual + static_cast<size_t>(token) * hidden + column);
+  float4 v = *to;
+  for (int k = 0; k < per_token; k++) {
+    const int row = rows_of[token * per_token + k];
+    if (row >= 0) {
+      const float weight = expert_weights[token * per_token + k];
+      const float4 sum = sums.sum4(row, column);
+      v.x = fmaf(weight, sum.x, v.x), v.y = fmaf(weight, sum.y, v.y);
+      v.z = fmaf(weight, sum.z, v.z), v.w = fmaf(weight, sum.w, v.w);
+    }
+  }
+  *to = v;
+}
