@@ -25,6 +25,16 @@ public interface Backend extends AutoCloseable {
   /** The element type of the KV cache where the user asks for none. */
   DType kvCacheDType();
 
+  /** Tokens per block of the KV cache where the user asks for no number. */
+  default int kvBlockSize() {
+    return 16;
+  }
+
+  /** Bytes that a block takes in one layer, keys and values. */
+  default long kvBlockBytes(int blockSize, AttentionShape shape, DType dtype) {
+    return 2L * blockSize * shape.numKvHeads() * shape.headDim() * dtype.bytes();
+  }
+
   /** Bytes that this backend may still allocate for a KV cache, or -1 where it cannot tell. */
   long freeBytes();
 

@@ -16,9 +16,14 @@ final class Bench {
   private static final double WARM_UP_SECONDS = 3;
 
   private final ModelAssembly assembly;
+  private final int contextTokens;
   private final int repetitions;
 
-  Bench(ModelAssembly assembly, int repetitions) {
+  /**
+   * @param contextTokens of every sequence before its decode is timed
+   */
+  Bench(ModelAssembly assembly, int contextTokens, int repetitions) {
+    this.contextTokens = contextTokens;
     this.assembly = assembly;
     this.repetitions = repetitions;
   }
@@ -38,7 +43,7 @@ final class Bench {
     List<BenchReport.Decode> decodes = new ArrayList<>();
     for (int count : sequenceCounts) {
       System.err.println("decode of " + count + " sequences ...");
-      double seconds = median(() -> loop.decode(count, outputTokens));
+      double seconds = median(() -> loop.decode(count, contextTokens, outputTokens));
       decodes.add(
           new BenchReport.Decode(
               count,
@@ -56,7 +61,7 @@ final class Bench {
         prefills,
         decodes,
         shares(times, () -> timed.prefill(promptLengths.getFirst())),
-        shares(times, () -> timed.decode(sequenceCounts.getFirst(), outputTokens)));
+        shares(times, () -> timed.decode(sequenceCounts.getFirst(), contextTokens, outputTokens)));
   }
 
   private StepLoop loop(LoadedModel model, Kernels ops) {
@@ -74,9 +79,9 @@ final class Bench {
 
   /** Seconds. The compiler needs some runs, whose number depends on how long they are. */
   private double median(DoubleSupplier run) {
-    double warm = 0;
-    for (int i = 0; i < MAX_WARM_UPS && warm < WARM_UP_SECONDS; i++) {
-      warm += run.getAsDouble();
+    long start = System.nanoTime();
+    for (int i = 0; i < MAX_WARM_UPS && System.nanoTime() - start < 1e9 * WARM_UP_SECONDS; i++) {
+      var unused = run.getAsDouble();
     }
     double[] seconds = new double[repetitions];
     for (int i = 0; i < repetitions; i++) {

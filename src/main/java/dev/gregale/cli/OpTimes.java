@@ -2,6 +2,7 @@ package dev.gregale.cli;
 
 import dev.gregale.backend.Kernels;
 import dev.gregale.backend.Tensor;
+import java.lang.reflect.InvocationHandler;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
@@ -19,7 +20,11 @@ final class OpTimes {
         Proxy.newProxyInstance(
             Kernels.class.getClassLoader(),
             new Class<?>[] {Kernels.class},
-            (proxy, method, arguments) -> timed(ops, method, arguments));
+            // A block's composition runs on the proxy, so that the ops within it are seen.
+            (proxy, method, arguments) ->
+                method.isDefault()
+                    ? InvocationHandler.invokeDefault(proxy, method, arguments)
+                    : timed(ops, method, arguments));
   }
 
   private Object timed(Kernels ops, Method method, Object[] arguments) throws Throwable {

@@ -16,7 +16,7 @@ import org.springframework.boot.context.properties.bind.DefaultValue;
  *     chunks.
  * @param maxModelLen Prompt and output of one sequence in tokens, at most. Default: what the model
  *     was made for, as far as the KV cache holds it.
- * @param blockSize Tokens per block of the KV cache.
+ * @param blockSize Tokens per block of the KV cache. Default: 16 on the CPU, 64 on a GPU.
  * @param numBlocks Blocks of the KV cache. Default: enough for max-num-seqs sequences of
  *     max-model-len, within a quarter of the memory.
  * @param maxQueuedRequests Requests that may wait; further ones are answered 429.
@@ -31,7 +31,7 @@ public record EngineProperties(
     @DefaultValue("64") int maxNumSeqs,
     @DefaultValue("512") int maxNumBatchedTokens,
     @Nullable Integer maxModelLen,
-    @DefaultValue("16") int blockSize,
+    @Nullable Integer blockSize,
     @Nullable Integer numBlocks,
     @DefaultValue("256") int maxQueuedRequests,
     @DefaultValue("128") int maxSequencesPerRequest,

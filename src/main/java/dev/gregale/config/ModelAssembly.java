@@ -71,14 +71,24 @@ public record ModelAssembly(
 
   private static EngineLimits limits(
       MixtralConfig config, EngineProperties engine, Backend backend) {
+    int blockSize = engine.blockSize() == null ? backend.kvBlockSize() : engine.blockSize();
+    if (blockSize < 1) {
+      throw new StartupException(
+          ExitCode.CONFIG, "gregale.engine.block-size is %d, not 1 or more".formatted(blockSize));
+    }
     KvPlan plan =
-        KvPlan.of(config, engine, cacheBytes(config, engine, backend), backend.kvCacheDType());
+        KvPlan.of(
+            config,
+            engine,
+            blockSize,
+            KvCache.bytesPerBlock(backend, config, blockSize, backend.kvCacheDType()),
+            cacheBytes(config, engine, backend));
     try {
       return new EngineLimits(
           engine.maxNumSeqs(),
           engine.maxNumBatchedTokens(),
           plan.maxModelLen(),
-          engine.blockSize(),
+          blockSize,
           plan.numBlocks(),
           logitRows(engine),
           engine.maxQueuedRequests(),

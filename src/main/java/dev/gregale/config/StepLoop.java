@@ -7,6 +7,8 @@ import dev.gregale.scheduler.ScheduledBatch;
 import dev.gregale.scheduler.Scheduler;
 import dev.gregale.scheduler.Sequence;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.SplittableRandom;
 
 /**
@@ -37,14 +39,40 @@ public final class StepLoop {
     return finish(scheduler);
   }
 
-  /** Seconds of the decode steps alone: prompts of one token are computed before. */
-  public double decode(int sequences, int outputTokens) {
+  /**
+   * Seconds of {@code outputTokens} decode steps alone: prompts are computed before. Sequences
+   * whose prompt is done sooner decode beside the others' prompts, {@link #prefillSteps} tokens at
+   * most.
+   */
+  public double decode(int sequences, int contextTokens, int outputTokens) {
     Scheduler scheduler = new Scheduler(limits.scheduler());
+    List<Sequence> all = new ArrayList<>();
+    int ahead = prefillSteps(limits, sequences, contextTokens);
     for (int i = 0; i < sequences; i++) {
-      scheduler.add(sequence(1, outputTokens + 1));
+      Sequence sequence = sequence(contextTokens, ahead + outputTokens);
+      scheduler.add(sequence);
+      all.add(sequence);
     }
-    step(scheduler);
-    return finish(scheduler);
+    while (scheduler.hasWork()
+        && all.stream().anyMatch(sequence -> sequence.numOutputTokens() == 0)) {
+      step(scheduler);
+    }
+    long start = System.nanoTime();
+    for (int i = 0; i < outputTokens && scheduler.hasWork(); i++) {
+      step(scheduler);
+    }
+    return (System.nanoTime() - start) / 1e9;
+  }
+
+  /** Steps that compute so many prompts, at most. */
+  public static int prefillSteps(EngineLimits limits, int sequences, int contextTokens) {
+    return prefillSteps(limits.maxNumBatchedTokens(), sequences, contextTokens);
+  }
+
+  /** The same where a step takes that many tokens. */
+  public static int prefillSteps(int maxNumBatchedTokens, int sequences, int contextTokens) {
+    int room = Math.max(1, maxNumBatchedTokens - sequences); // decoding takes the rest
+    return Math.ceilDiv(sequences * contextTokens, room) + 1;
   }
 
   /**
@@ -57,7 +85,7 @@ public final class StepLoop {
     long end = System.nanoTime() + atMost.toNanos();
     do {
       prefill(prompt);
-      decode(1, output - 1);
+      decode(1, 1, Math.max(1, output - 2));
     } while (System.nanoTime() < end);
   }
 

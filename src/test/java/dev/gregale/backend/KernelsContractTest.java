@@ -25,6 +25,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 class KernelsContractTest {
   private static final double TOLERANCE = 3e-6;
   private static final int[] ROWS = {1, 2, 5, 6, 7, 13, 33, 70};
+  private static final int[] MANY_ROWS = {1, 2, 5, 6, 7, 13, 33, 70, 256, 300};
 
   protected Stream<Backend> backends() {
     return CpuBackends.candidates().stream();
@@ -79,36 +80,56 @@ class KernelsContractTest {
 
   @ParameterizedTest
   @MethodSource("backends")
-  void addRmsNorm(Backend candidate) {
+  void add(Backend candidate) {
     for (int width : new int[] {8, 50, 192}) {
       for (int rows : ROWS) {
         TwoSides sides = sides(candidate, rows);
-        // In place over an activation, and from the fp32 array that blocks write.
         Pair x = sides.activations(Shape.of(rows, width));
-        Pair update = sides.floats(Shape.of(rows, width));
-        Pair out = sides.poisonedActivations(Shape.of(rows + 1, width));
+        Pair update = sides.floats(Shape.of(rows, width)); // what blocks write
         Pair residual = sides.floats(Shape.of(rows + 1, width));
-        Pair weight = sides.weight(WeightRole.NORM, Shape.of(width), 1);
-        sides.run(
-            side ->
-                side.ops()
-                    .addRmsNorm(
-                        side.of(x), side.of(residual), side.of(x), side.of(weight), 1e-5f, rows));
-        sides.assertClose("addRmsNorm residual", residual, rows, 0);
-        sides.assertClose("addRmsNorm out", x, rows, sides.tolerance(TOLERANCE, 1));
-        sides.run(
-            side ->
-                side.ops()
-                    .addRmsNorm(
-                        side.of(out),
-                        side.of(residual),
-                        side.of(update),
-                        side.of(weight),
-                        1e-5f,
-                        rows));
-        sides.assertClose("addRmsNorm residual", residual, rows, 0);
-        sides.assertClose("addRmsNorm out", out, rows, sides.tolerance(TOLERANCE, 1));
+        sides.run(side -> side.ops().add(side.of(residual), side.of(x), rows));
+        sides.assertClose("add", residual, rows, 0);
+        sides.run(side -> side.ops().add(side.of(residual), side.of(update), rows));
+        sides.assertClose("add", residual, rows, 0);
       }
+    }
+  }
+
+  /** Batches of decode in several sizes, after a prefill and beside one. */
+  @ParameterizedTest
+  @MethodSource("backends")
+  void attentionBlock(Backend candidate) {
+    AttentionShape large = new AttentionShape(4, 2, 128, 0);
+    BlocksFixture.attention(candidate, large, 256, 64, new int[] {70}, ones(1), new int[] {3});
+    for (int seqs : new int[] {3, 8, 9, 40}) {
+      int[] prompts = new int[seqs];
+      Arrays.setAll(prompts, s -> 1 + 7 * s % 90);
+      int[] mixed = ones(seqs);
+      mixed[seqs - 1] = 5;
+      BlocksFixture.attention(candidate, large, 256, 16, prompts, ones(seqs), mixed);
+    }
+    AttentionShape window = new AttentionShape(8, 1, 64, 20);
+    BlocksFixture.attention(candidate, window, 192, 32, new int[] {33, 2}, ones(2), ones(2));
+    AttentionShape odd = new AttentionShape(3, 1, 10, 0);
+    BlocksFixture.attention(candidate, odd, 50, 5, new int[] {7, 2, 1}, ones(3), ones(3));
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void expertBlock(Backend candidate) {
+    for (int tokens : new int[] {1, 2, 8, 9, 33, 200, 300}) {
+      BlocksFixture.experts(candidate, tokens, 8, 2, 256, 192);
+      BlocksFixture.experts(candidate, tokens, 5, 3, 192, 72);
+    }
+    BlocksFixture.experts(candidate, 6, 4, 2, 50, 33);
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void computeLogits(Backend candidate) {
+    for (int rows : new int[] {1, 8, 9, 100, 300}) {
+      BlocksFixture.logits(candidate, rows, 256, 320);
+      BlocksFixture.logits(candidate, rows, 50, 37);
     }
   }
 
@@ -116,7 +137,7 @@ class KernelsContractTest {
   @MethodSource("backends")
   void matmul(Backend candidate) {
     for (int[] shape : new int[][] {{1, 1}, {5, 3}, {64, 64}, {96, 50}, {130, 257}, {320, 192}}) {
-      for (int rows : ROWS) {
+      for (int rows : shape[0] == 320 ? MANY_ROWS : ROWS) {
         TwoSides sides = sides(candidate, rows);
         Pair x = sides.activations(Shape.of(rows + 1, shape[1]));
         Pair weight = sides.weight(WeightRole.LINEAR, Shape.of(shape[0], shape[1]), 0.1);

@@ -35,15 +35,15 @@ public final class CudaBackend implements Backend {
   private final Kernels kernels;
   private final List<CudaGraphStep> graphs = new ArrayList<>();
 
-  private CudaBackend(Driver driver, CudaContext context, boolean deterministic) {
+  private CudaBackend(Driver driver, CudaContext context, KernelChoice.Mode mode) {
     this.context = context;
     modules = new KernelModules(context.device(), KernelLibrary.fromClassPath());
     memory = new CudaMemory(context);
     ring = new PinnedRing(context);
     launcher = new KernelLauncher(driver, context);
     workspace = new Workspace(context, memory);
-    choice = KernelChoice.of(launcher, modules, workspace, deterministic);
-    uploader = new WeightUploader(context, memory, ring, launcher, modules);
+    choice = KernelChoice.of(launcher, modules, workspace, context.device(), mode);
+    uploader = new WeightUploader(context, memory, ring, launcher, modules, choice);
     deferred = new DeferredWrites(ring, launcher, modules);
     arrays = new BatchArrays(ring, deferred);
     kernels = new CudaKernels(launcher, modules, choice, workspace);
@@ -57,10 +57,15 @@ public final class CudaBackend implements Backend {
    * @throws CudaUnavailableException if that is impossible here, with the reason and what to do
    */
   public static CudaBackend open(int ordinal, boolean deterministic) {
+    return open(
+        ordinal, deterministic ? KernelChoice.Mode.DETERMINISTIC : KernelChoice.Mode.FASTEST);
+  }
+
+  static CudaBackend open(int ordinal, KernelChoice.Mode mode) {
     Driver driver = Driver.open();
     CudaContext context = CudaContext.open(ordinal);
     try {
-      return new CudaBackend(driver, context, deterministic);
+      return new CudaBackend(driver, context, mode);
     } catch (RuntimeException e) {
       context.close();
       throw e;
@@ -91,6 +96,17 @@ public final class CudaBackend implements Backend {
   @Override
   public DType kvCacheDType() {
     return DType.BF16;
+  }
+
+  /** What the copies of prefill attention are largest with. */
+  @Override
+  public int kvBlockSize() {
+    return 64;
+  }
+
+  @Override
+  public long kvBlockBytes(int blockSize, AttentionShape shape, DType dtype) {
+    return 2L * dtype.bytes() * CudaKvLayer.blockElements(blockSize, shape);
   }
 
   @Override
@@ -149,13 +165,11 @@ public final class CudaBackend implements Backend {
           "the CUDA backend keeps keys and values in BF16, not in " + dtype);
     }
     context.enter();
-    int row = CudaKvLayer.rowElements(shape.headDim());
-    long bytes = 2L * numBlocks * blockSize * shape.numKvHeads() * row;
+    long bytes = dtype.bytes() * numBlocks * CudaKvLayer.blockElements(blockSize, shape);
     String what = "KV cache of %d blocks of %d tokens".formatted(numBlocks, blockSize);
     return new CudaKvLayer(
         numBlocks,
         blockSize,
-        row,
         memory.allocateZeroed(bytes, what),
         memory.allocateZeroed(bytes, what));
   }
