@@ -109,7 +109,7 @@ class KernelsContractTest {
       BlocksFixture.attention(candidate, large, 256, 16, prompts, ones(seqs), mixed);
     }
     AttentionShape window = new AttentionShape(8, 1, 64, 20);
-    BlocksFixture.attention(candidate, window, 192, 32, new int[] {33, 2}, ones(2), ones(2));
+    BlocksFixture.attention(candidate, window, 320, 32, new int[] {33, 2}, ones(2), ones(2));
     AttentionShape odd = new AttentionShape(3, 1, 10, 0);
     BlocksFixture.attention(candidate, odd, 50, 5, new int[] {7, 2, 1}, ones(3), ones(3));
   }
@@ -119,7 +119,7 @@ class KernelsContractTest {
   void expertBlock(Backend candidate) {
     for (int tokens : new int[] {1, 2, 8, 9, 33, 200, 300}) {
       BlocksFixture.experts(candidate, tokens, 8, 2, 256, 192);
-      BlocksFixture.experts(candidate, tokens, 5, 3, 192, 72);
+      BlocksFixture.experts(candidate, tokens, 5, 3, 320, 72);
     }
     BlocksFixture.experts(candidate, 6, 4, 2, 50, 33);
   }
@@ -136,8 +136,9 @@ class KernelsContractTest {
   @ParameterizedTest
   @MethodSource("backends")
   void matmul(Backend candidate) {
-    for (int[] shape : new int[][] {{1, 1}, {5, 3}, {64, 64}, {96, 50}, {130, 257}, {320, 192}}) {
-      for (int rows : shape[0] == 320 ? MANY_ROWS : ROWS) {
+    for (int[] shape :
+        new int[][] {{1, 1}, {5, 3}, {64, 64}, {96, 50}, {130, 257}, {320, 192}, {144, 256}}) {
+      for (int rows : shape[0] == 144 ? MANY_ROWS : ROWS) {
         TwoSides sides = sides(candidate, rows);
         Pair x = sides.activations(Shape.of(rows + 1, shape[1]));
         Pair weight = sides.weight(WeightRole.LINEAR, Shape.of(shape[0], shape[1]), 0.1);
@@ -289,7 +290,8 @@ class KernelsContractTest {
   @ParameterizedTest
   @MethodSource("backends")
   void expertFeedForward(Backend candidate) {
-    for (int[] shape : new int[][] {{8, 2, 192, 192}, {5, 3, 50, 70}, {3, 1, 16, 33}}) {
+    for (int[] shape :
+        new int[][] {{8, 2, 192, 192}, {5, 3, 256, 70}, {5, 3, 50, 70}, {3, 1, 16, 33}}) {
       for (int rows : ROWS) {
         int hidden = shape[2];
         int intermediate = shape[3];
