@@ -28,6 +28,14 @@ public interface Backend extends AutoCloseable {
   /** Bytes that this backend may still allocate for a KV cache, or -1 where it cannot tell. */
   long freeBytes();
 
+  /**
+   * Bytes that a KV cache may take beside a model whose weights and activations, not yet allocated,
+   * take that many.
+   */
+  default long freeBytesBeside(long modelBytes) {
+    return freeBytes();
+  }
+
   /** Takes a weight over, in whatever layout and stored precision suits its role. */
   Tensor upload(WeightRole role, HostTensor source);
 
@@ -58,7 +66,24 @@ public interface Backend extends AutoCloseable {
   /** Waits for the ops issued so far, then copies the first {@code count} elements out as fp32. */
   void read(Tensor source, float[] values, int count);
 
-  /** Records work for replay; the CPU returns it as it is, CUDA captures a graph. */
+  /**
+   * Makes the scratch memory that ops need for batches up to these limits, so that later steps
+   * allocate nothing and {@link #freeBytes} is what really remains.
+   */
+  default void reserve(WorkspaceLimits limits) {}
+
+  /**
+   * Rows that a recorded decode step of that many sequences is to be padded to, so that few sizes
+   * need a recording; the number itself where recording costs nothing.
+   */
+  default int recordedRows(int numSeqs) {
+    return numSeqs;
+  }
+
+  /**
+   * Records work for replay over the same arrays with the counts that its batch has now; the CPU
+   * returns the work as it is, CUDA captures a graph.
+   */
   Step record(Runnable work);
 
   @Override

@@ -2,6 +2,8 @@ package dev.gregale.config;
 
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.cpu.CpuBackend;
+import dev.gregale.backend.cuda.CudaBackend;
+import dev.gregale.backend.cuda.CudaUnavailableException;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -12,16 +14,36 @@ final class BackendFactory {
   private BackendFactory() {}
 
   /**
-   * @throws StartupException if CUDA was asked for and is not there
+   * The backend that the properties ask for; with {@code auto} a GPU where one works, else the CPU.
+   *
+   * @throws StartupException if CUDA was asked for and does not work here
    */
   static Backend create(EngineProperties properties) {
-    if (properties.backend() == EngineProperties.BackendChoice.CUDA) {
-      throw new StartupException(
-          ExitCode.UNAVAILABLE,
-          "gregale.engine.backend=cuda: this build has no CUDA backend yet; use auto or cpu");
-    }
-    Backend backend = CpuBackend.create(properties.threads());
+    Backend backend =
+        switch (properties.backend()) {
+          case CPU -> CpuBackend.create(properties.threads());
+          case CUDA -> cuda();
+          case AUTO -> auto(properties);
+        };
     LOG.info("Backend: {}", backend.description());
     return backend;
+  }
+
+  private static Backend cuda() {
+    try {
+      return CudaBackend.open(0, false);
+    } catch (CudaUnavailableException e) {
+      throw new StartupException(
+          ExitCode.UNAVAILABLE, "gregale.engine.backend=cuda: " + e.getMessage());
+    }
+  }
+
+  private static Backend auto(EngineProperties properties) {
+    try {
+      return CudaBackend.open(0, false);
+    } catch (CudaUnavailableException e) {
+      LOG.info("No CUDA, taking the CPU: {}", e.getMessage());
+      return CpuBackend.create(properties.threads());
+    }
   }
 }

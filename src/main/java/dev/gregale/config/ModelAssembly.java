@@ -2,8 +2,10 @@ package dev.gregale.config;
 
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.Kernels;
+import dev.gregale.backend.cuda.CudaUnavailableException;
 import dev.gregale.checkpoint.CheckpointException;
 import dev.gregale.engine.EngineLimits;
+import dev.gregale.model.Activations;
 import dev.gregale.model.KvCache;
 import dev.gregale.model.LoadFormat;
 import dev.gregale.model.MixtralConfig;
@@ -69,7 +71,8 @@ public record ModelAssembly(
 
   private static EngineLimits limits(
       MixtralConfig config, EngineProperties engine, Backend backend) {
-    KvPlan plan = KvPlan.of(config, engine, backend.freeBytes(), backend.kvCacheDType());
+    KvPlan plan =
+        KvPlan.of(config, engine, cacheBytes(config, engine, backend), backend.kvCacheDType());
     try {
       return new EngineLimits(
           engine.maxNumSeqs(),
@@ -77,7 +80,7 @@ public record ModelAssembly(
           plan.maxModelLen(),
           engine.blockSize(),
           plan.numBlocks(),
-          Math.max(engine.maxNumSeqs(), MIN_LOGIT_ROWS),
+          logitRows(engine),
           engine.maxQueuedRequests(),
           engine.maxSequencesPerRequest(),
           engine.maxTokensPerRequest(),
@@ -86,6 +89,25 @@ public record ModelAssembly(
     } catch (IllegalArgumentException e) {
       throw new StartupException(ExitCode.CONFIG, "gregale.engine: " + e.getMessage());
     }
+  }
+
+  /** What remains for the KV cache, once scratch memory is taken and the model is accounted for. */
+  private static long cacheBytes(MixtralConfig config, EngineProperties engine, Backend backend) {
+    int tokens = engine.maxNumBatchedTokens();
+    int longest =
+        engine.maxModelLen() == null ? config.maxPositionEmbeddings() : engine.maxModelLen();
+    try {
+      backend.reserve(ModelRunner.workspaceLimits(config, tokens, engine.maxNumSeqs(), longest));
+      return backend.freeBytesBeside(
+          MixtralWeights.numBytes(config, backend.activationDType().bytes())
+              + Activations.numBytes(backend, config, tokens, logitRows(engine)));
+    } catch (CudaUnavailableException e) {
+      throw new StartupException(ExitCode.UNAVAILABLE, String.valueOf(e.getMessage()));
+    }
+  }
+
+  private static int logitRows(EngineProperties engine) {
+    return Math.max(engine.maxNumSeqs(), MIN_LOGIT_ROWS);
   }
 
   public MixtralConfig config() {

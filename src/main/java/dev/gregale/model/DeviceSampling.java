@@ -53,10 +53,14 @@ final class DeviceSampling {
     return backend.allocate(DType.F32, Shape.of(length));
   }
 
-  void write(ScheduledBatch scheduled) {
-    int rows = scheduled.numLogitRows;
+  /**
+   * @param rows of logits, with padding
+   * @return whether arrays were replaced, so that what was recorded over the old ones is void
+   */
+  boolean write(ScheduledBatch scheduled, int rows) {
     int adjustments = scheduled.numAdjustments;
-    if (adjustments > adjustCapacity) {
+    boolean replaced = adjustments > adjustCapacity;
+    if (replaced) {
       growAdjustments(adjustments);
     }
     backend.write(inputs.temperature(), scheduled.temperature, rows);
@@ -78,6 +82,7 @@ final class DeviceSampling {
     for (int row = 0; row < rows; row++) {
       maxNumLogprobs = Math.max(maxNumLogprobs, scheduled.numLogprobs[row]);
     }
+    return replaced;
   }
 
   private void growAdjustments(int needed) {

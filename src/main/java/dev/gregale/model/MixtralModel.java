@@ -34,11 +34,11 @@ public final class MixtralModel {
     ops.rmsNorm(act.hidden(), act.residual(), weights.layer(0).inputNorm(), eps, tokens); // [T, D]
     for (int i = 0; i < config.numHiddenLayers(); i++) {
       LayerWeights layer = weights.layer(i);
-      attention(layer, cache.layer(i), batch, act); // hidden -> hidden
+      attention(layer, cache.layer(i), batch, act); // hidden -> update
       ops.addRmsNorm(
-          act.hidden(), act.residual(), act.hidden(), layer.postAttentionNorm(), eps, tokens);
-      experts(layer, tokens, act); // hidden -> hidden
-      ops.addRmsNorm(act.hidden(), act.residual(), act.hidden(), weights.normAfter(i), eps, tokens);
+          act.hidden(), act.residual(), act.update(), layer.postAttentionNorm(), eps, tokens);
+      experts(layer, tokens, act); // hidden -> update
+      ops.addRmsNorm(act.hidden(), act.residual(), act.update(), weights.normAfter(i), eps, tokens);
     }
     int rows = batch.numLogitRows();
     ops.gatherRows(act.lastHidden(), act.hidden(), batch.logitRows(), rows); // [R, D]
@@ -50,13 +50,13 @@ public final class MixtralModel {
     ops.matmul(act.qkv(), act.hidden(), layer.qkv(), tokens); // [T, (H + 2G) d]
     ops.ropeAndCacheKv(act.qkv(), kv, weights.ropeTable(), shape, batch);
     ops.pagedAttention(act.context(), act.qkv(), kv, shape, batch); // [T, H d]
-    ops.matmul(act.hidden(), act.context(), layer.output(), tokens); // [T, D]
+    ops.matmul(act.update(), act.context(), layer.output(), tokens); // [T, D]
   }
 
   private void experts(LayerWeights layer, int tokens, Activations act) {
     ops.matmul(act.routerLogits(), act.hidden(), layer.router(), tokens); // [T, E]
     ops.routeTopK(act.routing(), act.routerLogits(), tokens); // [T, K]
     ops.expertFeedForward(
-        act.hidden(), act.hidden(), act.routing(), layer.gateUp(), layer.down(), tokens); // [T, D]
+        act.update(), act.hidden(), act.routing(), layer.gateUp(), layer.down(), tokens); // [T, D]
   }
 }

@@ -19,6 +19,18 @@ public record MixtralWeights(
     layers = List.copyOf(layers);
   }
 
+  /** Bytes of all weights where each element takes that many; norms and angles are not counted. */
+  public static long numBytes(MixtralConfig config, int bytesPerElement) {
+    long hidden = config.hiddenSize();
+    long perLayer =
+        hidden
+            * (config.dimensions().qkvWidth()
+                + config.dimensions().queryWidth()
+                + config.numLocalExperts() * (1 + 3L * config.intermediateSize()));
+    long vocabulary = 2L * config.vocabSize() * hidden;
+    return bytesPerElement * (config.numHiddenLayers() * perLayer + vocabulary);
+  }
+
   public LayerWeights layer(int index) {
     return layers.get(index);
   }

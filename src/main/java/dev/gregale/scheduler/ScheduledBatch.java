@@ -100,6 +100,28 @@ public final class ScheduledBatch {
     numAdjustments = 0;
   }
 
+  /**
+   * Fills the arrays up to {@code rows} with padding after a batch of one new token and one row of
+   * logits per sequence: rows that write no cache, see no context and draw nothing. The counts stay
+   * those of the batch.
+   */
+  public void padDecode(int rows) {
+    int real = numSeqs();
+    Arrays.fill(tokenIds, real, rows, 0);
+    Arrays.fill(positions, real, rows, 0);
+    Arrays.fill(slotMapping, real, rows, -1);
+    Arrays.fill(contextLens, real, rows, 0);
+    Arrays.fill(blockTables, real * maxBlocksPerSeq, rows * maxBlocksPerSeq, 0);
+    Arrays.fill(temperature, real, rows, 0);
+    Arrays.fill(givenToken, real, rows, 0); // scored, not drawn: the rest is never read
+    Arrays.fill(numLogprobs, real, rows, -1);
+    for (int row = real; row < rows; row++) {
+      cuSeqLens[row + 1] = row + 1;
+      logitRows[row] = row;
+      adjustOffsets[row + 1] = adjustOffsets[row];
+    }
+  }
+
   /** Whether that row of logits draws a token, which its sequence is then given. */
   public boolean draws(int row) {
     return givenToken[row] < 0;

@@ -12,18 +12,21 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /**
  * One test per op: every available backend against {@code ReferenceKernels}, over odd sizes. A
- * backend that computes in fp32 must agree to a few units in the last place of the row's largest.
+ * backend that computes in fp32 must agree to a few units in the last place of the row's largest;
+ * one with bf16 activations is granted the roundings that {@link TwoSides#tolerance} counts.
  */
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class KernelsContractTest {
   private static final double TOLERANCE = 3e-6;
   private static final int[] ROWS = {1, 2, 5, 6, 7, 13, 33, 70};
 
-  static Stream<Backend> backends() {
+  protected Stream<Backend> backends() {
     return CpuBackends.candidates().stream();
   }
 
@@ -56,10 +59,10 @@ class KernelsContractTest {
         TwoSides sides = sides(candidate, rows);
         Pair x = sides.floats(Shape.of(rows + 2, width), withExtremes(sides, rows + 2, width));
         Pair weight = sides.weight(WeightRole.NORM, Shape.of(width), 1);
-        Pair out = sides.poisoned(Shape.of(rows + 2, width));
+        Pair out = sides.poisonedActivations(Shape.of(rows + 2, width));
         sides.run(
             side -> side.ops().rmsNorm(side.of(out), side.of(x), side.of(weight), 1e-5f, rows));
-        sides.assertClose("rmsNorm", out, rows, TOLERANCE);
+        sides.assertClose("rmsNorm", out, rows, sides.tolerance(TOLERANCE, 1));
       }
     }
   }
@@ -80,7 +83,10 @@ class KernelsContractTest {
     for (int width : new int[] {8, 50, 192}) {
       for (int rows : ROWS) {
         TwoSides sides = sides(candidate, rows);
-        Pair x = sides.floats(Shape.of(rows, width));
+        // In place over an activation, and from the fp32 array that blocks write.
+        Pair x = sides.activations(Shape.of(rows, width));
+        Pair update = sides.floats(Shape.of(rows, width));
+        Pair out = sides.poisonedActivations(Shape.of(rows + 1, width));
         Pair residual = sides.floats(Shape.of(rows + 1, width));
         Pair weight = sides.weight(WeightRole.NORM, Shape.of(width), 1);
         sides.run(
@@ -89,7 +95,19 @@ class KernelsContractTest {
                     .addRmsNorm(
                         side.of(x), side.of(residual), side.of(x), side.of(weight), 1e-5f, rows));
         sides.assertClose("addRmsNorm residual", residual, rows, 0);
-        sides.assertClose("addRmsNorm out", x, rows, TOLERANCE);
+        sides.assertClose("addRmsNorm out", x, rows, sides.tolerance(TOLERANCE, 1));
+        sides.run(
+            side ->
+                side.ops()
+                    .addRmsNorm(
+                        side.of(out),
+                        side.of(residual),
+                        side.of(update),
+                        side.of(weight),
+                        1e-5f,
+                        rows));
+        sides.assertClose("addRmsNorm residual", residual, rows, 0);
+        sides.assertClose("addRmsNorm out", out, rows, sides.tolerance(TOLERANCE, 1));
       }
     }
   }
@@ -100,11 +118,17 @@ class KernelsContractTest {
     for (int[] shape : new int[][] {{1, 1}, {5, 3}, {64, 64}, {96, 50}, {130, 257}, {320, 192}}) {
       for (int rows : ROWS) {
         TwoSides sides = sides(candidate, rows);
-        Pair x = sides.floats(Shape.of(rows + 1, shape[1]));
+        Pair x = sides.activations(Shape.of(rows + 1, shape[1]));
         Pair weight = sides.weight(WeightRole.LINEAR, Shape.of(shape[0], shape[1]), 0.1);
-        Pair out = sides.poisoned(Shape.of(rows + 1, shape[0]));
-        sides.run(side -> side.ops().matmul(side.of(out), side.of(x), side.of(weight), rows));
-        sides.assertClose("matmul " + Arrays.toString(shape), out, rows, 1e-5);
+        Pair out = sides.poisonedActivations(Shape.of(rows + 1, shape[0]));
+        Pair logits = sides.poisoned(Shape.of(rows + 1, shape[0])); // fp32 on every backend
+        sides.run(
+            side -> {
+              side.ops().matmul(side.of(out), side.of(x), side.of(weight), rows);
+              side.ops().matmul(side.of(logits), side.of(x), side.of(weight), rows);
+            });
+        sides.assertClose("matmul " + Arrays.toString(shape), out, rows, sides.tolerance(1e-5, 1));
+        sides.assertClose("matmul to fp32 " + Arrays.toString(shape), logits, rows, 1e-5);
       }
     }
   }
@@ -112,38 +136,78 @@ class KernelsContractTest {
   @ParameterizedTest
   @MethodSource("backends")
   void ropeAndCacheKv(Backend candidate) {
-    attention(candidate, new AttentionShape(6, 2, 32, 0), 4, new int[] {3, 1, 17});
+    int[] tokens = {3, 1, 17};
+    attention(candidate, new AttentionShape(6, 2, 32, 0), 4, true, tokens, tokens, tokens);
+    attention(candidate, new AttentionShape(3, 1, 10, 0), 16, true, tokens, tokens, tokens);
   }
 
   @ParameterizedTest
   @MethodSource("backends")
   void pagedAttention(Backend candidate) {
-    attention(candidate, new AttentionShape(6, 2, 32, 0), 16, new int[] {1, 1, 40, 5});
-    attention(candidate, new AttentionShape(5, 5, 10, 0), 3, new int[] {7, 1});
-    attention(candidate, new AttentionShape(4, 1, 66, 9), 8, new int[] {25, 2, 1});
-    attention(candidate, new AttentionShape(8, 2, 128, 0), 16, new int[] {1});
+    int[] mixed = {1, 1, 40, 5};
+    int[] ones = {1, 1, 1, 1};
+    attention(candidate, new AttentionShape(6, 2, 32, 0), 16, false, mixed, mixed, ones);
+    attention(
+        candidate, new AttentionShape(5, 5, 10, 0), 3, false, new int[] {7, 1}, new int[] {1, 1});
+    attention(candidate, new AttentionShape(4, 1, 66, 9), 8, false, new int[] {25, 2, 1}, ones(3));
+    attention(
+        candidate, new AttentionShape(8, 2, 128, 0), 16, false, new int[] {1}, ones(1), ones(1));
+    attention(candidate, new AttentionShape(20, 1, 160, 0), 16, false, new int[] {19, 1}, ones(2));
   }
 
-  /** Three rounds over the same cache: each round's queries see the rounds before. */
-  private static void attention(Backend candidate, AttentionShape shape, int block, int[] tokens) {
+  private static int[] ones(int count) {
+    int[] ones = new int[count];
+    Arrays.fill(ones, 1);
+    return ones;
+  }
+
+  /** Contexts long enough to be split, with queries in the middle of a split and at its border. */
+  @ParameterizedTest
+  @MethodSource("backends")
+  void longContexts(Backend candidate) {
+    int[] prompts = {511, 300, 7, 255};
+    attention(candidate, new AttentionShape(4, 2, 64, 0), 16, false, prompts, ones(4), ones(4));
+    attention(candidate, new AttentionShape(2, 1, 16, 200), 16, false, prompts, ones(4), ones(4));
+    attention(
+        candidate, new AttentionShape(4, 1, 128, 0), 32, false, new int[] {600}, ones(1), ones(1));
+  }
+
+  /**
+   * Rounds over the same cache: each round's queries see the rounds before.
+   *
+   * @param turns whether positions turn queries and keys; where they do not, both sides attend over
+   *     exactly the same numbers
+   * @param rounds new tokens of each sequence
+   */
+  private static void attention(
+      Backend candidate, AttentionShape shape, int block, boolean turns, int[]... rounds) {
     TwoSides sides = sides(candidate, shape.headDim());
-    int[] context = new int[tokens.length];
-    int maxContext = 3 * Arrays.stream(tokens).max().orElseThrow();
+    int numSeqs = rounds[0].length;
+    int[] context = new int[numSeqs];
+    for (int[] tokens : rounds) {
+      Arrays.setAll(context, s -> context[s] + tokens[s]);
+    }
+    int maxContext = Arrays.stream(context).max().orElseThrow();
+    Arrays.fill(context, 0);
     int blocksPerSeq = (maxContext + block - 1) / block;
-    int[][] tables = BatchFixture.shuffledBlocks(tokens.length, blocksPerSeq, 7);
-    int numBlocks = tokens.length * blocksPerSeq;
+    int[][] tables = BatchFixture.shuffledBlocks(numSeqs, blocksPerSeq, 7);
+    int numBlocks = numSeqs * blocksPerSeq;
     KvLayer expectedKv =
         CpuBackends.oracle().allocateKv(numBlocks, block, shape, candidate.kvCacheDType());
     KvLayer kv = candidate.allocateKv(numBlocks, block, shape, candidate.kvCacheDType());
-    Pair rope = sides.weight(WeightRole.ROPE_TABLE, Shape.of(maxContext, shape.headDim()), 1);
-    for (int round = 0; round < 3; round++) {
-      for (int s = 0; s < tokens.length; s++) {
-        context[s] += tokens[s];
-      }
+    Pair rope =
+        sides.weight(
+            WeightRole.ROPE_TABLE,
+            Shape.of(maxContext, shape.headDim()),
+            angles(sides, maxContext, shape.headDim(), turns));
+    for (int round = 0; round < rounds.length; round++) {
+      int[] tokens = rounds[round];
+      Arrays.setAll(context, s -> context[s] + tokens[s]);
       BatchFixture batch = new BatchFixture(sides, tokens, context.clone(), tables, block);
-      Pair qkv = sides.floats(Shape.of(batch.numTokens, shape.qkvWidth()));
+      Pair qkv = sides.activations(Shape.of(batch.numTokens, shape.qkvWidth()));
       Pair out =
-          sides.poisoned(Shape.of(batch.numTokens + 1, (long) shape.numHeads() * shape.headDim()));
+          sides.poisonedActivations(
+              Shape.of(batch.numTokens + 1, (long) shape.numHeads() * shape.headDim()));
       sides.run(
           side -> {
             KvLayer cache = side.isOracle() ? expectedKv : kv;
@@ -151,9 +215,30 @@ class KernelsContractTest {
             side.ops().ropeAndCacheKv(side.of(qkv), cache, side.of(rope), shape, forward);
             side.ops().pagedAttention(side.of(out), side.of(qkv), cache, shape, forward);
           });
-      sides.assertClose("ropeAndCacheKv round " + round, qkv, batch.numTokens, TOLERANCE);
-      sides.assertClose("pagedAttention round " + round, out, batch.numTokens, 1e-5);
+      sides.assertClose(
+          "ropeAndCacheKv round " + round, qkv, batch.numTokens, sides.tolerance(TOLERANCE, 1));
+      // The result is rounded once, the weights of the softmax in a sum of many; turned queries and
+      // keys once each, in the softmax's exponent.
+      sides.assertClose(
+          "pagedAttention round " + round,
+          out,
+          batch.numTokens,
+          sides.tolerance(1e-5, turns ? 8 : 3));
     }
+  }
+
+  /** Cosines and sines of random angles, or of none. */
+  private static float[] angles(TwoSides sides, int positions, int headDim, boolean turns) {
+    float[] table = new float[positions * headDim];
+    int half = headDim / 2;
+    for (int position = 0; position < positions; position++) {
+      for (int i = 0; i < half; i++) {
+        double angle = turns ? sides.random.nextDouble(2 * Math.PI) : 0;
+        table[position * headDim + i] = (float) Math.cos(angle);
+        table[position * headDim + half + i] = (float) Math.sin(angle);
+      }
+    }
+    return table;
   }
 
   @ParameterizedTest
@@ -193,7 +278,7 @@ class KernelsContractTest {
                 WeightRole.EXPERTS_GATE_UP, Shape.of(shape[0], 2L * intermediate, hidden), 0.1);
         Pair down =
             sides.weight(WeightRole.EXPERTS_DOWN, Shape.of(shape[0], hidden, intermediate), 0.1);
-        Pair x = sides.floats(Shape.of(rows + 1, hidden));
+        Pair x = sides.activations(Shape.of(rows + 1, hidden));
         // The last expert never runs; on odd rows all tokens go to the same experts.
         int[] ids = new int[rows * shape[1]];
         for (int i = 0; i < ids.length; i++) {
@@ -201,18 +286,28 @@ class KernelsContractTest {
         }
         Pair expertIds = sides.ints(Shape.of(rows, shape[1]), ids);
         Pair expertWeights = sides.floats(Shape.of(rows, shape[1]));
-        Pair out = sides.poisoned(Shape.of(rows + 1, hidden));
-        sides.run(
-            side ->
-                side.ops()
-                    .expertFeedForward(
-                        side.of(out),
-                        side.of(x),
-                        new ExpertRouting(side.of(expertIds), side.of(expertWeights)),
-                        side.of(gateUp),
-                        side.of(down),
-                        rows));
-        sides.assertClose("expertFeedForward " + Arrays.toString(shape), out, rows, 1e-5);
+        Pair out = sides.poisonedActivations(Shape.of(rows + 1, hidden));
+        Pair update = sides.poisoned(Shape.of(rows + 1, hidden)); // fp32 on every backend
+        for (Pair target : List.of(update, out)) {
+          sides.run(
+              side ->
+                  side.ops()
+                      .expertFeedForward(
+                          side.of(target),
+                          side.of(x),
+                          new ExpertRouting(side.of(expertIds), side.of(expertWeights)),
+                          side.of(gateUp),
+                          side.of(down),
+                          rows));
+        }
+        sides.assertClose(
+            "expertFeedForward to fp32 " + Arrays.toString(shape),
+            update,
+            rows,
+            sides.tolerance(1e-5, 2));
+        // After SwiGLU, where errors of many columns add up, and in the result.
+        sides.assertClose(
+            "expertFeedForward " + Arrays.toString(shape), out, rows, sides.tolerance(1e-5, 3));
       }
     }
   }
@@ -221,9 +316,9 @@ class KernelsContractTest {
   @MethodSource("backends")
   void gatherRows(Backend candidate) {
     TwoSides sides = sides(candidate, 3);
-    Pair x = sides.floats(Shape.of(20, 33));
+    Pair x = sides.activations(Shape.of(20, 33));
     Pair ids = sides.ints(Shape.of(4), 19, 0, 0, 7);
-    Pair out = sides.poisoned(Shape.of(5, 33));
+    Pair out = sides.poisonedActivations(Shape.of(5, 33));
     sides.run(side -> side.ops().gatherRows(side.of(out), side.of(x), side.of(ids), 4));
     sides.assertClose("gatherRows", out, 4, 0);
   }
@@ -244,15 +339,15 @@ class KernelsContractTest {
     sampling.assertSame(sides, rows);
   }
 
-  /** A row of the CPU backend has the same bits alone and in any batch. */
+  /** A row has the same bits alone and in any batch. */
   @ParameterizedTest
   @MethodSource("backends")
   void matmulRowsDoNotDependOnTheirBatch(Backend candidate) {
     TwoSides sides = sides(candidate, 5);
     Pair weight = sides.weight(WeightRole.LINEAR, Shape.of(200, 191), 0.1);
-    Pair x = sides.floats(Shape.of(70, 191));
-    Pair together = sides.poisoned(Shape.of(70, 200));
-    Pair alone = sides.poisoned(Shape.of(70, 200));
+    Pair x = sides.activations(Shape.of(70, 191));
+    Pair together = sides.poisonedActivations(Shape.of(70, 200));
+    Pair alone = sides.poisonedActivations(Shape.of(70, 200));
     sides.run(
         side -> {
           side.ops().matmul(side.of(together), side.of(x), side.of(weight), 70);

@@ -13,8 +13,14 @@ import java.util.function.Consumer;
 /**
  * The same op on two backends with the same random inputs: the oracle and the candidate. Outputs
  * are poisoned with NaN before the op, so that what it forgot to write shows.
+ *
+ * <p>Where the candidate keeps activations in bf16, both sides are given values that bf16 can hold,
+ * and the tolerance counts the roundings to bf16 that the candidate does and the oracle does not.
  */
 final class TwoSides {
+  /** What rounding to the nearest bf16, of 8 bits, changes a value by at most, relative to it. */
+  private static final double BF16_ROUNDING = 0x1p-8;
+
   final SplittableRandom random;
   private final Backend oracle;
   private final Backend candidate;
@@ -52,12 +58,55 @@ final class TwoSides {
     return values;
   }
 
+  private boolean isBf16() {
+    return candidate.activationDType() == DType.BF16;
+  }
+
+  /**
+   * What an op may be off by, relative to its row's largest value.
+   *
+   * @param fp32 with fp32 activations
+   * @param roundings to bf16 between the op's inputs and its output
+   */
+  double tolerance(double fp32, double roundings) {
+    return isBf16() ? fp32 + roundings * BF16_ROUNDING : fp32;
+  }
+
+  /** An activation in the type that the candidate keeps them in, of values that it can hold. */
+  Pair activations(Shape shape, float[] values) {
+    float[] held = isBf16() ? heldByBf16(values) : values;
+    Pair pair =
+        new Pair(
+            oracle.allocate(DType.F32, shape),
+            candidate.allocate(candidate.activationDType(), shape));
+    run(side -> side.backend().write(side.of(pair), held, held.length));
+    return pair;
+  }
+
+  Pair activations(Shape shape) {
+    return activations(shape, gaussians(shape, 1));
+  }
+
+  Pair poisonedActivations(Shape shape) {
+    float[] poison = new float[Math.toIntExact(shape.numElements())];
+    Arrays.fill(poison, Float.NaN);
+    return activations(shape, poison);
+  }
+
+  private static float[] heldByBf16(float[] values) {
+    float[] held = new float[values.length];
+    for (int i = 0; i < values.length; i++) {
+      held[i] = Float.intBitsToFloat(Float.floatToIntBits(values[i]) & 0xFFFF0000);
+    }
+    return held;
+  }
+
   /** Values that bf16 can hold, so that a backend that stores weights in bf16 sees the same. */
   Pair weight(WeightRole role, Shape shape, double scale) {
-    float[] values = gaussians(shape, scale);
-    for (int i = 0; i < values.length; i++) {
-      values[i] = Float.intBitsToFloat(Float.floatToIntBits(values[i]) & 0xFFFF0000);
-    }
+    return weight(role, shape, heldByBf16(gaussians(shape, scale)));
+  }
+
+  Pair weight(WeightRole role, Shape shape, float[] values) {
     HostTensor source = HostTensor.of("random", shape, values);
     return new Pair(oracle.upload(role, source), candidate.upload(role, source));
   }

@@ -259,7 +259,7 @@ class MixtralGoldenTest {
   }
 
   /** Of each token after the first: {@code [T - 1]}. */
-  private static float[] logprobs(float[] logits, int[] ids, int vocabSize) {
+  static float[] logprobs(float[] logits, int[] ids, int vocabSize) {
     float[] result = new float[ids.length - 1];
     for (int t = 0; t + 1 < ids.length; t++) {
       double max = Double.NEGATIVE_INFINITY;

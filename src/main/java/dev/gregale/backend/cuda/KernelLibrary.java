@@ -18,12 +18,29 @@ public record KernelLibrary(List<Image> images) {
   private static final int FATBIN_MAGIC = 0xBA55ED50;
 
   /**
-   * Machine code of one {@code .cu} file for several architectures.
+   * Machine code of one {@code .cu} file: for several architectures, or under a folder as {@code
+   * sm90a} for that one alone.
    *
    * @param file as in {@code rms_norm.fatbin}
    * @param bytes what the driver's cuModuleLoadFatBinary takes
    */
-  public record Image(String file, byte[] bytes) {}
+  public record Image(String file, byte[] bytes) {
+
+    /** Whether it holds instructions of one architecture that others do not have. */
+    public boolean isArchitectureSpecific() {
+      return file.contains("/");
+    }
+
+    /** Whether it may run on a GPU of that compute capability. */
+    public boolean runsOn(int major, int minor) {
+      return !isArchitectureSpecific() || file.startsWith("sm%d%da/".formatted(major, minor));
+    }
+
+    /** The source's name, as in {@code rms_norm}. */
+    public String source() {
+      return file.substring(file.indexOf('/') + 1).replace(".fatbin", "");
+    }
+  }
 
   public KernelLibrary {
     images = List.copyOf(images);

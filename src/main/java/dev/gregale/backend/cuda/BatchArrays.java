@@ -1,0 +1,134 @@
+package dev.gregale.backend.cuda;
+
+import dev.gregale.tensor.DType;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/** Java arrays to and from the device, in the order of the stream. */
+final class BatchArrays {
+  private final PinnedRing ring;
+  private final DeferredWrites deferred;
+
+  BatchArrays(PinnedRing ring, DeferredWrites deferred) {
+    this.ring = ring;
+    this.deferred = deferred;
+  }
+
+  void write(CudaTensor destination, int[] values, int count) {
+    requireRoom(destination, count);
+    if (count <= DeferredWrites.MAX_BYTES / Integer.BYTES) {
+      MemorySegment room = deferred.room(destination.address(), count * Integer.BYTES);
+      MemorySegment.copy(values, 0, room, ValueLayout.JAVA_INT, 0, count);
+      deferred.add(destination.address(), room);
+      return;
+    }
+    deferred.flush();
+    int most = PinnedRing.BUFFER_BYTES / Integer.BYTES;
+    for (int at = 0; at < count; at += most) {
+      int part = Math.min(most, count - at);
+      MemorySegment room = ring.room(part * Integer.BYTES);
+      MemorySegment.copy(values, at, room, ValueLayout.JAVA_INT, 0, part);
+      ring.copyToDevice(destination.pointer(), (long) at * Integer.BYTES, part * Integer.BYTES);
+    }
+  }
+
+  void write(CudaTensor destination, long[] values, int count) {
+    requireRoom(destination, count);
+    if (count <= DeferredWrites.MAX_BYTES / Long.BYTES) {
+      MemorySegment room = deferred.room(destination.address(), count * Long.BYTES);
+      MemorySegment.copy(values, 0, room, ValueLayout.JAVA_LONG, 0, count);
+      deferred.add(destination.address(), room);
+      return;
+    }
+    deferred.flush();
+    int most = PinnedRing.BUFFER_BYTES / Long.BYTES;
+    for (int at = 0; at < count; at += most) {
+      int part = Math.min(most, count - at);
+      MemorySegment room = ring.room(part * Long.BYTES);
+      MemorySegment.copy(values, at, room, ValueLayout.JAVA_LONG, 0, part);
+      ring.copyToDevice(destination.pointer(), (long) at * Long.BYTES, part * Long.BYTES);
+    }
+  }
+
+  /** To fp32, or rounded to the nearest bf16. */
+  void write(CudaTensor destination, float[] values, int count) {
+    requireRoom(destination, count);
+    boolean isF32 = requireFloats(destination) == DType.F32;
+    int bytes = destination.dtype().bytes();
+    if (isF32 && count <= DeferredWrites.MAX_BYTES / bytes) {
+      MemorySegment room = deferred.room(destination.address(), count * bytes);
+      MemorySegment.copy(values, 0, room, ValueLayout.JAVA_FLOAT, 0, count);
+      deferred.add(destination.address(), room);
+      return;
+    }
+    deferred.flush();
+    int most = PinnedRing.BUFFER_BYTES / bytes;
+    for (int at = 0; at < count; at += most) {
+      int part = Math.min(most, count - at);
+      MemorySegment room = ring.room(part * bytes);
+      if (isF32) {
+        MemorySegment.copy(values, at, room, ValueLayout.JAVA_FLOAT, 0, part);
+      } else {
+        for (int i = 0; i < part; i++) {
+          room.setAtIndex(ValueLayout.JAVA_SHORT, i, toBf16(values[at + i]));
+        }
+      }
+      ring.copyToDevice(destination.pointer(), (long) at * bytes, part * bytes);
+    }
+  }
+
+  void read(CudaTensor source, int[] values, int count) {
+    requireRoom(source, count);
+    deferred.flush();
+    int most = PinnedRing.BUFFER_BYTES / Integer.BYTES;
+    for (int at = 0; at < count; at += most) {
+      int part = Math.min(most, count - at);
+      MemorySegment from =
+          ring.copyFromDevice(source.pointer(), (long) at * Integer.BYTES, part * Integer.BYTES);
+      MemorySegment.copy(from, ValueLayout.JAVA_INT, 0, values, at, part);
+    }
+  }
+
+  void read(CudaTensor source, float[] values, int count) {
+    requireRoom(source, count);
+    deferred.flush();
+    boolean isF32 = requireFloats(source) == DType.F32;
+    int bytes = source.dtype().bytes();
+    int most = PinnedRing.BUFFER_BYTES / bytes;
+    for (int at = 0; at < count; at += most) {
+      int part = Math.min(most, count - at);
+      MemorySegment from = ring.copyFromDevice(source.pointer(), (long) at * bytes, part * bytes);
+      if (isF32) {
+        MemorySegment.copy(from, ValueLayout.JAVA_FLOAT, 0, values, at, part);
+      } else {
+        for (int i = 0; i < part; i++) {
+          values[at + i] = Float.intBitsToFloat(from.getAtIndex(ValueLayout.JAVA_SHORT, i) << 16);
+        }
+      }
+    }
+  }
+
+  private static void requireRoom(CudaTensor tensor, int count) {
+    if (count > tensor.shape().numElements()) {
+      throw new IllegalArgumentException(
+          "%d elements are asked of an array of shape %s".formatted(count, tensor.shape()));
+    }
+  }
+
+  private static DType requireFloats(CudaTensor tensor) {
+    if (tensor.dtype() != DType.F32 && tensor.dtype() != DType.BF16) {
+      throw new IllegalArgumentException(
+          "floats are asked of an array of " + tensor.dtype() + " " + tensor.shape());
+    }
+    return tensor.dtype();
+  }
+
+  /** Round to nearest, ties to even; NaN stays NaN. */
+  static short toBf16(float value) {
+    int bits = Float.floatToRawIntBits(value);
+    if (Float.isNaN(value)) {
+      return (short) (bits >>> 16 | 0x40);
+    }
+    return (short) (bits + 0x7FFF + (bits >>> 16 & 1) >>> 16);
+  }
+}

@@ -1,0 +1,224 @@
+package dev.gregale.backend.cuda;
+
+import dev.gregale.backend.AttentionShape;
+import dev.gregale.backend.Backend;
+import dev.gregale.backend.Kernels;
+import dev.gregale.backend.KvLayer;
+import dev.gregale.backend.Step;
+import dev.gregale.backend.Tensor;
+import dev.gregale.backend.WeightRole;
+import dev.gregale.backend.WorkspaceLimits;
+import dev.gregale.tensor.DType;
+import dev.gregale.tensor.HostTensor;
+import dev.gregale.tensor.Shape;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * The model on one NVIDIA GPU, through the driver alone: no CUDA toolkit, cuBLAS or Python at run
+ * time.
+ */
+public final class CudaBackend implements Backend {
+  /** Recorded graphs and the driver's own needs, which nobody allocates by name. */
+  private static final long RESERVED_BYTES = 256L << 20;
+
+  private final CudaContext context;
+  private final KernelModules modules;
+  private final CudaMemory memory;
+  private final PinnedRing ring;
+  private final KernelLauncher launcher;
+  private final Workspace workspace;
+  private final KernelChoice choice;
+  private final WeightUploader uploader;
+  private final DeferredWrites deferred;
+  private final BatchArrays arrays;
+  private final Kernels kernels;
+  private final List<CudaGraphStep> graphs = new ArrayList<>();
+
+  private CudaBackend(Driver driver, CudaContext context, boolean deterministic) {
+    this.context = context;
+    modules = new KernelModules(context.device(), KernelLibrary.fromClassPath());
+    memory = new CudaMemory(context);
+    ring = new PinnedRing(context);
+    launcher = new KernelLauncher(driver, context);
+    workspace = new Workspace(context, memory);
+    choice = KernelChoice.of(launcher, modules, workspace, deterministic);
+    uploader = new WeightUploader(context, memory, ring, launcher, modules);
+    deferred = new DeferredWrites(ring, launcher, modules);
+    arrays = new BatchArrays(ring, deferred);
+    kernels = new CudaKernels(launcher, modules, choice, workspace);
+  }
+
+  /**
+   * Opens a GPU and loads all kernels.
+   *
+   * @param ordinal as in nvidia-smi, after CUDA_VISIBLE_DEVICES
+   * @param deterministic give a row the same bits in every batch, at some cost in speed
+   * @throws CudaUnavailableException if that is impossible here, with the reason and what to do
+   */
+  public static CudaBackend open(int ordinal, boolean deterministic) {
+    Driver driver = Driver.open();
+    CudaContext context = CudaContext.open(ordinal);
+    try {
+      return new CudaBackend(driver, context, deterministic);
+    } catch (RuntimeException e) {
+      context.close();
+      throw e;
+    }
+  }
+
+  @Override
+  public String name() {
+    return "cuda";
+  }
+
+  @Override
+  public String description() {
+    return context.device().toString();
+  }
+
+  @Override
+  public Kernels kernels() {
+    context.enter();
+    return kernels;
+  }
+
+  @Override
+  public DType activationDType() {
+    return DType.BF16;
+  }
+
+  @Override
+  public DType kvCacheDType() {
+    return DType.BF16;
+  }
+
+  @Override
+  public long freeBytes() {
+    context.enter();
+    return Math.max(0, memory.freeBytes() - RESERVED_BYTES);
+  }
+
+  /**
+   * @throws CudaUnavailableException if the model alone does not fit, with the arithmetic
+   */
+  @Override
+  public long freeBytesBeside(long modelBytes) {
+    long free = freeBytes();
+    if (modelBytes >= free) {
+      throw new CudaUnavailableException(
+          "the model needs %s for its weights and activations, but %s has %s free"
+              .formatted(Bytes.gib(modelBytes), description(), Bytes.gib(free)),
+          "take a smaller model, a lower max-num-batched-tokens, or a GPU with more memory");
+    }
+    return free - modelBytes;
+  }
+
+  @Override
+  public void reserve(WorkspaceLimits limits) {
+    context.enter();
+    choice.reserve(limits);
+  }
+
+  @Override
+  public Tensor upload(WeightRole role, HostTensor source) {
+    context.enter();
+    deferred.flush();
+    return uploader.upload(role, source);
+  }
+
+  @Override
+  public Tensor dummy(WeightRole role, DType dtype, Shape shape, long seed) {
+    context.enter();
+    deferred.flush();
+    return uploader.dummy(role, shape, seed);
+  }
+
+  @Override
+  public Tensor allocate(DType dtype, Shape shape) {
+    context.enter();
+    DevicePointer pointer =
+        memory.allocateZeroed(shape.numBytes(dtype), "array %s %s".formatted(dtype, shape));
+    return new CudaTensor(dtype, shape, WeightLayout.ROW_MAJOR, pointer);
+  }
+
+  @Override
+  public KvLayer allocateKv(int numBlocks, int blockSize, AttentionShape shape, DType dtype) {
+    if (dtype != DType.BF16) {
+      throw new IllegalArgumentException(
+          "the CUDA backend keeps keys and values in BF16, not in " + dtype);
+    }
+    context.enter();
+    int row = CudaKvLayer.rowElements(shape.headDim());
+    long bytes = 2L * numBlocks * blockSize * shape.numKvHeads() * row;
+    String what = "KV cache of %d blocks of %d tokens".formatted(numBlocks, blockSize);
+    return new CudaKvLayer(
+        numBlocks,
+        blockSize,
+        row,
+        memory.allocateZeroed(bytes, what),
+        memory.allocateZeroed(bytes, what));
+  }
+
+  @Override
+  public void write(Tensor destination, int[] values, int count) {
+    context.enter();
+    arrays.write(CudaTensor.of(destination, DType.I32, "an array of ints"), values, count);
+  }
+
+  @Override
+  public void write(Tensor destination, long[] values, int count) {
+    context.enter();
+    arrays.write(CudaTensor.of(destination, DType.I64, "an array of longs"), values, count);
+  }
+
+  @Override
+  public void write(Tensor destination, float[] values, int count) {
+    context.enter();
+    arrays.write(CudaTensor.of(destination), values, count);
+  }
+
+  @Override
+  public void read(Tensor source, int[] values, int count) {
+    context.enter();
+    arrays.read(CudaTensor.of(source, DType.I32, "an array of ints"), values, count);
+  }
+
+  @Override
+  public void read(Tensor source, float[] values, int count) {
+    context.enter();
+    arrays.read(CudaTensor.of(source), values, count);
+  }
+
+  /**
+   * Every size up to 16, where a padded row could wake another expert; above, where all experts run
+   * anyway, in steps of about an eighth.
+   */
+  @Override
+  public int recordedRows(int numSeqs) {
+    int step = numSeqs <= 16 ? 1 : Math.max(8, Integer.highestOneBit(numSeqs - 1) / 8);
+    return Math.ceilDiv(numSeqs, step) * step;
+  }
+
+  @Override
+  public Step record(Runnable work) {
+    context.enter();
+    deferred.flush(); // or it would become part of the graph
+    CudaGraphStep step = CudaGraphStep.capture(context, deferred, work);
+    workspace.recorded();
+    graphs.add(step);
+    return step;
+  }
+
+  /** Frees all device and page-locked memory. */
+  @Override
+  public void close() {
+    context.enter();
+    graphs.forEach(CudaGraphStep::destroy);
+    memory.close();
+    ring.close();
+    modules.close();
+    launcher.close();
+    context.close();
+  }
+}

@@ -1,0 +1,197 @@
+package dev.gregale.backend.cuda;
+
+import dev.gregale.backend.AttentionShape;
+import dev.gregale.backend.ExpertRouting;
+import dev.gregale.backend.ForwardBatch;
+import dev.gregale.backend.Kernels;
+import dev.gregale.backend.KvLayer;
+import dev.gregale.backend.SamplingInputs;
+import dev.gregale.backend.SamplingOutputs;
+import dev.gregale.backend.Tensor;
+import dev.gregale.tensor.DType;
+
+/**
+ * Every op as launches on the context's stream. What is multiplied is bf16; the residual stream,
+ * what is added to it, logits and routing weights are fp32.
+ */
+final class CudaKernels implements Kernels {
+  private static final int ROW_THREADS = 256;
+  private static final int SAMPLE_THREADS = 1024;
+  private final KernelLauncher launcher;
+  private final KernelChoice choice;
+  private final Workspace workspace;
+  private final KernelFunction embed;
+  private final KernelFunction gatherRows;
+  private final KernelFunction rmsNorm;
+  private final KernelFunction addRmsNorm;
+  private final KernelFunction ropeAndCacheKv;
+  private final KernelFunction routeTopK;
+  private final KernelFunction sample;
+
+  CudaKernels(
+      KernelLauncher launcher, KernelModules modules, KernelChoice choice, Workspace workspace) {
+    this.launcher = launcher;
+    this.choice = choice;
+    this.workspace = workspace;
+    embed = modules.function("embed", "embed_bf16");
+    gatherRows = modules.function("embed", "gather_rows_bf16");
+    rmsNorm = modules.function("rms_norm", "rms_norm_bf16");
+    addRmsNorm = modules.function("rms_norm", "add_rms_norm_bf16");
+    ropeAndCacheKv = modules.function("rope_and_cache_kv", "rope_and_cache_kv_bf16");
+    routeTopK = modules.function("route_top_k", "route_top_k_f32");
+    sample = modules.function("sample", "sample_f32");
+  }
+
+  private static CudaTensor bf16(Tensor tensor, String what) {
+    return CudaTensor.of(tensor, DType.BF16, what);
+  }
+
+  private static CudaTensor f32(Tensor tensor, String what) {
+    return CudaTensor.of(tensor, DType.F32, what);
+  }
+
+  @Override
+  public void embed(Tensor out, Tensor table, ForwardBatch batch) {
+    launcher
+        .begin()
+        .add(f32(out, "embed's out"))
+        .add(bf16(table, "the embedding"))
+        .add(CudaTensor.of(batch.tokenIds()))
+        .add(table.shape().intDim(1))
+        .launch(embed, batch.numTokens(), ROW_THREADS);
+  }
+
+  @Override
+  public void rmsNorm(Tensor out, Tensor x, Tensor weight, float eps, int rows) {
+    launcher
+        .begin()
+        .add(bf16(out, "rmsNorm's out"))
+        .add(f32(x, "rmsNorm's x"))
+        .add(f32(weight, "the norm's gain"))
+        .add(eps)
+        .add(weight.shape().intDim(0))
+        .launch(rmsNorm, rows, ROW_THREADS);
+  }
+
+  @Override
+  public void addRmsNorm(
+      Tensor out, Tensor residual, Tensor x, Tensor weight, float eps, int rows) {
+    launcher
+        .begin()
+        .add(bf16(out, "addRmsNorm's out"))
+        .add(f32(residual, "the residual"))
+        .add(CudaTensor.of(x))
+        .add(f32(weight, "the norm's gain"))
+        .add(eps)
+        .add(weight.shape().intDim(0))
+        .add(x.dtype() == DType.F32 ? 1 : 0)
+        .launch(addRmsNorm, rows, ROW_THREADS);
+  }
+
+  @Override
+  public void matmul(Tensor out, Tensor x, Tensor weight, int rows) {
+    CudaTensor to = CudaTensor.of(out);
+    CudaTensor by = bf16(weight, "matmul's weight");
+    choice.matmul(by, to, rows).launch(to, bf16(x, "matmul's x"), by, rows);
+  }
+
+  @Override
+  public void ropeAndCacheKv(
+      Tensor qkv, KvLayer kv, Tensor ropeTable, AttentionShape shape, ForwardBatch batch) {
+    CudaKvLayer cache = (CudaKvLayer) kv;
+    launcher
+        .begin()
+        .add(bf16(qkv, "qkv"))
+        .add(cache.keys().address())
+        .add(cache.values().address())
+        .add(f32(ropeTable, "the rope table"))
+        .add(CudaTensor.of(batch.positions()))
+        .add(CudaTensor.of(batch.slotMapping()))
+        .add(shape.numHeads())
+        .add(shape.numKvHeads())
+        .add(shape.headDim())
+        .add(cache.blockSize())
+        .add(cache.rowElements())
+        .launch(ropeAndCacheKv, batch.numTokens(), ROW_THREADS);
+  }
+
+  @Override
+  public void pagedAttention(
+      Tensor out, Tensor qkv, KvLayer kv, AttentionShape shape, ForwardBatch batch) {
+    CudaKvLayer cache = (CudaKvLayer) kv;
+    choice
+        .attention(kernel -> kernel.accepts(cache, shape, batch), shape)
+        .launch(bf16(out, "attention's out"), bf16(qkv, "qkv"), cache, shape, batch);
+  }
+
+  @Override
+  public void routeTopK(ExpertRouting routing, Tensor routerLogits, int rows) {
+    int warps = ROW_THREADS / 32; // one row each
+    launcher
+        .begin()
+        .add(CudaTensor.of(routing.expertIds()))
+        .add(f32(routing.expertWeights(), "the routing weights"))
+        .add(f32(routerLogits, "the router's logits"))
+        .add(rows)
+        .add(routerLogits.shape().intDim(1))
+        .add(routing.expertIds().shape().intDim(1))
+        .launch(routeTopK, Math.ceilDiv(rows, warps), ROW_THREADS);
+  }
+
+  @Override
+  public void expertFeedForward(
+      Tensor out, Tensor x, ExpertRouting routing, Tensor gateUp, Tensor down, int rows) {
+    ExpertKernel.Call call =
+        new ExpertKernel.Call(
+            CudaTensor.of(out),
+            bf16(x, "the experts' x"),
+            CudaTensor.of(routing.expertIds()),
+            f32(routing.expertWeights(), "the routing weights"),
+            bf16(gateUp, "gate and up"),
+            bf16(down, "down"),
+            rows);
+    choice.expert(call).launch(call);
+  }
+
+  @Override
+  public void gatherRows(Tensor out, Tensor x, Tensor rowIds, int rows) {
+    launcher
+        .begin()
+        .add(bf16(out, "gatherRows' out"))
+        .add(bf16(x, "gatherRows' x"))
+        .add(CudaTensor.of(rowIds))
+        .add(x.shape().intDim(1))
+        .launch(gatherRows, rows, ROW_THREADS);
+  }
+
+  @Override
+  public void sample(SamplingOutputs out, Tensor logits, SamplingInputs in, int rows) {
+    long adjustments = in.adjustTokens().shape().numElements();
+    launcher
+        .begin()
+        .add(CudaTensor.of(out.tokens()))
+        .add(CudaTensor.of(out.logprobs()))
+        .add(CudaTensor.of(out.topTokens()))
+        .add(CudaTensor.of(out.topLogprobs()))
+        .add(f32(logits, "the logits"))
+        .add(workspace.address(Workspace.Use.RAW_LOGITS, 4 * adjustments))
+        .add(CudaTensor.of(in.temperature()))
+        .add(CudaTensor.of(in.topK()))
+        .add(CudaTensor.of(in.topP()))
+        .add(CudaTensor.of(in.minP()))
+        .add(CudaTensor.of(in.repetitionPenalty()))
+        .add(CudaTensor.of(in.presencePenalty()))
+        .add(CudaTensor.of(in.frequencyPenalty()))
+        .add(CudaTensor.of(in.seed()))
+        .add(CudaTensor.of(in.position()))
+        .add(CudaTensor.of(in.givenToken()))
+        .add(CudaTensor.of(in.numLogprobs()))
+        .add(CudaTensor.of(in.adjustOffsets()))
+        .add(CudaTensor.of(in.adjustTokens()))
+        .add(CudaTensor.of(in.adjustCounts()))
+        .add(CudaTensor.of(in.adjustBias()))
+        .add(logits.shape().intDim(1))
+        .add(out.topTokens().shape().intDim(1))
+        .launch(sample, rows, SAMPLE_THREADS);
+  }
+}

@@ -1,0 +1,157 @@
+package dev.gregale.backend.cuda;
+
+import dev.gregale.backend.WeightRole;
+import dev.gregale.tensor.DType;
+import dev.gregale.tensor.HostTensor;
+import dev.gregale.tensor.Shape;
+import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+import java.util.stream.IntStream;
+
+/**
+ * Brings weights to the device: mapped file, page-locked buffer, device, and there to the precision
+ * that the role is kept in. Nothing waits but for a free buffer.
+ */
+final class WeightUploader {
+  /** Bytes that one thread copies out of the page cache at a time. */
+  private static final int PIECE_BYTES = 2 << 20;
+
+  private static final int THREADS = 256;
+  private static final double DUMMY_DEVIATION = 0.02;
+  private final CudaContext context;
+  private final CudaMemory memory;
+  private final PinnedRing ring;
+  private final KernelLauncher launcher;
+  private final KernelFunction bf16FromF32;
+  private final KernelFunction bf16FromF16;
+  private final KernelFunction f32FromBf16;
+  private final KernelFunction f32FromF16;
+  private final KernelFunction random;
+
+  WeightUploader(
+      CudaContext context,
+      CudaMemory memory,
+      PinnedRing ring,
+      KernelLauncher launcher,
+      KernelModules modules) {
+    this.context = context;
+    this.memory = memory;
+    this.ring = ring;
+    this.launcher = launcher;
+    bf16FromF32 = modules.function("weights", "weights_bf16_from_f32");
+    bf16FromF16 = modules.function("weights", "weights_bf16_from_f16");
+    f32FromBf16 = modules.function("weights", "weights_f32_from_bf16");
+    f32FromF16 = modules.function("weights", "weights_f32_from_f16");
+    random = modules.function("weights", "weights_random_bf16");
+  }
+
+  /** What a weight is kept in: norm gains and angles in fp32, all that is multiplied in bf16. */
+  static DType storedAs(WeightRole role) {
+    return switch (role) {
+      case NORM, ROPE_TABLE -> DType.F32;
+      case EMBEDDING, LINEAR, ROUTER, EXPERTS_GATE_UP, EXPERTS_DOWN -> DType.BF16;
+    };
+  }
+
+  CudaTensor upload(WeightRole role, HostTensor source) {
+    DType stored = storedAs(role);
+    DevicePointer target =
+        memory.allocate(
+            source.shape().numBytes(stored),
+            "weight %s %s".formatted(source.name(), source.shape()));
+    if (source.dtype() == stored) {
+      copy(source, (offset, bytes) -> ring.copyToDevice(target, offset, bytes));
+    } else {
+      uploadConverted(source, target, stored);
+    }
+    return new CudaTensor(stored, source.shape(), WeightLayout.ROW_MAJOR, target);
+  }
+
+  /** A piece of a tensor has been written to the ring's room. */
+  @FunctionalInterface
+  private interface Piece {
+    void send(long offset, int bytes);
+  }
+
+  private void copy(HostTensor source, Piece piece) {
+    long start = 0;
+    for (MemorySegment slab : source.slabs()) {
+      for (long at = 0; at < slab.byteSize(); ) {
+        int bytes = (int) Math.min(PinnedRing.BUFFER_BYTES, slab.byteSize() - at);
+        copyInParallel(slab.asSlice(at, bytes), ring.room(bytes));
+        piece.send(start + at, bytes);
+        at += bytes;
+      }
+      start += slab.byteSize();
+    }
+  }
+
+  /** One thread reads a mapped file slower than the bus takes it. */
+  private static void copyInParallel(MemorySegment from, MemorySegment to) {
+    int pieces = Math.toIntExact((from.byteSize() + PIECE_BYTES - 1) / PIECE_BYTES);
+    IntStream.range(0, pieces)
+        .parallel()
+        .forEach(
+            i -> {
+              long start = (long) i * PIECE_BYTES;
+              long bytes = Math.min(PIECE_BYTES, from.byteSize() - start);
+              MemorySegment.copy(from, start, to, start, bytes);
+            });
+  }
+
+  private void uploadConverted(HostTensor source, DevicePointer target, DType stored) {
+    DevicePointer stage = memory.allocate(PinnedRing.BUFFER_BYTES, "staging of a weight");
+    KernelFunction convert = conversion(source.dtype(), stored);
+    copy(
+        source,
+        (offset, bytes) -> {
+          ring.copyToDevice(stage, 0, bytes);
+          long first = offset / source.dtype().bytes();
+          long count = bytes / source.dtype().bytes();
+          launcher
+              .begin()
+              .add(target.address() + first * stored.bytes())
+              .add(stage.address())
+              .add(count)
+              .launch(convert, blocks(count), THREADS);
+        });
+    context.synchronize();
+    memory.free(stage);
+  }
+
+  private KernelFunction conversion(DType from, DType to) {
+    if (from == DType.F32 && to == DType.BF16) {
+      return bf16FromF32;
+    }
+    if (from == DType.F16) {
+      return to == DType.BF16 ? bf16FromF16 : f32FromF16;
+    }
+    if (from == DType.BF16 && to == DType.F32) {
+      return f32FromBf16;
+    }
+    throw new IllegalArgumentException("weights cannot be " + from);
+  }
+
+  private static int blocks(long count) {
+    return Math.clamp((count + THREADS - 1) / THREADS, 1, 4096);
+  }
+
+  /** Random values made on the device; norm gains are ones. */
+  CudaTensor dummy(WeightRole role, Shape shape, long seed) {
+    if (storedAs(role) == DType.F32) {
+      float[] ones = new float[Math.toIntExact(shape.numElements())];
+      Arrays.fill(ones, 1);
+      return upload(role, HostTensor.of("dummy", shape, ones));
+    }
+    DevicePointer target =
+        memory.allocate(shape.numBytes(DType.BF16), "weight %s %s".formatted(role, shape));
+    launcher
+        .begin()
+        .add(target.address())
+        .add(shape.numElements())
+        .add(seed)
+        .add((float) DUMMY_DEVIATION)
+        .launch(random, blocks(shape.numElements() / 4), THREADS);
+    return new CudaTensor(DType.BF16, shape, WeightLayout.ROW_MAJOR, target);
+  }
+}

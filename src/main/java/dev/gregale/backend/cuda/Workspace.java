@@ -1,0 +1,63 @@
+package dev.gregale.backend.cuda;
+
+import java.util.EnumMap;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Scratch memory between the kernels of one op. It is sized once by {@link CudaBackend#reserve};
+ * where nobody reserved it grows as needed, and what a recorded graph may still point to is kept.
+ */
+final class Workspace {
+
+  /** What the scratch is for; two uses never share memory. */
+  enum Use {
+    /** Decode attention's splits: fp32 {@code [S, H, splits, d + 2]}. */
+    ATTENTION_PARTIALS,
+    /** Expert offsets {@code [E + 1]}, sorted pairs {@code [P]} and places {@code [P]}, int32. */
+    EXPERT_ORDER,
+    /** {@code [P, I]} after SwiGLU, bf16. */
+    EXPERT_INNER,
+    /** {@code [P, D]} before the combine, fp32. */
+    EXPERT_ANSWERS,
+    /** Raw logits of adjusted tokens, fp32 {@code [A]}. */
+    RAW_LOGITS,
+  }
+
+  private record Piece(DevicePointer pointer, long bytes) {}
+
+  private static final long GRAIN = 1 << 20;
+  private final CudaContext context;
+  private final CudaMemory memory;
+  private final Map<Use, Piece> pieces = new EnumMap<>(Use.class);
+  private boolean isInGraphs;
+
+  Workspace(CudaContext context, CudaMemory memory) {
+    this.context = context;
+    this.memory = memory;
+  }
+
+  /** From now on graphs hold addresses of this memory. */
+  void recorded() {
+    isInGraphs = true;
+  }
+
+  /** The address of at least that many bytes for that use. */
+  long address(Use use, long bytes) {
+    Piece piece = pieces.get(use);
+    if (piece == null || piece.bytes() < bytes) {
+      piece = grow(use, piece, (bytes + GRAIN - 1) / GRAIN * GRAIN);
+    }
+    return piece.pointer().address();
+  }
+
+  private Piece grow(Use use, @Nullable Piece old, long bytes) {
+    if (old != null && !isInGraphs) {
+      context.synchronize();
+      memory.free(old.pointer());
+    }
+    Piece piece = new Piece(memory.allocate(bytes, "scratch " + use), bytes);
+    pieces.put(use, piece);
+    return piece;
+  }
+}

@@ -1,0 +1,237 @@
+package dev.gregale.model;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.gregale.backend.Backend;
+import dev.gregale.backend.cuda.CudaBackends;
+import dev.gregale.checkpoint.SafetensorsFile;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+
+/**
+ * The whole model with bf16 operands against the fp32 forward of Hugging Face's MixtralForCausalLM:
+ * no further from it than Hugging Face's own bf16 forward is.
+ */
+@Tag("gpu")
+class MixtralBf16GoldenTest {
+
+  /**
+   * ‖found - expected‖ / ‖expected‖ of a random model's logits. One rounding to bf16 is 0.17% (root
+   * mean square); two layers and the head have about 20 of them in a row, fp32 weights one more for
+   * each of 9 matrices: sqrt(29) * 0.17% is 0.9%, and a router's choice in doubt may double it.
+   */
+  private static final double RELATIVE = 2e-2;
+
+  /** How far Hugging Face's bf16 is off in held-out loss, in nats. */
+  private static final double LOSS = 7e-4;
+
+  static Stream<Backend> backends() {
+    return CudaBackends.both();
+  }
+
+  private static JsonNode json(String name) throws Exception {
+    return JsonMapper.shared().readTree(Files.readString(Golden.path(name)));
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void logitsOfPrompts(Backend backend) throws Exception {
+    JsonNode index = json("logits/index.json");
+    ForwardFixture forward =
+        new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 32, 64);
+    double[] ours = new double[index.size()];
+    double[] theirs = new double[index.size()];
+    for (int i = 0; i < ours.length; i++) {
+      try (SafetensorsFile golden = Golden.open("logits/prompt" + i + ".safetensors")) {
+        float[] found = forward.logits(List.of(Golden.ints(golden, "input_ids")));
+        ours[i] = largestError(Golden.floats(golden, "logits_fp32"), found);
+        theirs[i] = index.get(i).get("max_abs_diff_bf16").asDouble();
+      }
+    }
+    String table = "ours " + Arrays.toString(ours) + ", HF " + Arrays.toString(theirs);
+    System.out.printf("golden logits on %s: largest errors %s%n", backend.description(), table);
+    for (int i = 0; i < ours.length; i++) {
+      assertTrue(ours[i] <= 1.5 * theirs[i], "prompt " + i + ": " + table);
+    }
+    assertTrue(median(ours) <= median(theirs), table);
+  }
+
+  private static double largestError(float[] expected, float[] found) {
+    assertEquals(expected.length, found.length);
+    double worst = 0;
+    for (int i = 0; i < expected.length; i++) {
+      double error = Math.abs((double) expected[i] - found[i]);
+      worst = Double.isNaN(error) ? Double.POSITIVE_INFINITY : Math.max(worst, error);
+    }
+    return worst;
+  }
+
+  private static double median(double[] values) {
+    double[] sorted = values.clone();
+    Arrays.sort(sorted);
+    return (sorted[(sorted.length - 1) / 2] + sorted[sorted.length / 2]) / 2;
+  }
+
+  private static double relativeError(float[] expected, float[] found) {
+    double error = 0;
+    double norm = 0;
+    for (int i = 0; i < expected.length; i++) {
+      double difference = (double) expected[i] - found[i];
+      error += difference * difference;
+      norm += (double) expected[i] * expected[i];
+    }
+    return Math.sqrt(error / norm);
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void randomModelsInEveryLayout(Backend backend) {
+    double worst = 0;
+    for (String model : List.of("odd0/hf", "odd0/hf-sharded", "odd0/te", "odd1/hf")) {
+      Path directory = Golden.path("random/" + model);
+      ForwardFixture forward = new ForwardFixture(backend, directory, LoadFormat.AUTO, 64, 64);
+      try (SafetensorsFile golden =
+          Golden.open("random/" + model.substring(0, 4) + "/logits.safetensors")) {
+        for (String name : golden.names().stream().filter(n -> n.endsWith(".logits")).toList()) {
+          int[] ids = Golden.ints(golden, name.replace("logits", "input_ids"));
+          float[] expected = Golden.floats(golden, name);
+          double error = relativeError(expected, forward.logits(List.of(ids)));
+          assertTrue(error <= RELATIVE, model + " " + name + ": relative error " + error);
+          worst = Math.max(worst, error);
+        }
+      }
+    }
+    System.out.printf("golden random: largest relative error %.2e%n", worst);
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void lossOnHeldOutText(Backend backend) throws Exception {
+    JsonNode golden = json("heldout/loss.json");
+    ForwardFixture forward =
+        new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 512, 512);
+    try (SafetensorsFile file = Golden.open("heldout/windows.safetensors")) {
+      int[] all = Golden.ints(file, "windows");
+      int windows = all.length / 512;
+      double total = 0;
+      for (int w = 0; w < windows; w++) {
+        int[] ids = Arrays.copyOfRange(all, w * 512, (w + 1) * 512);
+        for (float value :
+            MixtralGoldenTest.logprobs(
+                forward.logits(List.of(ids)), ids, forward.config.vocabSize())) {
+          total -= value;
+        }
+      }
+      double loss = total / (windows * 511);
+      double expected = golden.get("loss").get("fp32").asDouble();
+      System.out.printf("golden heldout loss: %.6f, fp32 %.6f%n", loss, expected);
+      assertEquals(65, windows);
+      assertEquals(expected, loss, LOSS);
+    }
+  }
+
+  /** The same batch has the same bits every time. */
+  @ParameterizedTest
+  @MethodSource("backends")
+  void sameBatchSameBits(Backend backend) {
+    ForwardFixture forward =
+        new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 256, 256);
+    List<int[]> sequences = packed();
+    float[] first = forward.logits(sequences);
+    for (int i = 0; i < 20; i++) {
+      assertArrayEquals(first, forward.logits(sequences));
+    }
+  }
+
+  private static List<int[]> packed() {
+    try (SafetensorsFile golden = Golden.open("packed/packed.safetensors")) {
+      int[] ids = Golden.ints(golden, "input_ids");
+      int[] cu = Golden.ints(golden, "cu_seqlens");
+      List<int[]> sequences = new ArrayList<>();
+      for (int s = 0; s + 1 < cu.length; s++) {
+        sequences.add(Arrays.copyOfRange(ids, cu[s], cu[s + 1]));
+      }
+      return sequences;
+    }
+  }
+
+  /** In the deterministic mode: several sequences packed have the bits that each has alone. */
+  @Test
+  void packedSequences() {
+    try (Backend backend = CudaBackends.deterministic()) {
+      ForwardFixture forward =
+          new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 256, 256);
+      List<int[]> sequences = packed();
+      float[] together = forward.logits(sequences);
+      int at = 0;
+      for (int[] sequence : sequences) {
+        float[] alone = forward.logits(List.of(sequence));
+        assertArrayEquals(alone, Arrays.copyOfRange(together, at, at + alone.length));
+        at += alone.length;
+      }
+      assertEquals(together.length, at);
+    }
+  }
+
+  /** In the deterministic mode: chunks, and single tokens, have the bits of the prompt at once. */
+  @Test
+  void chunkedPrefillAndDecode() {
+    try (Backend backend = CudaBackends.deterministic();
+        SafetensorsFile golden = Golden.open("logits/long.safetensors")) {
+      ForwardFixture forward =
+          new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 160, 160);
+      int[] ids = Golden.ints(golden, "long0.input_ids");
+      int vocabSize = forward.config.vocabSize();
+      float[] whole = forward.logits(List.of(ids));
+      int computed = 0;
+      for (int chunk : new int[] {50, 17, 1, 1, 1, 40, 1, 6}) {
+        int[] next = Arrays.copyOfRange(ids, computed, computed + chunk);
+        float[] found = forward.logits(List.of(next), new int[] {computed});
+        assertArrayEquals(
+            Arrays.copyOfRange(whole, computed * vocabSize, (computed + chunk) * vocabSize),
+            found,
+            "tokens from " + computed);
+        computed += chunk;
+      }
+    }
+  }
+
+  /** In the fastest mode decode takes other kernels: close, if not equal. */
+  @Test
+  void decodeAgreesWithPrefill() {
+    try (Backend backend = CudaBackends.fastest();
+        SafetensorsFile golden = Golden.open("logits/long.safetensors")) {
+      ForwardFixture forward =
+          new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 160, 160);
+      int[] ids = Golden.ints(golden, "long0.input_ids");
+      int vocabSize = forward.config.vocabSize();
+      forward.logits(List.of(Arrays.copyOf(ids, 100)));
+      float[] logits = new float[60 * vocabSize];
+      for (int t = 100; t < 160; t++) {
+        float[] row = forward.logits(List.of(new int[] {ids[t]}), new int[] {t});
+        System.arraycopy(row, 0, logits, (t - 100) * vocabSize, vocabSize);
+      }
+      int[] tail = Arrays.copyOfRange(ids, 100, 160);
+      float[] found = MixtralGoldenTest.logprobs(logits, tail, vocabSize);
+      float[] expected = Arrays.copyOfRange(Golden.floats(golden, "long0.logprob_fp32"), 100, 159);
+      float[] theirs = Arrays.copyOfRange(Golden.floats(golden, "long0.logprob_bf16"), 100, 159);
+      double worst = largestError(expected, found);
+      System.out.printf(
+          "golden decode: largest error of a log-probability %.3f, HF %.3f%n",
+          worst, largestError(expected, theirs));
+      assertTrue(worst <= 1.5 * largestError(expected, theirs), "largest error " + worst);
+    }
+  }
+}
