@@ -15,6 +15,7 @@ import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 
 class KernelLibraryTest {
+  /** Those whose name is written out; others come from macros. */
   private static final Pattern EXPORTED =
       Pattern.compile(
           "extern \"C\" __global__ void\\s+(?:__launch_bounds__\\([^)]*\\)\\s+)?([a-z]\\w+)\\(");
@@ -44,7 +45,7 @@ class KernelLibraryTest {
       for (String kernel : exported) {
         assertTrue(text.contains(kernel), image.file() + " has no " + kernel);
       }
-      assertFalse(exported.isEmpty(), image.file());
+      assertTrue(source.contains("extern \"C\" __global__"), image.file() + " exports nothing");
     }
   }
 
