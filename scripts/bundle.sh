@@ -31,7 +31,7 @@ fi
 
 scope=runtime
 [ -n "$tests" ] && scope=test
-mvn -q -B -ntp dependency:build-classpath -Dmdep.outputFile="$work/classpath" -Dmdep.includeScope=$scope
+mvn -q -B -ntp dependency:build-classpath -Dmdep.outputFile="$work/classpath" -DincludeScope=$scope
 # Jars without other platforms' natives, stored: xz finds more in raw bytes than in deflated ones.
 python3 - "$work/classpath" "$work/app/lib" <<'PYTHON'
 import os, re, sys, zipfile
@@ -64,5 +64,5 @@ exec "${GREGALE_JAVA:-$here/../jre/bin/java}" $JAVA_OPTS -cp "$here/test-classes
 SCRIPT
 fi
 chmod +x "$work"/app/gregale "$work"/app/gpu-tests 2>/dev/null || true
-tar -C "$work" -c app | xz -T0 -6 > "$out/app.tar.xz"
+tar -C "$work" -c app | xz -T0 -9 > "$out/app.tar.xz"
 ls -l "$out"
