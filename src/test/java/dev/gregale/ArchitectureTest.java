@@ -26,7 +26,7 @@ class ArchitectureTest {
   /** Room and what it may use, beside the JDK and libraries. */
   private static final Map<String, List<String>> MAY_USE =
       Map.ofEntries(
-          Map.entry("web", List.of("engine", "sampling", "tokenizer")),
+          Map.entry("web", List.of("engine", "sampling", "tokenizer", "convert")),
           Map.entry(
               "engine",
               List.of("scheduler", "model", "sampling", "tokenizer", "backend", "tensor")),
@@ -37,6 +37,7 @@ class ArchitectureTest {
           Map.entry("backend", List.of("tensor")),
           Map.entry("backend.cpu", List.of("backend", "tensor")),
           Map.entry("backend.cuda", List.of("backend", "tensor")),
+          Map.entry("convert", List.of("checkpoint", "tensor")),
           Map.entry("checkpoint", List.of("tensor")),
           Map.entry("tensor", List.of()));
 

@@ -22,8 +22,13 @@ import java.util.stream.Stream;
  */
 public final class Checkpoint implements AutoCloseable {
 
-  private static final String SINGLE_FILE = "model.safetensors";
-  private static final int MAX_SHARDS = 4096;
+  /** What Hugging Face calls the one file of a checkpoint without shards. */
+  public static final String SINGLE_FILE = "model.safetensors";
+
+  /** What Hugging Face calls the file with the dimensions. */
+  public static final String CONFIG_FILE = "config.json";
+
+  static final int MAX_SHARDS = 4096;
 
   private final Path directory;
   private final List<SafetensorsFile> files;
@@ -119,8 +124,10 @@ public final class Checkpoint implements AutoCloseable {
   /**
    * The file of that name, which a symbolic link must not lead out of the directory. Hugging Face's
    * cache is let through: there {@code snapshots/REVISION} links into {@code blobs} beside it.
+   *
+   * @throws CheckpointException if there is none, or it leads out
    */
-  private static Path resolve(Path directory, String name) {
+  public static Path resolve(Path directory, String name) {
     Path file = directory.resolve(name);
     try {
       Path root = directory.toRealPath();

@@ -65,7 +65,7 @@ public enum CheckpointLayout {
     return name.endsWith("_extra_state") || name.endsWith(".rotary_emb.inv_freq");
   }
 
-  /** Hands out the name and shape of every tensor of this layout. */
+  /** Hands out the name and shape of every tensor of this layout, in the order of the forward. */
   public void forEachTensor(ModelDimensions dims, BiConsumer<String, Shape> action) {
     Shape vocabulary = Shape.of(dims.vocabSize(), dims.hiddenSize());
     action.accept("model.embed_tokens.weight", vocabulary);
@@ -117,8 +117,8 @@ public enum CheckpointLayout {
         for (int e = 0; e < experts; e++) {
           String expert = prefix + "block_sparse_moe.experts." + e + ".";
           action.accept(expert + "w1.weight", Shape.of(inner, hidden));
-          action.accept(expert + "w2.weight", Shape.of(hidden, inner));
           action.accept(expert + "w3.weight", Shape.of(inner, hidden));
+          action.accept(expert + "w2.weight", Shape.of(hidden, inner));
         }
       }
       case HUGGING_FACE_FUSED -> {

@@ -45,6 +45,44 @@ public record ModelDimensions(
     }
   }
 
+  /**
+   * The lengths that a model's {@code config.json} gives.
+   *
+   * @throws CheckpointException if one is missing or cannot be
+   */
+  public static ModelDimensions of(ConfigJson config) {
+    int heads = config.requiredInt("num_attention_heads");
+    Integer keyValueHeads = config.optionalInt("num_key_value_heads");
+    try {
+      return new ModelDimensions(
+          config.requiredInt("hidden_size"),
+          config.requiredInt("num_hidden_layers"),
+          heads,
+          keyValueHeads == null ? heads : keyValueHeads,
+          headDim(config, heads),
+          config.requiredInt("num_local_experts"),
+          config.requiredInt("intermediate_size"),
+          config.requiredInt("vocab_size"),
+          config.optionalBoolean("tie_word_embeddings", false));
+    } catch (IllegalArgumentException e) {
+      throw config.invalid(e);
+    }
+  }
+
+  /** {@code head_dim}, or what hidden_size leaves to each of the query heads. */
+  public static int headDim(ConfigJson config, int heads) {
+    Integer headDim = config.optionalInt("head_dim");
+    if (headDim != null) {
+      return headDim;
+    }
+    int hidden = config.requiredInt("hidden_size");
+    if (heads < 1 || hidden % heads != 0) {
+      throw config.wrong(
+          "num_attention_heads", heads, "a divisor of hidden_size, " + hidden + ", or a head_dim");
+    }
+    return hidden / heads;
+  }
+
   /** H d. */
   public long queryWidth() {
     return (long) numHeads * headDim;

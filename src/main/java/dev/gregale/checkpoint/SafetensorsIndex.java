@@ -23,6 +23,9 @@ public record SafetensorsIndex(Map<String, String> weightMap) {
   /** What Hugging Face calls the file. */
   public static final String FILE_NAME = "model.safetensors.index.json";
 
+  /** The key of tensor name to file name. */
+  public static final String WEIGHT_MAP = "weight_map";
+
   static final long MAX_BYTES = 64L << 20;
   private static final Pattern SHARD_NAME =
       Pattern.compile("[A-Za-z0-9_][A-Za-z0-9._-]{0,200}\\.safetensors");
@@ -61,7 +64,7 @@ public record SafetensorsIndex(Map<String, String> weightMap) {
     boolean found = false;
     json.require(json.next(), JsonToken.START_OBJECT, "index");
     while (json.nextName()) {
-      if (!json.name().equals("weight_map")) {
+      if (!json.name().equals(WEIGHT_MAP)) {
         json.skipValue();
       } else if (found) {
         throw json.fail("duplicate key 'weight_map'");

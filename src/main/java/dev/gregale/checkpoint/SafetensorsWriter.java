@@ -1,25 +1,16 @@
 package dev.gregale.checkpoint;
 
-import static dev.gregale.checkpoint.CheckpointException.quote;
-
 import dev.gregale.tensor.HostTensor;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
-import tools.jackson.core.JsonGenerator;
-import tools.jackson.core.ObjectWriteContext;
-import tools.jackson.core.json.JsonFactory;
 
 /** Writes safetensors files. */
 public final class SafetensorsWriter {
@@ -29,8 +20,6 @@ public final class SafetensorsWriter {
 
   /** A ByteBuffer ends at 2 GiB, a slab may not: it goes out in pieces. */
   private static final long MAX_WRITE = 1L << 28;
-
-  private static final JsonFactory JSON = new JsonFactory();
 
   private SafetensorsWriter() {}
 
@@ -42,13 +31,15 @@ public final class SafetensorsWriter {
    * @throws CheckpointException if a name occurs twice or the file cannot be written
    */
   public static void write(Path path, List<HostTensor> tensors, Map<String, String> metadata) {
-    byte[] header = header(path, tensors, metadata);
+    List<TensorSpec> specs =
+        tensors.stream().map(t -> new TensorSpec(t.name(), t.dtype(), t.shape())).toList();
+    ShardLayout layout = ShardLayout.of(path.toString(), specs, metadata);
     Path part = path.resolveSibling(path.getFileName() + ".part");
     try {
       Files.deleteIfExists(part);
       try (FileChannel out =
           FileChannel.open(part, StandardOpenOption.WRITE, StandardOpenOption.CREATE_NEW)) {
-        writeAll(out, header, tensors);
+        writeAll(out, layout, tensors);
         out.force(true);
       } catch (IOException e) {
         Files.deleteIfExists(part);
@@ -63,60 +54,9 @@ public final class SafetensorsWriter {
     }
   }
 
-  /** JSON, padded with spaces so that what follows it and its length is aligned to 8 bytes. */
-  private static byte[] header(Path path, List<HostTensor> tensors, Map<String, String> metadata) {
-    ByteArrayOutputStream out = new ByteArrayOutputStream();
-    try (JsonGenerator json = JSON.createGenerator(ObjectWriteContext.empty(), out)) {
-      json.writeStartObject();
-      if (!metadata.isEmpty()) {
-        json.writeObjectPropertyStart("__metadata__");
-        metadata.forEach(json::writeStringProperty);
-        json.writeEndObject();
-      }
-      Set<String> names = new HashSet<>(Set.of("__metadata__"));
-      long begin = 0;
-      for (HostTensor tensor : tensors) {
-        if (!names.add(tensor.name())) {
-          throw new CheckpointException(
-              "%s: tensor name %s is taken".formatted(path, quote(tensor.name())));
-        }
-        long end = begin + tensor.shape().numBytes(tensor.dtype());
-        writeEntry(json, tensor, begin, end);
-        begin = end;
-      }
-      json.writeEndObject();
-    }
-    while (out.size() % 8 != 0) {
-      out.write(' ');
-    }
-    if (out.size() > SafetensorsHeader.MAX_HEADER_BYTES) {
-      throw new CheckpointException(
-          "%s: a header of %d bytes, the format allows %d"
-              .formatted(path, out.size(), SafetensorsHeader.MAX_HEADER_BYTES));
-    }
-    return out.toByteArray();
-  }
-
-  private static void writeEntry(JsonGenerator json, HostTensor tensor, long begin, long end) {
-    json.writeObjectPropertyStart(tensor.name());
-    json.writeStringProperty("dtype", tensor.dtype().name());
-    json.writeArrayPropertyStart("shape");
-    for (int axis = 0; axis < tensor.shape().rank(); axis++) {
-      json.writeNumber(tensor.shape().dim(axis));
-    }
-    json.writeEndArray();
-    json.writeArrayPropertyStart("data_offsets");
-    json.writeNumber(begin);
-    json.writeNumber(end);
-    json.writeEndArray();
-    json.writeEndObject();
-  }
-
-  private static void writeAll(FileChannel out, byte[] header, List<HostTensor> tensors)
+  private static void writeAll(FileChannel out, ShardLayout layout, List<HostTensor> tensors)
       throws IOException {
-    ByteBuffer length = ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN);
-    writeAll(out, length.putLong(0, header.length));
-    writeAll(out, ByteBuffer.wrap(header));
+    writeAll(out, layout.head());
     for (HostTensor tensor : tensors) {
       for (MemorySegment slab : tensor.slabs()) {
         for (long at = 0; at < slab.byteSize(); at += MAX_WRITE) {

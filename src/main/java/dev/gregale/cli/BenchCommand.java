@@ -58,7 +58,7 @@ final class BenchCommand implements Callable<Integer> {
   private int maxNumBatchedTokens = 512;
 
   @Option(names = "--repetitions", description = "Counted runs, of which the median is told.")
-  private int repetitions = 5;
+  private int repetitions = 11;
 
   @Option(names = "--json", description = "For machines.")
   private boolean json;

@@ -18,7 +18,12 @@ import picocli.CommandLine.Command;
       "",
       "  serve   the server; also what no word means. Takes properties: --gregale.model.path=DIR"
     },
-    subcommands = {BenchCommand.class, InspectCommand.class, DoctorCommand.class})
+    subcommands = {
+      ConvertCommand.class,
+      InspectCommand.class,
+      BenchCommand.class,
+      DoctorCommand.class
+    })
 public final class GregaleCommand {
 
   /** Runs a command. Progress goes to standard error, the result to standard output. */

@@ -5,6 +5,7 @@ import dev.gregale.checkpoint.CheckpointException;
 import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.config.ExitCode;
 import dev.gregale.config.StartupException;
+import dev.gregale.convert.Manifest;
 import dev.gregale.model.LoadFormat;
 import dev.gregale.model.MixtralConfig;
 import dev.gregale.model.ModelLoader;
@@ -21,7 +22,8 @@ import tools.jackson.databind.json.JsonMapper;
 @Command(
     name = "inspect",
     mixinStandardHelpOptions = true,
-    description = "Checks a model directory and tells what is in it.")
+    description =
+        "Checks a model directory, and its sums where it has a manifest; tells what is in it.")
 final class InspectCommand implements Callable<Integer> {
 
   @Parameters(paramLabel = "DIR", description = "Model directory.")
@@ -38,6 +40,8 @@ final class InspectCommand implements Callable<Integer> {
    * @param parameters elements of all of them
    * @param bytes of all of them
    * @param dtypes elements by type
+   * @param verified tensors and files whose sums were compared with the manifest of a conversion; 0
+   *     without one
    * @param config what decides the forward pass
    */
   record Contents(
@@ -46,6 +50,7 @@ final class InspectCommand implements Callable<Integer> {
       long parameters,
       long bytes,
       Map<String, Long> dtypes,
+      int verified,
       MixtralConfig config) {}
 
   @Override
@@ -56,13 +61,14 @@ final class InspectCommand implements Callable<Integer> {
           JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(contents));
     } else {
       System.out.printf(
-          "%s%nlayout      %s%ntensors     %d%nparameters  %,d%nbytes       %,d%ndtypes      %s%n%s%n",
+          "%s%nlayout      %s%ntensors     %d%nparameters  %,d%nbytes       %,d%ndtypes      %s%nsums        %s%n%s%n",
           directory,
           contents.layout(),
           contents.tensors(),
           contents.parameters(),
           contents.bytes(),
           contents.dtypes(),
+          contents.verified() == 0 ? "no manifest" : contents.verified() + " verified",
           contents.config());
     }
     return 0;
@@ -86,9 +92,19 @@ final class InspectCommand implements Callable<Integer> {
           parameters,
           bytes,
           dtypes,
+          verify(checkpoint),
           loader.config());
     } catch (CheckpointException e) {
       throw new StartupException(ExitCode.DATA, String.valueOf(e.getMessage()));
     }
+  }
+
+  private int verify(Checkpoint checkpoint) {
+    if (!Manifest.isIn(directory)) {
+      return 0;
+    }
+    Manifest manifest = Manifest.read(directory);
+    manifest.verify(checkpoint);
+    return manifest.tensors().size() + manifest.files().size();
   }
 }

@@ -16,6 +16,10 @@ public enum ExitCode {
   UNAVAILABLE(69),
   /** A defect, or a device that failed for good: start again. */
   SOFTWARE(70),
+  /** The output cannot be made as things are: it exists, or there is no room. */
+  CANNOT_CREATE(73),
+  /** Reading or writing a file failed. */
+  IO_ERROR(74),
   /** A property has a value that cannot be. */
   CONFIG(78);
 

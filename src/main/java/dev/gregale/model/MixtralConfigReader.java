@@ -1,5 +1,7 @@
 package dev.gregale.model;
 
+import dev.gregale.checkpoint.ConfigJson;
+import dev.gregale.checkpoint.ModelDimensions;
 import dev.gregale.tensor.DType;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -51,7 +53,7 @@ final class MixtralConfigReader {
           json.requiredInt("num_hidden_layers"),
           heads,
           keyValueHeads == null ? heads : keyValueHeads,
-          headDim(heads),
+          ModelDimensions.headDim(json, heads),
           json.requiredInt("num_local_experts"),
           json.requiredInt("num_experts_per_tok"),
           json.requiredInt("max_position_embeddings"),
@@ -88,19 +90,6 @@ final class MixtralConfigReader {
           found == null ? "none" : found,
           String.join(" or ", allowed.stream().sorted().toList()));
     }
-  }
-
-  private int headDim(int heads) {
-    Integer headDim = json.optionalInt("head_dim");
-    if (headDim != null) {
-      return headDim;
-    }
-    int hidden = json.requiredInt("hidden_size");
-    if (heads < 1 || hidden % heads != 0) {
-      throw json.wrong(
-          "num_attention_heads", heads, "a divisor of hidden_size, " + hidden + ", or a head_dim");
-    }
-    return hidden / heads;
   }
 
   /** Top level in files of transformers 4, within {@code rope_parameters} since 5. */

@@ -142,7 +142,7 @@ class CheckpointReaderTest {
     assertThatThrownBy(() -> readTensors(withoutExperts))
         .isInstanceOf(CheckpointException.class)
         .hasMessageStartingWith(directory + ": HUGGING_FACE layout: missing 12 tensors: ")
-        .hasMessageContaining("'" + EXPERTS + "0.w1.weight', '" + EXPERTS + "0.w2.weight'")
+        .hasMessageContaining("'" + EXPERTS + "0.w1.weight', '" + EXPERTS + "0.w3.weight'")
         .hasMessageEndingWith(", ...");
   }
 

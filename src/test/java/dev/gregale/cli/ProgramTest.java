@@ -84,6 +84,24 @@ class ProgramTest {
   }
 
   @Test
+  void convertsAndVerifies() throws Exception {
+    String te = folder.resolve("te").toString();
+    Result result = run("convert", ODD.toString(), te, "--max-shard-size=200KB", "--json");
+    assertEquals(0, result.exitCode(), () -> result.err().toString());
+    assertEquals(17, JsonMapper.shared().readTree(result.out()).get("tensors").asInt());
+    Result again = run("convert", ODD.toString(), te);
+    assertEquals(73, again.exitCode());
+    assertTrue(again.err().getFirst().contains("te: exists; remove it"), again.err().toString());
+    Result inspected = run("inspect", "--json", te);
+    assertEquals(0, inspected.exitCode(), () -> inspected.err().toString());
+    JsonNode contents = JsonMapper.shared().readTree(inspected.out());
+    assertEquals("TRANSFORMER_ENGINE", contents.get("layout").asString());
+    assertEquals(17 + 3, contents.get("verified").asInt()); // config, generation config, index
+    Files.writeString(Path.of(te, "generation_config.json"), "{}");
+    assertEquals(65, run("inspect", te).exitCode());
+  }
+
+  @Test
   void aMissingModelIsOneLine() throws Exception {
     Result result = run("--gregale.model.path=" + folder.resolve("nowhere"), "--server.port=0");
     assertEquals(66, result.exitCode(), () -> result.err().toString());

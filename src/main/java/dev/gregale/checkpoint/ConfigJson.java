@@ -1,8 +1,7 @@
-package dev.gregale.model;
+package dev.gregale.checkpoint;
 
 import static dev.gregale.checkpoint.CheckpointException.quote;
 
-import dev.gregale.checkpoint.CheckpointException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -20,7 +19,7 @@ import tools.jackson.databind.json.JsonMapper;
  * An object of a configuration file: values by key, a null value being the same as none. A value of
  * another type than asked for is a {@link CheckpointException}.
  */
-final class ConfigJson {
+public final class ConfigJson {
 
   private static final int MAX_BYTES = 1 << 20;
   private static final JsonMapper JSON =
@@ -43,7 +42,12 @@ final class ConfigJson {
     this.object = object;
   }
 
-  static ConfigJson read(Path path) {
+  /**
+   * Reads a file of at most 1 MiB.
+   *
+   * @throws CheckpointException if it cannot be read or is no JSON object without duplicate keys
+   */
+  public static ConfigJson read(Path path) {
     byte[] text;
     try {
       if (Files.size(path) > MAX_BYTES) {
@@ -69,11 +73,16 @@ final class ConfigJson {
     }
   }
 
-  boolean has(String key) {
+  /** All of it; not to be changed. */
+  public JsonNode tree() {
+    return object;
+  }
+
+  public boolean has(String key) {
     return value(key) != null;
   }
 
-  int requiredInt(String key) {
+  public int requiredInt(String key) {
     Integer value = optionalInt(key);
     if (value == null) {
       throw new CheckpointException(file + ": " + key + " is missing, expected an integer");
@@ -81,13 +90,13 @@ final class ConfigJson {
     return value;
   }
 
-  @Nullable Integer optionalInt(String key) {
+  public @Nullable Integer optionalInt(String key) {
     JsonNode value = value(key);
     return value == null ? null : asInt(key, value);
   }
 
   /** An integer or a list of integers; null where there is none. */
-  @Nullable List<Integer> optionalInts(String key) {
+  public @Nullable List<Integer> optionalInts(String key) {
     JsonNode value = value(key);
     if (value == null) {
       return null;
@@ -101,7 +110,7 @@ final class ConfigJson {
     return ints;
   }
 
-  @Nullable Double optionalNumber(String key) {
+  public @Nullable Double optionalNumber(String key) {
     JsonNode value = value(key);
     if (value != null && !value.isNumber()) {
       throw wrong(key, value, "a number");
@@ -109,7 +118,7 @@ final class ConfigJson {
     return value == null ? null : (Double) value.doubleValue();
   }
 
-  @Nullable String optionalString(String key) {
+  public @Nullable String optionalString(String key) {
     JsonNode value = value(key);
     if (value != null && !value.isString()) {
       throw wrong(key, value, "a string");
@@ -117,7 +126,7 @@ final class ConfigJson {
     return value == null ? null : value.stringValue();
   }
 
-  boolean optionalBoolean(String key, boolean absent) {
+  public boolean optionalBoolean(String key, boolean absent) {
     JsonNode value = value(key);
     if (value != null && !value.isBoolean()) {
       throw wrong(key, value, "true or false");
@@ -126,7 +135,7 @@ final class ConfigJson {
   }
 
   /** A nested object; null where there is none. */
-  @Nullable ConfigJson optionalObject(String key) {
+  public @Nullable ConfigJson optionalObject(String key) {
     JsonNode value = value(key);
     if (value != null && !value.isObject()) {
       throw wrong(key, value, "an object");
@@ -135,12 +144,12 @@ final class ConfigJson {
   }
 
   /** What to throw where a value cannot be used. */
-  CheckpointException wrong(String key, Object found, String expected) {
+  public CheckpointException wrong(String key, Object found, String expected) {
     return new CheckpointException(
         "%s: %s: found %s, expected %s".formatted(file, key, quote(found.toString()), expected));
   }
 
-  CheckpointException invalid(IllegalArgumentException cause) {
+  public CheckpointException invalid(IllegalArgumentException cause) {
     return new CheckpointException(file + ": " + cause.getMessage(), cause);
   }
 

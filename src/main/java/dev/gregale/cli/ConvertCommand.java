@@ -1,0 +1,151 @@
+package dev.gregale.cli;
+
+import dev.gregale.checkpoint.CheckpointException;
+import dev.gregale.checkpoint.CheckpointLayout;
+import dev.gregale.config.ExitCode;
+import dev.gregale.config.StartupException;
+import dev.gregale.convert.CheckpointConverter;
+import dev.gregale.convert.ConversionRequest;
+import dev.gregale.convert.ConversionResult;
+import dev.gregale.convert.TargetException;
+import dev.gregale.tensor.DType;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import tools.jackson.databind.json.JsonMapper;
+
+@Command(
+    name = "convert",
+    mixinStandardHelpOptions = true,
+    description = {
+      "Converts a checkpoint between Hugging Face's and TransformerEngine's layout.",
+      "DST appears only when it is complete and read back. After an interruption the same command"
+          + " goes on where it stopped."
+    })
+final class ConvertCommand implements Callable<Integer> {
+
+  /** Layouts that are written. */
+  enum Target {
+    HF(CheckpointLayout.HUGGING_FACE),
+    TE(CheckpointLayout.TRANSFORMER_ENGINE);
+
+    private final CheckpointLayout layout;
+
+    Target(CheckpointLayout layout) {
+      this.layout = layout;
+    }
+  }
+
+  /** Types that weights are cast to. */
+  enum Type {
+    BF16(DType.BF16),
+    FP16(DType.F16),
+    FP32(DType.F32);
+
+    private final DType dtype;
+
+    Type(DType dtype) {
+      this.dtype = dtype;
+    }
+  }
+
+  @Parameters(paramLabel = "SRC", description = "Model directory.")
+  private Path source = Path.of("");
+
+  @Parameters(paramLabel = "DST", description = "Directory to be made.")
+  private Path target = Path.of("");
+
+  @Option(names = "--to", description = "te or hf; default: the one that SRC is not.")
+  private @Nullable Target to;
+
+  @Option(
+      names = "--dtype",
+      description = "bf16, fp16 or fp32, rounded to nearest even; default: as in SRC.")
+  private @Nullable Type dtype;
+
+  @Option(
+      names = "--max-shard-size",
+      defaultValue = "5GB",
+      converter = ByteSize.class,
+      description = "Data per file, as in 5GB or 500MiB; default ${DEFAULT-VALUE}.")
+  private long maxShardBytes;
+
+  @Option(names = "--resume", description = "Fail if there is no interrupted conversion.")
+  private boolean resume;
+
+  @Option(
+      names = "--overwrite",
+      description = "Replace a checkpoint at DST; give up an interrupted conversion of another.")
+  private boolean overwrite;
+
+  @Option(names = "--dry-run", description = "Check everything, write nothing.")
+  private boolean dryRun;
+
+  @Option(names = "--json", description = "For machines.")
+  private boolean json;
+
+  @Override
+  public Integer call() {
+    if (!Files.isDirectory(source)) {
+      throw new StartupException(ExitCode.NO_INPUT, source + ": no such directory");
+    }
+    try {
+      ConversionResult result = convert();
+      System.out.println(json ? JsonMapper.shared().writeValueAsString(result) : describe(result));
+      return ExitCode.OK.code();
+    } catch (CheckpointException e) {
+      throw new StartupException(ExitCode.DATA, String.valueOf(e.getMessage()));
+    } catch (TargetException e) {
+      throw new StartupException(ExitCode.CANNOT_CREATE, String.valueOf(e.getMessage()));
+    } catch (IOException e) {
+      throw new StartupException(
+          ExitCode.IO_ERROR,
+          "%s: %s; the same command goes on where this one stopped".formatted(target, reason(e)));
+    }
+  }
+
+  /** Java's file exceptions have only the file's name for a message. */
+  private static String reason(IOException e) {
+    return e.getClass() == IOException.class ? String.valueOf(e.getMessage()) : e.toString();
+  }
+
+  private ConversionResult convert() throws IOException {
+    CheckpointConverter converter = new CheckpointConverter();
+    ConversionRequest request =
+        new ConversionRequest(
+            source,
+            target,
+            to == null ? null : to.layout,
+            dtype == null ? null : dtype.dtype,
+            maxShardBytes,
+            overwrite,
+            resume);
+    if (dryRun) {
+      return converter.plan(request);
+    }
+    try (ProgressBar bar = new ProgressBar(System.err)) {
+      return converter.convert(request, bar);
+    }
+  }
+
+  private String describe(ConversionResult result) {
+    return "%s%s: %s to %s, %d tensors, %,d bytes in %d file%s%s"
+        .formatted(
+            dryRun ? "would write " : "",
+            target,
+            result.from(),
+            result.to(),
+            result.tensors(),
+            result.bytes(),
+            result.shards(),
+            result.shards() == 1 ? "" : "s",
+            result.resumedBytes() == 0
+                ? ""
+                : ", %,d of them done before".formatted(result.resumedBytes()));
+  }
+}

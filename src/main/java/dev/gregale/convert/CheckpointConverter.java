@@ -1,0 +1,189 @@
+package dev.gregale.convert;
+
+import dev.gregale.checkpoint.Checkpoint;
+import dev.gregale.checkpoint.CheckpointException;
+import dev.gregale.checkpoint.CheckpointReader;
+import dev.gregale.checkpoint.ConfigJson;
+import dev.gregale.checkpoint.ModelDimensions;
+import dev.gregale.checkpoint.SafetensorsIndex;
+import dev.gregale.checkpoint.TensorInfo;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.TreeMap;
+
+/**
+ * Converts a checkpoint into another layout, type or division into files. The target appears only
+ * when it is complete, on the disk and read back; what an interrupted conversion has done is gone
+ * on with. Memory does not grow with the model.
+ */
+public final class CheckpointConverter {
+  private static final long BATCH_BYTES = 64L << 20;
+
+  private final Channels channels;
+  private final long batchBytes;
+
+  public CheckpointConverter() {
+    this(Channels.SYSTEM, BATCH_BYTES);
+  }
+
+  /**
+   * @param batchBytes after how many the disk is waited for and the journal written
+   */
+  CheckpointConverter(Channels channels, long batchBytes) {
+    this.channels = channels;
+    this.batchBytes = batchBytes;
+  }
+
+  /**
+   * Checks source and target and tells what {@link #convert} would make; writes nothing.
+   *
+   * @throws CheckpointException if the source is no complete, valid model
+   * @throws TargetException if the target cannot be made
+   * @throws IOException if a file cannot be read
+   */
+  public ConversionResult plan(ConversionRequest request) throws IOException {
+    try (ConversionPlan plan = ConversionPlan.open(request)) {
+      TargetDirectory target = new TargetDirectory(request.target());
+      target.require(request.source(), request.overwrite());
+      SideFiles.of(request.source());
+      return plan.result(0);
+    }
+  }
+
+  /**
+   * Converts. If it fails or the process ends, the same call goes on where it stopped.
+   *
+   * @throws CheckpointException if the source is no complete, valid model
+   * @throws TargetException if the target cannot be made
+   * @throws IOException if a file cannot be read or written, or the disk is full
+   */
+  public ConversionResult convert(ConversionRequest request, ConversionProgress.Listener listener)
+      throws IOException {
+    try (ConversionPlan plan = ConversionPlan.open(request)) {
+      TargetDirectory target = new TargetDirectory(request.target());
+      if (isFinished(target, plan)) {
+        target.finish();
+        return plan.result(plan.totalBytes());
+      }
+      target.require(request.source(), request.overwrite());
+      if (request.resume() && !Files.exists(target.partial().resolve(Journal.FILE_NAME))) {
+        throw new TargetException(target.path() + ": there is no interrupted conversion to resume");
+      }
+      target.begin();
+      try (Journal journal = Journal.open(target.partial(), plan, channels)) {
+        return convert(request, plan, target, journal, listener);
+      }
+    }
+  }
+
+  /**
+   * Gives an interrupted conversion up and removes what it has written.
+   *
+   * @throws IOException if a file cannot be removed
+   */
+  public void discard(Path target) throws IOException {
+    new TargetDirectory(target).discard();
+  }
+
+  private static boolean isFinished(TargetDirectory target, ConversionPlan plan) {
+    return target.isUnfinished()
+        && Manifest.read(target.path()).conversion().equals(plan.identity());
+  }
+
+  private ConversionResult convert(
+      ConversionRequest request,
+      ConversionPlan plan,
+      TargetDirectory target,
+      Journal journal,
+      ConversionProgress.Listener listener)
+      throws IOException {
+    if (!journal.resumable()) {
+      requireMayClear(request, target, journal);
+      target.clear();
+    }
+    journal.begin();
+    long done = plan.tensors().stream().limit(journal.size()).mapToLong(TensorInfo::bytes).sum();
+    requireSpace(target, plan.totalBytes() - done);
+    Path folder = target.partial();
+    long resumed = new TensorCopier(folder, plan, journal, channels, batchBytes, listener).run();
+    listener.progress(
+        new ConversionProgress(
+            ConversionProgress.Phase.PUBLISH, "", plan.totalBytes(), plan.totalBytes()));
+    Map<String, String> files = writeFiles(plan, folder);
+    check(plan, folder);
+    Manifest manifest = Manifest.of(plan, journal.sums(), files);
+    write(folder.resolve(Manifest.FILE_NAME), manifest.json());
+    target.publish();
+    return plan.result(resumed);
+  }
+
+  private static void requireMayClear(
+      ConversionRequest request, TargetDirectory target, Journal journal) throws IOException {
+    if (request.resume() || !journal.isEmpty() && !request.overwrite()) {
+      throw new TargetException(
+          target.partial()
+              + ": an interrupted conversion of another source or with other options;"
+              + " remove it, or ask to overwrite it");
+    }
+  }
+
+  /** A disk that fills up is noticed in any case; this only says so before hours of work. */
+  private static void requireSpace(TargetDirectory target, long bytes) throws IOException {
+    long free = Files.getFileStore(target.partial()).getUsableSpace();
+    if (bytes > free) {
+      throw new TargetException(
+          "%s: %d bytes are to be written, the disk has %d; make room"
+              .formatted(target.path(), bytes, free));
+    }
+  }
+
+  /** Writes all but the weights; gives each file's sum. */
+  private Map<String, String> writeFiles(ConversionPlan plan, Path folder) throws IOException {
+    Map<String, String> sums = new TreeMap<>();
+    sums.put(Checkpoint.CONFIG_FILE, write(folder.resolve(Checkpoint.CONFIG_FILE), plan.config()));
+    String index = plan.index();
+    if (index != null) {
+      sums.put(
+          SafetensorsIndex.FILE_NAME, write(folder.resolve(SafetensorsIndex.FILE_NAME), index));
+    }
+    for (Path file : SideFiles.of(plan.sourceDirectory())) {
+      Path copy = folder.resolve(file.getFileName());
+      channels.copy(file, copy);
+      String sum = Sha256.of(copy);
+      if (!sum.equals(Sha256.of(file))) {
+        throw new IOException(copy + ": read back, it is not what was written");
+      }
+      sums.put(file.getFileName().toString(), sum);
+    }
+    return sums;
+  }
+
+  private String write(Path path, String text) throws IOException {
+    channels.write(path, ByteBuffer.wrap(text.getBytes(StandardCharsets.UTF_8)));
+    String sum = Sha256.of(path);
+    if (!sum.equals(Sha256.of(text))) {
+      throw new IOException(path + ": read back, it is not what was written");
+    }
+    return sum;
+  }
+
+  /** What was written must be a model that loads, of the same dimensions. */
+  private static void check(ConversionPlan plan, Path folder) throws IOException {
+    try (Checkpoint written = Checkpoint.open(folder)) {
+      ModelDimensions dims =
+          ModelDimensions.of(ConfigJson.read(folder.resolve(Checkpoint.CONFIG_FILE)));
+      CheckpointReader.read(written, dims);
+      for (TensorInfo tensor : plan.tensors()) {
+        if (!written.file(tensor.name()).info(tensor.name()).equals(tensor)) {
+          throw new IOException(folder + ": read back, the header is not what was written");
+        }
+      }
+    } catch (CheckpointException e) {
+      throw new IOException("read back: " + e.getMessage(), e);
+    }
+  }
+}

@@ -1,0 +1,77 @@
+package dev.gregale.convert;
+
+import dev.gregale.checkpoint.CheckpointException;
+import dev.gregale.checkpoint.CheckpointLayout;
+import dev.gregale.checkpoint.ConfigJson;
+import dev.gregale.tensor.DType;
+import java.util.Map;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ObjectNode;
+
+/**
+ * {@code config.json} as transformers writes it for MixtralConfig, or for the NVMixtralConfig of
+ * the TransformerEngine edition. Keys that neither knows are kept.
+ */
+final class ConfigConverter {
+
+  /** Keys that NVMixtralConfig has beside MixtralConfig's, with their defaults. */
+  private static final String TE_DEFAULTS =
+      """
+      {"attn_input_format": "thd", "expert_parallel_size": 1, "layer_precision": null,
+       "moe_aux_loss_coeff": 0.0, "self_attn_mask_type": "padding_causal",
+       "use_quantized_model_init": false}
+      """;
+
+  private static final String TE_AUTO_MAP =
+      """
+      {"AutoConfig": "modeling_mixtral_te.NVMixtralConfig",
+       "AutoModel": "modeling_mixtral_te.NVMixtralModel",
+       "AutoModelForCausalLM": "modeling_mixtral_te.NVMixtralForCausalLM"}
+      """;
+
+  private static final Map<DType, String> TORCH_NAMES =
+      Map.of(DType.BF16, "bfloat16", DType.F16, "float16", DType.F32, "float32");
+
+  private ConfigConverter() {}
+
+  /**
+   * The target's config.json.
+   *
+   * @param dtype of the target's tensors; null: as in the source
+   * @throws CheckpointException if the source is no Mixtral's
+   */
+  static String convert(ConfigJson source, CheckpointLayout to, @Nullable DType dtype) {
+    String type = source.optionalString("model_type");
+    if (!"mixtral".equals(type)) {
+      throw source.wrong("model_type", type == null ? "none" : type, "mixtral");
+    }
+    ObjectNode config = (ObjectNode) source.tree().deepCopy();
+    ObjectNode defaults = parse(TE_DEFAULTS);
+    if (to == CheckpointLayout.TRANSFORMER_ENGINE) {
+      config.putArray("architectures").add("NVMixtralForCausalLM");
+      config.set("auto_map", parse(TE_AUTO_MAP));
+      for (Map.Entry<String, ?> entry : defaults.properties()) {
+        if (!config.has(entry.getKey())) {
+          config.set(entry.getKey(), defaults.get(entry.getKey()));
+        }
+      }
+    } else {
+      config.putArray("architectures").add("MixtralForCausalLM");
+      config.remove("auto_map");
+      config.remove(Set.copyOf(defaults.propertyNames()));
+    }
+    if (dtype != null) {
+      config.put(config.has("torch_dtype") ? "torch_dtype" : "dtype", TORCH_NAMES.get(dtype));
+      if (config.has("torch_dtype") && config.has("dtype")) {
+        config.put("dtype", TORCH_NAMES.get(dtype));
+      }
+    }
+    return PythonJson.write(config);
+  }
+
+  private static ObjectNode parse(String json) {
+    return (ObjectNode) JsonMapper.shared().readTree(json);
+  }
+}

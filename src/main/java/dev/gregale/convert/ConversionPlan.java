@@ -1,0 +1,165 @@
+package dev.gregale.convert;
+
+import dev.gregale.checkpoint.Checkpoint;
+import dev.gregale.checkpoint.CheckpointException;
+import dev.gregale.checkpoint.CheckpointLayout;
+import dev.gregale.checkpoint.ConfigJson;
+import dev.gregale.checkpoint.ModelDimensions;
+import dev.gregale.checkpoint.SafetensorsIndex;
+import dev.gregale.checkpoint.ShardLayout;
+import dev.gregale.checkpoint.TensorInfo;
+import dev.gregale.checkpoint.TensorSpec;
+import dev.gregale.tensor.DType;
+import dev.gregale.tensor.HostTensor;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeSet;
+import org.jspecify.annotations.Nullable;
+import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ObjectNode;
+
+/** Everything that a conversion will write, known before the first byte of it. */
+final class ConversionPlan implements AutoCloseable {
+  private static final String FORMAT = "gregale-convert 1";
+
+  private final Checkpoint source;
+  private final CheckpointLayout from;
+  private final CheckpointLayout to;
+  private final ModelDimensions dims;
+  private final String config;
+  private final Map<String, HostTensor> tensors = new HashMap<>();
+  private final List<ShardLayout> shards;
+  private final String id;
+
+  private ConversionPlan(Checkpoint source, ConversionRequest request) throws IOException {
+    this.source = source;
+    this.from = CheckpointLayout.of(source);
+    this.to = request.to() == null ? opposite(from) : request.to();
+    Path configPath = Checkpoint.resolve(source.directory(), "config.json");
+    ConfigJson json = ConfigJson.read(configPath);
+    this.dims = ModelDimensions.of(json);
+    this.config = ConfigConverter.convert(json, to, request.dtype());
+    List<HostTensor> mapped = MixtralTensorMapping.map(source, to, dims);
+    mapped.forEach(tensor -> tensors.put(tensor.name(), tensor));
+    this.shards =
+        ShardLayout.split(
+            mapped.stream().map(tensor -> spec(tensor, request.dtype())).toList(),
+            request.maxShardBytes());
+    this.id = id();
+  }
+
+  /**
+   * Opens and checks a source.
+   *
+   * @throws CheckpointException if it is no model that can be converted
+   */
+  static ConversionPlan open(ConversionRequest request) throws IOException {
+    Checkpoint source = Checkpoint.open(request.source());
+    try {
+      return new ConversionPlan(source, request);
+    } catch (IOException | RuntimeException e) {
+      source.close();
+      throw e;
+    }
+  }
+
+  private static CheckpointLayout opposite(CheckpointLayout from) {
+    return from == CheckpointLayout.TRANSFORMER_ENGINE
+        ? CheckpointLayout.HUGGING_FACE
+        : CheckpointLayout.TRANSFORMER_ENGINE;
+  }
+
+  private static TensorSpec spec(HostTensor tensor, @Nullable DType dtype) {
+    return new TensorSpec(tensor.name(), dtype == null ? tensor.dtype() : dtype, tensor.shape());
+  }
+
+  /** A digest of all that decides what is written; the source's files by name, size and time. */
+  private String id() throws IOException {
+    StringBuilder text = new StringBuilder(FORMAT).append('\n').append(config);
+    TreeSet<Path> files = new TreeSet<>();
+    source.names().forEach(name -> files.add(source.file(name).path()));
+    for (Path file : files) {
+      BasicFileAttributes attributes = Files.readAttributes(file, BasicFileAttributes.class);
+      text.append(file.getFileName()).append(' ').append(attributes.size()).append(' ');
+      text.append(attributes.lastModifiedTime()).append('\n');
+    }
+    for (ShardLayout shard : shards) {
+      text.append(shard.fileName()).append('\n');
+      shard.tensors().forEach(tensor -> text.append(tensor).append('\n'));
+    }
+    return Sha256.of(text.toString());
+  }
+
+  CheckpointLayout to() {
+    return to;
+  }
+
+  Path sourceDirectory() {
+    return source.directory();
+  }
+
+  ModelDimensions dims() {
+    return dims;
+  }
+
+  /** The target's config.json. */
+  String config() {
+    return config;
+  }
+
+  List<ShardLayout> shards() {
+    return shards;
+  }
+
+  /** Tells this conversion from others into the same target. */
+  String identity() {
+    return id;
+  }
+
+  /** Where the bytes of a tensor of the target come from. */
+  HostTensor sourceOf(TensorInfo tensor) {
+    HostTensor found = tensors.get(tensor.name());
+    if (found == null) {
+      throw new IllegalArgumentException(tensor.name() + " is no tensor of the target");
+    }
+    return found;
+  }
+
+  /** All tensors in the order in which they are written. */
+  List<TensorInfo> tensors() {
+    return shards.stream().flatMap(shard -> shard.tensors().stream()).toList();
+  }
+
+  long totalBytes() {
+    return tensors().stream().mapToLong(TensorInfo::bytes).sum();
+  }
+
+  /** The index file's text; null where there is one shard only. */
+  @Nullable String index() {
+    if (shards.size() == 1) {
+      return null;
+    }
+    ObjectNode index = JsonMapper.shared().createObjectNode();
+    index.putObject("metadata").put("total_size", totalBytes());
+    ObjectNode weightMap = index.putObject(SafetensorsIndex.WEIGHT_MAP);
+    for (ShardLayout shard : shards) {
+      shard.tensors().forEach(tensor -> weightMap.put(tensor.name(), shard.fileName()));
+    }
+    return PythonJson.write(index);
+  }
+
+  ConversionResult result(long resumedBytes) {
+    return new ConversionResult(
+        from, to, tensors().size(), shards.size(), totalBytes(), resumedBytes);
+  }
+
+  @Override
+  public void close() {
+    source.close();
+  }
+}

@@ -1,0 +1,50 @@
+package dev.gregale.convert;
+
+import dev.gregale.checkpoint.CheckpointLayout;
+import dev.gregale.tensor.DType;
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What to convert, and how.
+ *
+ * @param source model directory
+ * @param target directory to be made; its parent must exist
+ * @param to Hugging Face's published names or TransformerEngine's; null: the one that the source
+ *     does not have
+ * @param dtype F32, F16 or BF16 of all tensors; null: as in the source
+ * @param maxShardBytes data per file; a larger tensor has a file of its own
+ * @param overwrite whether a checkpoint in the target's place is replaced, and an interrupted
+ *     conversion of something else given up
+ * @param resume whether there must be an interrupted conversion to go on with; without it one that
+ *     is there is gone on with, too
+ */
+public record ConversionRequest(
+    Path source,
+    Path target,
+    @Nullable CheckpointLayout to,
+    @Nullable DType dtype,
+    long maxShardBytes,
+    boolean overwrite,
+    boolean resume) {
+
+  /** Hugging Face's default. */
+  public static final long DEFAULT_MAX_SHARD_BYTES = 5_000_000_000L;
+
+  public ConversionRequest {
+    if (to == CheckpointLayout.HUGGING_FACE_FUSED) {
+      throw new IllegalArgumentException("names of transformers 5 in memory are not written");
+    }
+    if (dtype != null && !dtype.isWeight()) {
+      throw new IllegalArgumentException(dtype + ": expected F32, F16 or BF16");
+    }
+    if (maxShardBytes < 1) {
+      throw new IllegalArgumentException(maxShardBytes + ": a file holds at least a byte");
+    }
+  }
+
+  /** With every option as it is by default. */
+  public static ConversionRequest of(Path source, Path target) {
+    return new ConversionRequest(source, target, null, null, DEFAULT_MAX_SHARD_BYTES, false, false);
+  }
+}

@@ -1,0 +1,21 @@
+package dev.gregale.convert;
+
+import dev.gregale.checkpoint.CheckpointLayout;
+
+/**
+ * What a conversion makes, or would make.
+ *
+ * @param from the source's layout
+ * @param to the target's
+ * @param tensors number of them
+ * @param shards safetensors files
+ * @param bytes of all tensors
+ * @param resumedBytes those of them that an interrupted run had done
+ */
+public record ConversionResult(
+    CheckpointLayout from,
+    CheckpointLayout to,
+    int tensors,
+    int shards,
+    long bytes,
+    long resumedBytes) {}

@@ -1,0 +1,347 @@
+package dev.gregale.convert;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.gregale.checkpoint.Checkpoint;
+import dev.gregale.checkpoint.CheckpointException;
+import dev.gregale.checkpoint.CheckpointLayout;
+import dev.gregale.checkpoint.ModelDimensions;
+import dev.gregale.checkpoint.SafetensorsWriter;
+import dev.gregale.tensor.DType;
+import dev.gregale.tensor.HostTensor;
+import dev.gregale.tensor.Shape;
+import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Random;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+
+class CheckpointConverterTest {
+
+  /** Random models that one run converts there and back. */
+  private static final int LAYOUTS = 200;
+
+  private static final long BASE_SEED = 20260101;
+
+  @TempDir private Path folder;
+
+  @Test
+  void odd0BecomesTheReferencesFiles() throws IOException {
+    Path te = folder.resolve("te");
+    ConversionResult result = Models.convert(Models.request(Models.ODD0.resolve("hf"), te));
+    assertThat(result.to()).isEqualTo(CheckpointLayout.TRANSFORMER_ENGINE);
+    assertSameFiles(te, Models.ODD0.resolve("te"), "model.safetensors", "config.json");
+    assertThat(folder).isDirectoryNotContaining("glob:**/.te*");
+    assertThat(te.resolve(Journal.FILE_NAME)).doesNotExist();
+  }
+
+  @Test
+  void odd0ComesBackAsHuggingFacesFiles() throws IOException {
+    Path hf = folder.resolve("hf");
+    Models.convert(Models.request(Models.ODD0.resolve("te"), hf));
+    assertSameFiles(hf, Models.ODD0.resolve("hf"), "model.safetensors", "config.json");
+  }
+
+  /** The same division into files as Hugging Face's save_pretrained, and the same index. */
+  @Test
+  void shardsAreHuggingFacesFiles() throws IOException {
+    Path hf = folder.resolve("hf");
+    ConversionResult result =
+        Models.convert(
+            Models.request(
+                Models.ODD0.resolve("te"), hf, CheckpointLayout.HUGGING_FACE, null, 150_000));
+    assertThat(result.shards()).isEqualTo(8);
+    Path expected = Models.ODD0.resolve("hf-sharded");
+    List<String> names = new ArrayList<>(List.of("model.safetensors.index.json", "config.json"));
+    for (int i = 1; i <= 8; i++) {
+      names.add("model-%05d-of-00008.safetensors".formatted(i));
+    }
+    assertSameFiles(hf, expected, names.toArray(String[]::new));
+    Path joined = folder.resolve("joined");
+    Models.convert(Models.request(hf, joined, CheckpointLayout.HUGGING_FACE, null, Long.MAX_VALUE));
+    assertSameFiles(joined, Models.ODD0.resolve("hf"), "model.safetensors", "config.json");
+  }
+
+  @Test
+  void theDemoModelHasTheReferencesSums() throws IOException {
+    Path te = folder.resolve("te");
+    Models.convert(Models.request(Models.DEMO, te));
+    Path expected = Models.GOLDEN.resolve("demo-te");
+    assertSameFiles(te, expected, "config.json");
+    Map<String, Manifest.Sum> sums = new LinkedHashMap<>();
+    JsonNode golden = JsonMapper.shared().readTree(expected.resolve("te.sha256.json"));
+    for (Map.Entry<String, JsonNode> entry : golden.properties()) {
+      List<String> shape = new ArrayList<>();
+      entry.getValue().get("shape").forEach(dim -> shape.add(dim.toString()));
+      String sha256 = entry.getValue().get("sha256").stringValue();
+      sums.put(entry.getKey(), new Manifest.Sum("BF16", shape.toString(), sha256));
+    }
+    assertThat(Manifest.read(te).tensors()).hasSize(45).isEqualTo(sums);
+    try (Checkpoint written = Checkpoint.open(te)) {
+      Manifest.read(te).verify(written);
+    }
+    assertSameFiles(
+        te,
+        Models.DEMO,
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "generation_config.json");
+    assertThat(Manifest.read(te).files())
+        .containsOnlyKeys(
+            "config.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "special_tokens_map.json",
+            "generation_config.json");
+    Path hf = folder.resolve("hf");
+    Models.convert(Models.request(te, hf));
+    assertSameFiles(hf, Models.DEMO, "config.json");
+    assertThat(Models.tensors(hf)).isEqualTo(Models.tensors(Models.DEMO));
+  }
+
+  /** Tied embeddings and a head_dim that is not hidden_size / heads. */
+  @Test
+  void odd1ComesBack() throws IOException {
+    Path te = folder.resolve("te");
+    Path hf = folder.resolve("hf");
+    Models.convert(Models.request(Models.ODD1, te));
+    Models.convert(Models.request(te, hf));
+    assertThat(Models.tensors(te)).doesNotContainKey("lm_head.weight");
+    assertSameFiles(hf, Models.ODD1, "model.safetensors", "config.json");
+  }
+
+  @Test
+  void randomLayoutsComeBack() throws IOException {
+    for (int i = 0; i < LAYOUTS; i++) {
+      long seed = BASE_SEED + i;
+      try {
+        roundTrip(folder.resolve("m" + i), new Random(seed));
+      } catch (IOException | RuntimeException | AssertionError e) {
+        throw new AssertionError("seed " + seed, e);
+      }
+    }
+  }
+
+  private void roundTrip(Path directory, Random random) throws IOException {
+    int kvHeads = 1 + random.nextInt(3);
+    ModelDimensions dims =
+        new ModelDimensions(
+            1 + random.nextInt(12),
+            1 + random.nextInt(3),
+            kvHeads * (1 + random.nextInt(4)),
+            kvHeads,
+            1 + random.nextInt(5),
+            1 + random.nextInt(5),
+            1 + random.nextInt(9),
+            1 + random.nextInt(20),
+            random.nextBoolean());
+    DType dtype = List.of(DType.F32, DType.F16, DType.BF16).get(random.nextInt(3));
+    CheckpointLayout layout =
+        random.nextInt(3) == 0
+            ? CheckpointLayout.HUGGING_FACE_FUSED
+            : CheckpointLayout.HUGGING_FACE;
+    List<HostTensor> tensors = Models.random(layout, dims, dtype, random);
+    int odd = random.nextInt(tensors.size());
+    if (tensors.get(odd).name().endsWith("norm.weight")) { // a matrix has one type
+      tensors.set(
+          odd, Models.random(tensors.get(odd).name(), DType.F32, tensors.get(odd).shape(), random));
+    }
+    if (dims.tiedEmbeddings() && random.nextBoolean()) {
+      HostTensor embedding = tensors.getFirst();
+      tensors.add(
+          new HostTensor(
+              "lm_head.weight", embedding.dtype(), embedding.shape(), embedding.slabs()));
+    }
+    Path source = Models.write(directory.resolve("source"), dims, tensors);
+    Path hf = source;
+    if (layout == CheckpointLayout.HUGGING_FACE_FUSED) {
+      hf = directory.resolve("published");
+      Models.convertQuickly(
+          Models.request(source, hf, CheckpointLayout.HUGGING_FACE, null, 1 << 20));
+    }
+    Path te = directory.resolve("te");
+    Path back = directory.resolve("back");
+    Models.convertQuickly(Models.request(source, te, null, null, 1 + random.nextInt(3000)));
+    Models.convertQuickly(Models.request(te, back, null, null, 1 + random.nextInt(3000)));
+    assertThat(Models.tensors(back)).isEqualTo(Models.tensors(hf));
+    assertEveryRow(Models.tensors(hf), Models.tensors(te), dims);
+  }
+
+  /** The layout by its definition, element by element, without the table. */
+  private static void assertEveryRow(
+      Map<String, List<Object>> hf, Map<String, List<Object>> te, ModelDimensions dims) {
+    int queries = dims.numHeads() / dims.numKvHeads();
+    for (int layer = 0; layer < dims.numLayers(); layer++) {
+      String p = "model.layers." + layer + ".";
+      Rows qkv = Rows.of(te, p + "self_attention.layernorm_qkv.weight");
+      Rows gateUp = Rows.of(te, p + "mlp.experts_gate_up_weight");
+      Rows down = Rows.of(te, p + "mlp.experts_down_weight");
+      int row = 0;
+      for (int g = 0; g < dims.numKvHeads(); g++) {
+        for (int i = 0; i < queries * dims.headDim(); i++) {
+          Rows q = Rows.of(hf, p + "self_attn.q_proj.weight");
+          assertThat(qkv.row(row++)).isEqualTo(q.row(g * queries * dims.headDim() + i));
+        }
+        for (String part : List.of("k", "v")) {
+          Rows rows = Rows.of(hf, p + "self_attn." + part + "_proj.weight");
+          for (int i = 0; i < dims.headDim(); i++) {
+            assertThat(qkv.row(row++)).isEqualTo(rows.row(g * dims.headDim() + i));
+          }
+        }
+      }
+      for (int e = 0; e < dims.numExperts(); e++) {
+        String expert = p + "block_sparse_moe.experts." + e + ".";
+        int inner = dims.intermediateSize();
+        for (int i = 0; i < inner; i++) {
+          int at = 2 * inner * e + i;
+          assertThat(gateUp.row(at)).isEqualTo(Rows.of(hf, expert + "w1.weight").row(i));
+          assertThat(gateUp.row(at + inner)).isEqualTo(Rows.of(hf, expert + "w3.weight").row(i));
+        }
+        for (int i = 0; i < dims.hiddenSize(); i++) {
+          assertThat(down.row(dims.hiddenSize() * e + i))
+              .isEqualTo(Rows.of(hf, expert + "w2.weight").row(i));
+        }
+      }
+    }
+  }
+
+  private record Rows(List<Object> tensor) {
+    static Rows of(Map<String, List<Object>> tensors, String name) {
+      return new Rows(Objects.requireNonNull(tensors.get(name), name));
+    }
+
+    ByteBuffer row(int row) {
+      Shape shape = (Shape) tensor.get(1);
+      int bytes = shape.intDim(shape.rank() - 1) * ((DType) tensor.get(0)).bytes();
+      return ((ByteBuffer) tensor.get(2)).slice(row * bytes, bytes);
+    }
+  }
+
+  @Test
+  void castsEveryTensorAndSaysSoInTheConfig() throws IOException {
+    Path te = folder.resolve("te");
+    Models.convert(Models.request(Models.ODD0.resolve("hf"), te, null, DType.F32, 1 << 30));
+    assertThat(Models.tensors(te).values()).allMatch(t -> t.getFirst() == DType.F32);
+    assertThat(te.resolve("config.json")).content().contains("\"dtype\": \"float32\"");
+    Path back = folder.resolve("back");
+    Models.convert(Models.request(te, back, null, DType.BF16, 1 << 30));
+    assertSameFiles(back, Models.ODD0.resolve("hf"), "model.safetensors", "config.json");
+  }
+
+  @Test
+  void olderConfigsKeepTheirKeys() throws IOException {
+    Path source = copy(Models.ODD0.resolve("hf"), folder.resolve("classic"));
+    Files.delete(source.resolve("config.json"));
+    Files.move(source.resolve("config.classic.json"), source.resolve("config.json"));
+    Path te = folder.resolve("te");
+    Path hf = folder.resolve("hf");
+    Models.convert(Models.request(source, te, null, DType.F16, 1 << 30));
+    assertThat(te.resolve("config.json"))
+        .content()
+        .contains("\"torch_dtype\": \"float16\"", "\"rope_theta\": 10000.0")
+        .doesNotContain("\"dtype\"");
+    Models.convert(Models.request(te, hf, null, DType.BF16, 1 << 30));
+    assertSameFiles(hf, source, "config.json");
+  }
+
+  /** A pickle is code; not a byte of it is looked at, nor does it come along. */
+  @Test
+  void statesAndPicklesAreLeftOut() throws IOException {
+    Path source = copy(Models.ODD0.resolve("te"), folder.resolve("source"));
+    List<HostTensor> tensors = new ArrayList<>();
+    byte[] pickle = "cos\nsystem\n(S'exit 1'\ntR.".getBytes(StandardCharsets.UTF_8);
+    tensors.add(
+        new HostTensor(
+            "model.layers.0.self_attention.layernorm_qkv._extra_state",
+            DType.U8,
+            Shape.of(pickle.length),
+            List.of(MemorySegment.ofArray(pickle))));
+    try (Checkpoint te = Checkpoint.open(Models.ODD0.resolve("te"))) {
+      te.names().forEach(name -> tensors.add(te.tensor(name)));
+      SafetensorsWriter.write(source.resolve("model.safetensors"), tensors, Map.of());
+    }
+    Files.write(source.resolve("optimizer.pt"), pickle);
+    Path hf = folder.resolve("hf");
+    Models.convert(Models.request(source, hf));
+    assertSameFiles(hf, Models.ODD0.resolve("hf"), "model.safetensors");
+    assertThat(hf.resolve("optimizer.pt")).doesNotExist();
+    Files.delete(source.resolve("model.safetensors"));
+    Files.write(source.resolve("pytorch_model.bin"), pickle);
+    assertThatThrownBy(() -> Models.convert(Models.request(source, folder.resolve("x"))))
+        .isInstanceOf(CheckpointException.class)
+        .hasMessageContaining("only pickled weights ('optimizer.pt, pytorch_model.bin')");
+    assertThat(folder.resolve("x")).doesNotExist();
+  }
+
+  @Test
+  void planWritesNothing() throws IOException {
+    ConversionResult result =
+        new CheckpointConverter()
+            .plan(Models.request(Models.ODD0.resolve("hf"), folder.resolve("te")));
+    assertThat(result)
+        .isEqualTo(
+            new ConversionResult(
+                CheckpointLayout.HUGGING_FACE,
+                CheckpointLayout.TRANSFORMER_ENGINE,
+                17,
+                1,
+                973248,
+                0));
+    assertThat(folder).isEmptyDirectory();
+  }
+
+  @Test
+  void aChangedByteIsNoticed() throws IOException {
+    Path te = folder.resolve("te");
+    Models.convert(Models.request(Models.ODD0.resolve("hf"), te));
+    Path weights = te.resolve("model.safetensors");
+    byte[] bytes = Files.readAllBytes(weights);
+    bytes[bytes.length - 1] ^= 1;
+    Files.write(weights, bytes);
+    try (Checkpoint checkpoint = Checkpoint.open(te)) {
+      assertThatThrownBy(() -> Manifest.read(te).verify(checkpoint))
+          .isInstanceOf(CheckpointException.class)
+          .hasMessageContaining("model.safetensors: tensor 'model.norm.weight': found Sum");
+    }
+    bytes[bytes.length - 1] ^= 1;
+    Files.write(weights, bytes);
+    Files.writeString(te.resolve("config.json"), "{}");
+    try (Checkpoint checkpoint = Checkpoint.open(te)) {
+      assertThatThrownBy(() -> Manifest.read(te).verify(checkpoint))
+          .hasMessageContaining("config.json: SHA-256");
+    }
+  }
+
+  private static Path copy(Path from, Path to) throws IOException {
+    Files.createDirectory(to);
+    try (Stream<Path> files = Files.list(from)) {
+      for (Path file : files.toList()) {
+        Files.copy(file, to.resolve(file.getFileName()));
+      }
+    }
+    return to;
+  }
+
+  private static void assertSameFiles(Path found, Path expected, String... names)
+      throws IOException {
+    for (String name : names) {
+      assertThat(Files.mismatch(found.resolve(name), expected.resolve(name)))
+          .as(name)
+          .isEqualTo(-1);
+    }
+  }
+}
