@@ -92,7 +92,7 @@ interface ChatApi {
         {"id": "chatcmpl-4f6c9d1e", "object": "chat.completion", "created": 1790000000,
          "model": "fairytale-moe-7m",
          "choices": [{"index": 0,
-           "message": {"role": "assistant", "content": " There was", "refusal": null},
+           "message": {"role": "assistant", "content": " A Man", "refusal": null},
            "logprobs": null, "finish_reason": "length"}],
          "usage": {"prompt_tokens": 13, "completion_tokens": 2, "total_tokens": 15}}""";
 
@@ -103,7 +103,7 @@ interface ChatApi {
         "logprobs":null,"finish_reason":null}]}
 
         data: {"id":"chatcmpl-4f6c9d1e","object":"chat.completion.chunk","created":1790000000,\
-        "model":"fairytale-moe-7m","choices":[{"index":0,"delta":{"content":" There"},\
+        "model":"fairytale-moe-7m","choices":[{"index":0,"delta":{"content":" A"},\
         "logprobs":null,"finish_reason":null}]}
 
         data: {"id":"chatcmpl-4f6c9d1e","object":"chat.completion.chunk","created":1790000000,\
