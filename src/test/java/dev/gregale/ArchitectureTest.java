@@ -26,8 +26,7 @@ class ArchitectureTest {
   /** Room and what it may use, beside the JDK and libraries. */
   private static final Map<String, List<String>> MAY_USE =
       Map.ofEntries(
-          Map.entry(
-              "web", List.of("engine", "sampling", "tokenizer", "convert")),
+          Map.entry("web", List.of("engine", "sampling", "tokenizer", "convert")),
           Map.entry(
               "engine",
               List.of("scheduler", "model", "sampling", "tokenizer", "backend", "tensor")),
