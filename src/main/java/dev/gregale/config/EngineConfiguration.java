@@ -5,6 +5,9 @@ import dev.gregale.engine.EngineState;
 import dev.gregale.engine.ServedModel;
 import dev.gregale.engine.TextStream;
 import dev.gregale.engine.TextStreamFactory;
+import dev.gregale.tokenizer.ChatRenderer;
+import dev.gregale.tokenizer.ChatTemplate;
+import dev.gregale.tokenizer.CheckpointChat;
 import dev.gregale.tokenizer.DjlTokenizer;
 import dev.gregale.tokenizer.IncrementalDetokenizer;
 import dev.gregale.tokenizer.Tokenizer;
@@ -45,6 +48,16 @@ public class EngineConfiguration {
             assembly.directory());
       }
       return tokenizer;
+    } catch (TokenizerLoadException e) {
+      throw new StartupException(ExitCode.DATA, String.valueOf(e.getMessage()));
+    }
+  }
+
+  /** Where the checkpoint's chat template cannot be used, completions are served all the same. */
+  @Bean
+  ChatRenderer chatRenderer(ModelAssembly assembly) {
+    try {
+      return CheckpointChat.open(assembly.directory(), ChatTemplate.Limits.DEFAULT);
     } catch (TokenizerLoadException e) {
       throw new StartupException(ExitCode.DATA, String.valueOf(e.getMessage()));
     }

@@ -4,6 +4,7 @@ import io.swagger.v3.oas.models.OpenAPI;
 import io.swagger.v3.oas.models.media.ArraySchema;
 import io.swagger.v3.oas.models.media.IntegerSchema;
 import io.swagger.v3.oas.models.media.JsonSchema;
+import io.swagger.v3.oas.models.media.ObjectSchema;
 import io.swagger.v3.oas.models.media.Schema;
 import io.swagger.v3.oas.models.media.StringSchema;
 import java.util.ArrayList;
@@ -26,35 +27,72 @@ final class SchemaCustomizer implements OpenApiCustomizer {
           "CompletionChoice",
           "CompletionLogprobs",
           "CompletionUsage",
+          "ChatResponse",
+          "ChatChoice",
+          "ChatReply",
+          "ChatLogprobs",
+          "ChatTokenLogprob",
+          "ChatTopLogprob",
+          "PromptLogprob",
+          "TokenizeResponse",
+          "DetokenizeResponse",
           "ModelList",
           "Model");
+
+  private static final List<String> REQUESTS =
+      List.of(
+          "CompletionRequest",
+          "ChatRequest",
+          "StreamOptions",
+          "TokenizeRequest",
+          "DetokenizeRequest");
+
+  /** Keys of replies that are there only where they were asked for. */
+  private static final Set<String> ON_REQUEST =
+      Set.of("prompt_logprobs", "prompt_token_ids", "token_ids");
 
   @Override
   public void customise(OpenAPI api) {
     for (String reply : REPLIES) {
       Schema<?> schema = find(api, reply);
-      schema.setRequired(new ArrayList<>(schema.getProperties().keySet()));
+      schema.setRequired(
+          schema.getProperties().keySet().stream().filter(k -> !ON_REQUEST.contains(k)).toList());
     }
-    unions(find(api, "CompletionRequest"));
-    nullable(find(api, "CompletionRequest"));
-    nullable(find(api, "StreamOptions"));
-    nullable(find(api, "CompletionResponse"), "usage");
+    unions(api);
+    for (String request : REQUESTS) {
+      nullable(find(api, request));
+    }
     nullable(find(api, "CompletionChoice"), "logprobs", "finish_reason");
+    nullable(find(api, "ChatChoice"), "logprobs", "finish_reason");
+    nullable(find(api, "ChatReply"), "refusal");
+    nullable(find(api, "ChatLogprobs"), "refusal");
+    nullable(find(api, "PromptLogprob"), "rank");
+    nullable(find(api, "TokenizeResponse"), "token_strs");
     for (String list : List.of("token_logprobs", "top_logprobs")) {
       Schema<?> array = property(find(api, "CompletionLogprobs"), list);
       array.setItems(orNull(array.getItems()));
     }
   }
 
-  private static void unions(Schema<?> request) {
+  private static void unions(OpenAPI api) {
     union(
-        property(request, "prompt"),
+        property(find(api, "CompletionRequest"), "prompt"),
         new StringSchema(),
-        new ArraySchema().items(new StringSchema()),
-        new ArraySchema().items(new IntegerSchema()),
-        new ArraySchema().items(new ArraySchema().items(new IntegerSchema())));
-    union(
-        property(request, "stop"), new StringSchema(), new ArraySchema().items(new StringSchema()));
+        arrayOf(new StringSchema()),
+        arrayOf(new IntegerSchema()),
+        arrayOf(arrayOf(new IntegerSchema())));
+    for (String request : List.of("CompletionRequest", "ChatRequest")) {
+      union(property(find(api, request), "stop"), new StringSchema(), arrayOf(new StringSchema()));
+    }
+    Schema<?> part = new ObjectSchema();
+    part.addProperty("type", new StringSchema()._enum(List.of("text")));
+    part.addProperty("text", new StringSchema());
+    part.setRequired(List.of("type", "text"));
+    union(property(find(api, "ChatMessage"), "content"), new StringSchema(), arrayOf(part));
+  }
+
+  private static Schema<?> arrayOf(Schema<?> items) {
+    return new ArraySchema().items(items);
   }
 
   private static void union(Schema<?> property, Schema<?>... alternatives) {

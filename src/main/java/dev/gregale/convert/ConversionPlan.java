@@ -30,7 +30,6 @@ final class ConversionPlan implements AutoCloseable {
   private final Checkpoint source;
   private final CheckpointLayout from;
   private final CheckpointLayout to;
-  private final ModelDimensions dims;
   private final String config;
   private final Map<String, HostTensor> tensors = new HashMap<>();
   private final List<ShardLayout> shards;
@@ -42,9 +41,8 @@ final class ConversionPlan implements AutoCloseable {
     this.to = request.to() == null ? opposite(from) : request.to();
     Path configPath = Checkpoint.resolve(source.directory(), "config.json");
     ConfigJson json = ConfigJson.read(configPath);
-    this.dims = ModelDimensions.of(json);
     this.config = ConfigConverter.convert(json, to, request.dtype());
-    List<HostTensor> mapped = MixtralTensorMapping.map(source, to, dims);
+    List<HostTensor> mapped = MixtralTensorMapping.map(source, to, ModelDimensions.of(json));
     mapped.forEach(tensor -> tensors.put(tensor.name(), tensor));
     this.shards =
         ShardLayout.split(
@@ -95,16 +93,8 @@ final class ConversionPlan implements AutoCloseable {
     return Sha256.of(text.toString());
   }
 
-  CheckpointLayout to() {
-    return to;
-  }
-
   Path sourceDirectory() {
     return source.directory();
-  }
-
-  ModelDimensions dims() {
-    return dims;
   }
 
   /** The target's config.json. */

@@ -10,22 +10,25 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Deque;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
-import org.jspecify.annotations.Nullable;
+import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * Writes the tensors of a plan. While one batch is written, the one before it is forced to the
- * disk, read back, compared with its source, summed and noted in the journal, on a second thread.
- * Memory: two buffers, whatever the tensors' size.
+ * Writes the tensors of a plan. While one batch is written, those before it are forced to the disk,
+ * read back, compared with their source and summed on other threads; then they are noted in the
+ * journal, in order. Memory: a buffer or two per thread, whatever the tensors' size.
  */
 final class TensorCopier {
   private static final int PIECE_BYTES = 1 << 20;
+  private static final int THREADS = Math.clamp(Runtime.getRuntime().availableProcessors(), 1, 4);
 
   private final Path folder;
   private final ConversionPlan plan;
@@ -34,7 +37,11 @@ final class TensorCopier {
   private final long batchBytes;
   private final ConversionProgress.Listener listener;
   private final long totalBytes;
-  private long doneBytes; // of the verifying thread, after the first batch
+  private final AtomicLong doneBytes = new AtomicLong();
+  private final Deque<Batch> pending = new ArrayDeque<>();
+
+  /** Tensors that are written, and their sums once they have been read back. */
+  private record Batch(List<TensorInfo> tensors, Future<List<String>> sums) {}
 
   TensorCopier(
       Path folder,
@@ -56,11 +63,11 @@ final class TensorCopier {
   long run() throws IOException {
     int skip = intact();
     journal.truncate(skip);
-    doneBytes = plan.tensors().stream().limit(skip).mapToLong(TensorInfo::bytes).sum();
-    long resumed = doneBytes;
+    long resumed = plan.tensors().stream().limit(skip).mapToLong(TensorInfo::bytes).sum();
+    doneBytes.set(resumed);
     try (ExecutorService verifier =
-        Executors.newSingleThreadExecutor(
-            Thread.ofPlatform().daemon().name("convert-verify").factory())) {
+        Executors.newFixedThreadPool(
+            THREADS, Thread.ofPlatform().daemon().name("convert-verify-", 0).factory())) {
       for (ShardLayout shard : plan.shards()) {
         int count = shard.tensors().size();
         if (skip < count) {
@@ -103,14 +110,14 @@ final class TensorCopier {
       buffer.clear().limit((int) Math.min(PIECE_BYTES, end - at));
       count = Math.max(0, file.read(buffer, at));
       sha.update(buffer.array(), count);
-      doneBytes += count;
+      doneBytes.addAndGet(count);
       report(ConversionProgress.Phase.CHECK, tensor);
     }
     return sha.hex();
   }
 
   private void report(ConversionProgress.Phase phase, TensorInfo tensor) {
-    listener.progress(new ConversionProgress(phase, tensor.name(), doneBytes, totalBytes));
+    listener.progress(new ConversionProgress(phase, tensor.name(), doneBytes.get(), totalBytes));
   }
 
   private void copy(ShardLayout shard, List<TensorInfo> rest, ExecutorService verifier)
@@ -119,26 +126,21 @@ final class TensorCopier {
         channels.open(
             folder.resolve(shard.fileName()),
             Set.of(StandardOpenOption.READ, StandardOpenOption.WRITE, StandardOpenOption.CREATE))) {
-      Future<?> verified = null;
       try {
         Channels.writeFully(file, shard.head(), 0);
         for (int from = 0; from < rest.size(); ) {
-          int to = batchEnd(rest, from);
-          List<TensorInfo> batch = rest.subList(from, to);
+          List<TensorInfo> batch = rest.subList(from, batchEnd(rest, from));
           for (TensorInfo tensor : batch) {
             write(file, tensor);
           }
-          await(verified);
-          verified = verifier.submit(() -> verify(file, batch));
-          from = to;
+          pending.add(new Batch(batch, verifier.submit(() -> readBack(file, batch))));
+          from += batch.size();
+          finish(THREADS);
         }
-        Future<?> last = verified;
-        verified = null;
-        await(last);
+        finish(0);
       } finally {
-        if (verified != null) {
-          verified.cancel(true); // something else failed; it must not outlive the file
-        }
+        pending.forEach(batch -> batch.sums().cancel(true)); // after a failure
+        pending.clear();
       }
       file.truncate(shard.fileBytes());
       file.force(true);
@@ -163,14 +165,22 @@ final class TensorCopier {
         piece -> at[0] += Channels.writeFully(file, piece.asByteBuffer(), at[0]));
   }
 
-  private @Nullable Void verify(FileChannel file, List<TensorInfo> batch) throws IOException {
+  /** Notes the oldest batches in the journal, until no more than some are left. */
+  private void finish(int left) throws IOException {
+    while (pending.size() > left) {
+      Batch batch = pending.getFirst();
+      journal.append(batch.tensors(), await(batch.sums()));
+      pending.removeFirst();
+    }
+  }
+
+  private List<String> readBack(FileChannel file, List<TensorInfo> batch) throws IOException {
     file.force(true);
     List<String> sums = new ArrayList<>();
     for (TensorInfo tensor : batch) {
       sums.add(readBack(file, tensor));
     }
-    journal.append(batch, sums);
-    return null;
+    return sums;
   }
 
   private String readBack(FileChannel file, TensorInfo tensor) throws IOException {
@@ -195,18 +205,15 @@ final class TensorCopier {
           }
           sha.update(buffer.array(), buffer.limit());
           at[0] += piece.byteSize();
-          doneBytes += piece.byteSize();
+          doneBytes.addAndGet(piece.byteSize());
           report(ConversionProgress.Phase.COPY, tensor);
         });
     return sha.hex();
   }
 
-  private static void await(@Nullable Future<?> verified) throws IOException {
-    if (verified == null) {
-      return;
-    }
+  private static List<String> await(Future<List<String>> sums) throws IOException {
     try {
-      verified.get();
+      return sums.get();
     } catch (ExecutionException e) {
       switch (e.getCause()) {
         case IOException io -> throw io;

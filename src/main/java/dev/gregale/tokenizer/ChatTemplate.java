@@ -29,7 +29,7 @@ import java.util.Set;
  * prints as nothing; there are no {@code tools}, {@code documents} or {@code strftime_now}; an
  * attribute of something undefined is undefined rather than an error.
  */
-public final class ChatTemplate {
+public final class ChatTemplate implements ChatRenderer {
 
   /**
    * Bounds of one render.
@@ -95,13 +95,12 @@ public final class ChatTemplate {
   }
 
   /**
-   * Renders a conversation. Takes the calling thread up to {@link Limits#maxTime}: not for event
-   * loops.
+   * {@inheritDoc}
    *
-   * <p>Error: {@link ChatTemplateException} if the template raises one, fails, or passes a limit.
-   *
-   * @param addGenerationPrompt end with the start of an assistant's turn, in templates that ask
+   * <p>Takes the calling thread up to {@link Limits#maxTime}. Error: {@link ChatTemplateException}
+   * if the template raises one, fails, or passes a limit.
    */
+  @Override
   public String render(List<ChatMessage> messages, boolean addGenerationPrompt) {
     Map<String, Object> variables = new HashMap<>(specialTokens);
     variables.put("messages", messages.stream().map(ChatTemplate::toMap).toList());
@@ -147,7 +146,7 @@ public final class ChatTemplate {
       interpreter.parse(source);
       TemplateGuard.stopOnError(interpreter.getErrorsCopy());
     } catch (TemplateGuard.Stopped e) {
-      throw new ChatTemplateException("chat template: " + e.getMessage());
+      throw new ChatTemplateException(String.valueOf(e.getMessage()));
     } catch (StackOverflowError e) {
       throw new ChatTemplateException("chat template is nested too deeply");
     }

@@ -22,6 +22,9 @@ final class TemplateGuard {
     }
   }
 
+  /** The template's function of that name. */
+  private static final String RAISE_EXCEPTION = "raise_exception";
+
   private final ChatTemplate.Limits limits;
   private final long start = System.nanoTime();
   private int nodes;
@@ -52,15 +55,19 @@ final class TemplateGuard {
             ErrorType.FATAL,
             ErrorReason.EXCEPTION,
             message,
-            "raise_exception",
+            RAISE_EXCEPTION,
             interpreter.getLineNumber(),
             interpreter.getPosition(),
             null));
   }
 
+  /** A template's own error keeps its message; of others it says that the template failed. */
   static void stopOnError(List<TemplateError> errors) {
     if (!errors.isEmpty()) {
-      throw new Stopped(errors.getFirst().getMessage());
+      TemplateError first = errors.getFirst();
+      boolean raised = RAISE_EXCEPTION.equals(first.getFieldName());
+      throw new Stopped(
+          raised ? first.getMessage() : "chat template failed: " + first.getMessage());
     }
   }
 }

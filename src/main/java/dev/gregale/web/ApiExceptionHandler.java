@@ -1,5 +1,6 @@
 package dev.gregale.web;
 
+import java.util.Set;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import org.springframework.boot.webflux.error.ErrorWebExceptionHandler;
@@ -15,13 +16,16 @@ import org.springframework.web.util.DisconnectedClientHelper;
 import reactor.core.publisher.Mono;
 
 /**
- * The one writer of errors: OpenAI's error object under {@code /v1}, problem+json (RFC 9457)
- * elsewhere, whoever raised the error.
+ * The one writer of errors: OpenAI's error object under {@code /v1} and on vLLM's routes,
+ * problem+json (RFC 9457) elsewhere, whoever raised the error.
  */
 @Component
 @Order(-2) // before Spring's own handlers
 final class ApiExceptionHandler implements ErrorWebExceptionHandler {
   private static final Logger log = LoggerFactory.getLogger(ApiExceptionHandler.class);
+
+  /** vLLM's own routes, whose errors are OpenAI's too. */
+  private static final Set<String> VLLM_PATHS = Set.of("/tokenize", "/detokenize");
 
   private final JsonReplies replies;
 
@@ -64,7 +68,7 @@ final class ApiExceptionHandler implements ErrorWebExceptionHandler {
 
   private static boolean isOpenAi(ServerWebExchange exchange) {
     String path = exchange.getRequest().getPath().pathWithinApplication().value();
-    return path.equals("/v1") || path.startsWith("/v1/");
+    return path.equals("/v1") || path.startsWith("/v1/") || VLLM_PATHS.contains(path);
   }
 
   private static ProblemDetail problem(

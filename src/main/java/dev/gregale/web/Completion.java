@@ -2,20 +2,18 @@ package dev.gregale.web;
 
 import dev.gregale.engine.GenerationRequest;
 import java.util.List;
-import org.jspecify.annotations.Nullable;
 
 /**
- * A request as it is being answered.
+ * A request for text or chat as it is being answered.
  *
  * @param generation what the engine was asked; its id is the answer's id
  * @param prompts in the order of the request
  * @param model as the answer names it
  * @param created Unix seconds
  * @param n choices to return for each prompt
- * @param echo put the prompt in front of the text
- * @param logprobs report log-probabilities
+ * @param report what the answer holds beside the text
  * @param stream answer with events
- * @param includeUsage end the events with the usage
+ * @param usage what the events tell of the usage
  */
 record Completion(
     GenerationRequest generation,
@@ -23,20 +21,37 @@ record Completion(
     String model,
     long created,
     int n,
-    boolean echo,
-    boolean logprobs,
+    Report report,
     boolean stream,
-    boolean includeUsage) {
+    StreamUsage usage) {
+
+  /**
+   * What an answer holds beside the generated text.
+   *
+   * @param echo the prompt in front of the text
+   * @param logprobs the likeliest tokens at each place; -1 for no log-probabilities
+   * @param promptLogprobs the same for the prompt, in a field of its own
+   * @param tokenIds the token ids of prompt and answer
+   */
+  record Report(boolean echo, int logprobs, int promptLogprobs, boolean tokenIds) {}
+
+  /** Which events of a stream tell the usage. */
+  enum StreamUsage {
+    NONE,
+    LAST,
+    EVERY;
+
+    static StreamUsage of(GenerationFields request) {
+      StreamOptions options = request.streamOptions();
+      if (options == null || !Boolean.TRUE.equals(options.includeUsage())) {
+        return NONE;
+      }
+      return Boolean.TRUE.equals(options.continuousUsageStats()) ? EVERY : LAST;
+    }
+  }
 
   String id() {
     return generation.requestId();
-  }
-
-  /** What formats the log-probabilities of a sequence; null if they are not reported. */
-  @Nullable LogprobsFormatter logprobsFormatter(TokenTexts texts, int sequence) {
-    return logprobs
-        ? new LogprobsFormatter(texts, promptOf(sequence), generation.params().skipSpecialTokens())
-        : null;
   }
 
   /** The prompt that a sequence of the engine continues. */

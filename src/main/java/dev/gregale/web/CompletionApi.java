@@ -58,20 +58,7 @@ interface CompletionApi {
                             + " An error after the first frame is a frame with an error object."),
             examples = @ExampleObject(Examples.EVENTS))
       })
-  @ApiResponse(
-      responseCode = "400",
-      description = "The request cannot be served as it stands; `param` names the field.",
-      content =
-          @Content(
-              mediaType = MediaType.APPLICATION_JSON_VALUE,
-              schema = @Schema(implementation = ErrorResponse.class),
-              examples = @ExampleObject(Examples.BAD_REQUEST)))
-  @ApiResponse(responseCode = "404", ref = "#/components/responses/ModelNotFound")
-  @ApiResponse(responseCode = "413", ref = "#/components/responses/RequestTooLarge")
-  @ApiResponse(responseCode = "415", ref = "#/components/responses/UnsupportedMediaType")
-  @ApiResponse(responseCode = "429", ref = "#/components/responses/Overloaded")
-  @ApiResponse(responseCode = "500", ref = "#/components/responses/InternalError")
-  @ApiResponse(responseCode = "503", ref = "#/components/responses/Unavailable")
+  @GenerationErrors
   @PostMapping(path = "/v1/completions", consumes = MediaType.APPLICATION_JSON_VALUE)
   Mono<Void> createCompletion(@Parameter(hidden = true) ServerWebExchange exchange);
 
@@ -115,11 +102,6 @@ interface CompletionApi {
         data: [DONE]
 
         """;
-
-    static final String BAD_REQUEST =
-        """
-        {"error": {"message": "temperature must be between 0 and 2, but is 3.5",
-         "type": "invalid_request_error", "param": "temperature", "code": null}}""";
 
     private Examples() {}
   }

@@ -1,101 +1,50 @@
 package dev.gregale.web;
 
 import dev.gregale.engine.GenerationEvent;
-import dev.gregale.engine.TokenLogprob;
-import dev.gregale.web.CompletionResponse.Choice;
-import dev.gregale.web.CompletionResponse.Usage;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
-import org.jspecify.annotations.Nullable;
 
-/** Collects the events of a request into one response. Not safe for use by several threads. */
-final class CompletionAssembler {
+/**
+ * Collects the events of a request into one response. Not safe for use by several threads.
+ *
+ * @param <L> the shape of the log-probabilities
+ */
+final class CompletionAssembler<L> {
   private final Completion completion;
-  private final List<Output> outputs = new ArrayList<>();
+  private final ReplyFormat<L> format;
+  private final List<SequenceOutput<L>> outputs;
 
-  /** What one sequence has so far. */
-  private static final class Output {
-    private final StringBuilder text = new StringBuilder();
-    private final @Nullable LogprobsFormatter logprobs;
-    private double sumLogprobs;
-    private int numLogprobs;
-    private int completionTokens;
-    private @Nullable String finishReason;
-
-    Output(@Nullable LogprobsFormatter logprobs) {
-      this.logprobs = logprobs;
-    }
-
-    void add(GenerationEvent.Tokens event) {
-      text.append(event.text());
-      for (TokenLogprob token : event.tokens()) {
-        sumLogprobs += token.logprob();
-        numLogprobs++;
-      }
-      if (logprobs != null) {
-        logprobs.add(event.tokens());
-      }
-    }
-
-    double meanLogprob() {
-      return numLogprobs == 0 ? Double.NEGATIVE_INFINITY : sumLogprobs / numLogprobs;
-    }
-  }
-
-  CompletionAssembler(Completion completion, TokenTexts texts) {
+  CompletionAssembler(Completion completion, ReplyFormat<L> format, TokenTexts texts) {
     this.completion = completion;
-    for (int i = 0; i < completion.generation().numSequences(); i++) {
-      Output output = new Output(completion.logprobsFormatter(texts, i));
-      output.text.append(completion.echo() ? completion.promptOf(i).text() : "");
-      outputs.add(output);
-    }
+    this.format = format;
+    this.outputs = SequenceOutput.all(completion, format, texts);
   }
 
   void accept(GenerationEvent event) {
-    Output output = outputs.get(event.index());
-    switch (event) {
-      case GenerationEvent.PromptScored scored -> {
-        if (output.logprobs != null) {
-          output.logprobs.addPrompt(scored.tokens());
-        }
-      }
-      case GenerationEvent.Tokens tokens -> output.add(tokens);
-      case GenerationEvent.Finished finished -> {
-        output.finishReason = FinishReasons.of(finished.reason());
-        output.completionTokens = finished.completionTokens();
-      }
-    }
+    outputs.get(event.index()).accept(event);
   }
 
-  CompletionResponse response() {
+  Object response() {
+    outputs.forEach(SequenceOutput::requireFinished);
     int bestOf = completion.generation().n();
-    List<Choice> choices = new ArrayList<>();
+    List<Piece<L>> choices = new ArrayList<>();
     for (int first = 0; first < outputs.size(); first += bestOf) {
-      for (Output output : best(outputs.subList(first, first + bestOf))) {
-        choices.add(
-            new Choice(
-                output.text.toString(),
-                choices.size(),
-                output.logprobs == null ? null : output.logprobs.take(),
-                output.finishReason));
+      for (SequenceOutput<L> output : best(outputs.subList(first, first + bestOf))) {
+        choices.add(output.take(choices.size()));
       }
     }
-    int completionTokens = outputs.stream().mapToInt(o -> o.completionTokens).sum();
-    return new CompletionResponse(completion, choices, Usage.of(completion, completionTokens));
+    return format.response(completion, choices, Usage.of(completion, outputs));
   }
 
   /** The n answers to a prompt: all of them as they came, or the best ones first. */
-  private List<Output> best(List<Output> ofPrompt) {
-    for (Output output : ofPrompt) {
-      if (output.finishReason == null) {
-        throw new IllegalStateException("The engine ended " + completion.id() + " too early");
-      }
-    }
+  private List<SequenceOutput<L>> best(List<SequenceOutput<L>> ofPrompt) {
     return ofPrompt.size() == completion.n()
         ? ofPrompt
         : ofPrompt.stream()
-            .sorted(Comparator.comparingDouble(Output::meanLogprob).reversed())
+            .sorted(
+                Comparator.<SequenceOutput<L>>comparingDouble(SequenceOutput::meanLogprob)
+                    .reversed())
             .limit(completion.n())
             .toList();
   }

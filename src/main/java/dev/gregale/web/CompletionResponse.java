@@ -8,12 +8,7 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/**
- * OpenAI's completion object, whole or as one event of a stream that ends with the usage.
- *
- * @param usage null in every event but the last
- */
-@JsonInclude(JsonInclude.Include.ALWAYS)
+/** OpenAI's completion object. */
 @JsonPropertyOrder({"id", "object", "created", "model", "choices", "usage"})
 record CompletionResponse(
     String id,
@@ -21,37 +16,61 @@ record CompletionResponse(
     @Schema(description = "Unix time in seconds.") long created,
     String model,
     List<Choice> choices,
-    @Nullable Usage usage) {
+    Usage usage) {
   static final String OBJECT = "text_completion";
 
-  CompletionResponse(Completion completion, List<Choice> choices, @Nullable Usage usage) {
+  CompletionResponse(Completion completion, List<Choice> choices, Usage usage) {
     this(completion.id(), OBJECT, completion.created(), completion.model(), choices, usage);
   }
 
-  /** One event of a stream without usage: the same object, without the key. */
-  @JsonInclude(JsonInclude.Include.ALWAYS)
+  /** One event of a stream: the same object, without usage. */
   @JsonPropertyOrder({"id", "object", "created", "model", "choices"})
   record Chunk(String id, String object, long created, String model, List<Choice> choices) {
-    Chunk(Completion completion, Choice choice) {
-      this(completion.id(), OBJECT, completion.created(), completion.model(), List.of(choice));
+    Chunk(Completion completion, List<Choice> choices) {
+      this(completion.id(), OBJECT, completion.created(), completion.model(), choices);
     }
   }
 
   /**
-   * One completion; all four keys are always there.
+   * One completion; the first four keys are always there, the others where they were asked for.
    *
    * @param index prompt-major: prompt p's i-th choice is {@code p * n + i}
    * @param finishReason null until the last event of a choice
+   * @param promptTokenIds only in the first event of a choice
    */
   @JsonInclude(JsonInclude.Include.ALWAYS)
-  @JsonPropertyOrder({"text", "index", "logprobs", "finish_reason"})
+  @JsonPropertyOrder({
+    "text",
+    "index",
+    "logprobs",
+    "finish_reason",
+    "prompt_logprobs",
+    "prompt_token_ids",
+    "token_ids"
+  })
   @Schema(name = "CompletionChoice")
   record Choice(
       String text,
       int index,
       @Nullable Logprobs logprobs,
       @Schema(allowableValues = {"stop", "length"}) @JsonProperty("finish_reason")
-          @Nullable String finishReason) {}
+          @Nullable String finishReason,
+      @Schema(description = PROMPT_LOGPROBS)
+          @JsonProperty("prompt_logprobs")
+          @JsonInclude(JsonInclude.Include.NON_NULL)
+          @Nullable List<@Nullable Map<Integer, PromptLogprob>> promptLogprobs,
+      @Schema(description = "With return_token_ids.")
+          @JsonProperty("prompt_token_ids")
+          @JsonInclude(JsonInclude.Include.NON_NULL)
+          int @Nullable [] promptTokenIds,
+      @Schema(description = "With return_token_ids.")
+          @JsonProperty("token_ids")
+          @JsonInclude(JsonInclude.Include.NON_NULL)
+          @Nullable List<Integer> tokenIds) {}
+
+  /** What the documentation says of prompt_logprobs. */
+  static final String PROMPT_LOGPROBS =
+      "With prompt_logprobs: for each prompt token, token ids to what might have stood there.";
 
   /**
    * Log-probabilities, one entry per token in each list.
@@ -69,18 +88,4 @@ record CompletionResponse(
       @JsonProperty("token_logprobs") List<@Nullable Float> tokenLogprobs,
       @JsonProperty("top_logprobs") List<@Nullable Map<String, Float>> topLogprobs,
       @JsonProperty("text_offset") List<Integer> textOffset) {}
-
-  /** Tokens read and written. Every prompt counts once, every sequence generated counts. */
-  @JsonPropertyOrder({"prompt_tokens", "completion_tokens", "total_tokens"})
-  @Schema(name = "CompletionUsage")
-  record Usage(
-      @JsonProperty("prompt_tokens") int promptTokens,
-      @JsonProperty("completion_tokens") int completionTokens,
-      @JsonProperty("total_tokens") int totalTokens) {
-
-    static Usage of(Completion completion, int completionTokens) {
-      int promptTokens = completion.prompts().stream().mapToInt(p -> p.tokenIds().length).sum();
-      return new Usage(promptTokens, completionTokens, promptTokens + completionTokens);
-    }
-  }
 }

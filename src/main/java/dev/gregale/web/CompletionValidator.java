@@ -2,56 +2,41 @@ package dev.gregale.web;
 
 import static dev.gregale.web.Ranges.check;
 import static dev.gregale.web.Ranges.range;
+import static dev.gregale.web.SamplingValidator.isTrue;
 
 import dev.gregale.engine.EngineInfo;
 import dev.gregale.sampling.SamplingParams;
-import java.util.HashMap;
-import java.util.HashSet;
-import java.util.List;
-import java.util.Map;
-import java.util.Objects;
-import java.util.Set;
-import org.jspecify.annotations.Nullable;
 
-/** Checks a request against OpenAI's ranges and the engine's limits; refuses it with a 400. */
+/** Checks a request for text; refuses it with a 400. */
 final class CompletionValidator {
   private static final int DEFAULT_MAX_TOKENS = 16;
-  private static final int MAX_N = 128;
   private static final int MAX_BEST_OF = 20;
   private static final int MAX_LOGPROBS = 5;
-  private static final int MAX_STOP_STRINGS = 4;
-  private static final int MAX_STOP_STRING_CHARS = 1000;
-  private static final int MAX_STOP_TOKEN_IDS = 128;
-  private static final int MAX_LOGIT_BIASES = 1024;
-
-  /** Below this a temperature is greedy, as in vLLM: dividing logits by less would overflow. */
-  private static final double MIN_TEMPERATURE = 1e-5;
-
-  /** What {@code top_p: 0} becomes: it keeps the likeliest token alone. */
-  private static final double MIN_TOP_P = 1e-6;
 
   private final CompletionRequest request;
   private final EngineInfo info;
-  private final boolean hasTokenizer;
+  private final SamplingValidator sampling;
 
   CompletionValidator(CompletionRequest request, EngineInfo info, boolean hasTokenizer) {
     this.request = request;
     this.info = info;
-    this.hasTokenizer = hasTokenizer;
+    this.sampling = new SamplingValidator(request, info, hasTokenizer);
   }
 
   /** Checks everything but the prompts' contents. */
   SamplingParams validate() {
-    checkModel();
+    sampling.checkRequest();
     checkUnsupported();
     SamplingParams params = samplingParams();
-    checkSize(params.maxTokens());
+    PromptInput prompt = request.prompt();
+    sampling.checkSize(
+        prompt == null ? 1 : prompt.size(), bestOf(), params.maxTokens(), "max_tokens");
     return params;
   }
 
   /** Completions of each prompt. */
   int n() {
-    return range("n", request.n(), 1, 1, MAX_N);
+    return sampling.n();
   }
 
   /** Sequences to generate for each prompt. */
@@ -68,27 +53,20 @@ final class CompletionValidator {
     return bestOf;
   }
 
-  private void checkModel() {
-    String model = request.model();
-    String served = info.modelName();
-    if (model == null) {
-      throw ApiException.badRequest("model", "model is missing; give " + Quoted.of(served));
-    }
-    if (!model.equals(served)) {
-      throw ApiException.modelNotFound(model, served);
-    }
+  /** What the answer holds beside the text. */
+  Completion.Report report() {
+    return sampling.report(isTrue(request.echo()), logprobs());
+  }
+
+  private int logprobs() {
+    return range("logprobs", request.logprobs(), -1, 0, MAX_LOGPROBS);
   }
 
   private void checkUnsupported() {
     check(
         request.suffix() == null, "suffix", "suffix is not supported by this model; leave it out");
-    boolean stream = isTrue(request.stream());
     check(
-        stream || request.streamOptions() == null,
-        "stream_options",
-        "stream_options is allowed only with stream: true");
-    check(
-        !stream || bestOf() == n(),
+        !isTrue(request.stream()) || bestOf() == n(),
         "best_of",
         "best_of above n cannot be streamed; leave it out or set stream to false");
   }
@@ -96,119 +74,13 @@ final class CompletionValidator {
   private SamplingParams samplingParams() {
     int maxTokens =
         range("max_tokens", request.maxTokens(), DEFAULT_MAX_TOKENS, 0, info.maxModelLen());
-    int logprobs = range("logprobs", request.logprobs(), -1, 0, MAX_LOGPROBS);
-    double temperature = range("temperature", request.temperature(), 1, 0, 2);
-    double topP = range("top_p", request.topP(), 1, 0, 1);
-    return SamplingParams.builder()
-        .maxTokens(maxTokens)
-        .minTokens(range("min_tokens", request.minTokens(), 0, 0, maxTokens))
-        .temperature(temperature < MIN_TEMPERATURE ? 0 : (float) temperature)
-        .topP((float) Math.max(topP, MIN_TOP_P))
-        .topK(Math.max(0, range("top_k", request.topK(), 0, -1, Integer.MAX_VALUE)))
-        .minP((float) range("min_p", request.minP(), 0, 0, 1))
-        .repetitionPenalty(
-            (float) range("repetition_penalty", request.repetitionPenalty(), 1, 0.01, 100))
-        .presencePenalty((float) range("presence_penalty", request.presencePenalty(), 0, -2, 2))
-        .frequencyPenalty((float) range("frequency_penalty", request.frequencyPenalty(), 0, -2, 2))
-        .noRepeatNgramSize(range("no_repeat_ngram_size", request.noRepeatNgramSize(), 0, 0, 64))
-        .logitBias(logitBias())
-        .seed(request.seed())
-        .stop(stop())
-        .stopTokenIds(stopTokenIds())
-        .ignoreEos(isTrue(request.ignoreEos()))
-        .includeStopStrInOutput(isTrue(request.includeStopStrInOutput()))
-        .skipSpecialTokens(!Boolean.FALSE.equals(request.skipSpecialTokens()))
+    int logprobs = logprobs();
+    int echoed = isTrue(request.echo()) ? logprobs : -1;
+    return sampling
+        .sampling(maxTokens)
         // best_of ranks by log-probability, so it needs them even where the client does not.
         .logprobs(bestOf() > n() ? Math.max(0, logprobs) : logprobs)
-        .promptLogprobs(isTrue(request.echo()) ? logprobs : -1)
+        .promptLogprobs(Math.max(echoed, sampling.promptLogprobs()))
         .build();
-  }
-
-  private Map<Integer, Float> logitBias() {
-    Map<String, @Nullable Double> given = Objects.requireNonNullElse(request.logitBias(), Map.of());
-    checkCount("logit_bias", given.size(), MAX_LOGIT_BIASES);
-    Map<Integer, Float> biases = new HashMap<>();
-    given.forEach((key, bias) -> biases.put(tokenIdKey(key), (float) bias("logit_bias", bias)));
-    return biases;
-  }
-
-  private static double bias(String field, @Nullable Double bias) {
-    check(bias != null, field, field + " must hold numbers, but has a null");
-    return range(field, bias, 0, -100, 100);
-  }
-
-  private int tokenIdKey(String key) {
-    check(
-        key.matches("[0-9]{1,9}"),
-        "logit_bias",
-        "logit_bias must have token ids as keys, but has " + Quoted.of(key));
-    return tokenId("logit_bias", Integer.parseInt(key));
-  }
-
-  private int tokenId(String field, @Nullable Integer id) {
-    if (id == null || id < 0 || id >= info.vocabSize()) {
-      throw ApiException.badRequest(
-          field,
-          "%s has token id %s, but the model's token ids run from 0 to %d"
-              .formatted(field, id, info.vocabSize() - 1));
-    }
-    return id;
-  }
-
-  private List<String> stop() {
-    List<@Nullable String> given = Objects.requireNonNullElse(request.stop(), List.of());
-    checkCount("stop", given.size(), MAX_STOP_STRINGS);
-    check(
-        hasTokenizer || given.isEmpty(),
-        "stop",
-        "stop needs a tokenizer, which this checkpoint lacks; use stop_token_ids");
-    return given.stream().map(CompletionValidator::stopString).toList();
-  }
-
-  private static String stopString(@Nullable String stop) {
-    if (stop == null || stop.isEmpty() || stop.length() > MAX_STOP_STRING_CHARS) {
-      throw ApiException.badRequest(
-          "stop",
-          "stop must hold strings of 1 to %d characters, but has %s"
-              .formatted(
-                  MAX_STOP_STRING_CHARS, stop == null ? "a null" : "one of " + stop.length()));
-    }
-    return stop;
-  }
-
-  private Set<Integer> stopTokenIds() {
-    List<@Nullable Integer> given = Objects.requireNonNullElse(request.stopTokenIds(), List.of());
-    checkCount("stop_token_ids", given.size(), MAX_STOP_TOKEN_IDS);
-    Set<Integer> ids = new HashSet<>();
-    for (Integer id : given) {
-      ids.add(tokenId("stop_token_ids", id));
-    }
-    return ids;
-  }
-
-  private static void checkCount(String field, int count, int max) {
-    check(count <= max, field, "%s may have %d entries, but has %d".formatted(field, max, count));
-  }
-
-  /** Refuses what would take too much before anything is allocated for it. */
-  private void checkSize(int maxTokens) {
-    PromptInput input = request.prompt();
-    int prompts = input == null ? 1 : input.size();
-    int limit = info.maxSequencesPerRequest();
-    long sequences = (long) prompts * bestOf();
-    check(
-        sequences <= limit,
-        prompts > limit ? "prompt" : "n",
-        "A request may have %d sequences, but this one asks for %d: %d prompts, %d for each"
-            .formatted(limit, sequences, prompts, bestOf()));
-    check(
-        sequences * maxTokens <= info.maxTokensPerRequest(),
-        "max_tokens",
-        "A request may generate %d tokens, but this one asks for %d: %d sequences of %d"
-            .formatted(info.maxTokensPerRequest(), sequences * maxTokens, sequences, maxTokens));
-  }
-
-  private static boolean isTrue(@Nullable Boolean value) {
-    return Boolean.TRUE.equals(value);
   }
 }

@@ -4,9 +4,9 @@ import static dev.gregale.web.Ranges.check;
 
 import dev.gregale.engine.EngineInfo;
 import dev.gregale.sampling.SamplingParams;
-import dev.gregale.tokenizer.TextTooLongException;
 import dev.gregale.tokenizer.Tokenizer;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.OptionalInt;
 import org.jspecify.annotations.Nullable;
@@ -15,31 +15,60 @@ import org.jspecify.annotations.Nullable;
 final class PromptEncoder {
   private final @Nullable Tokenizer tokenizer;
   private final EngineInfo info;
-  private final CompletionRequest request;
+  private final GenerationFields request;
   private final SamplingParams params;
+  private final boolean textNeeded;
+  private final int reserved;
+  private final int kept;
 
+  /**
+   * @param givenMaxTokens an explicit limit must fit too; a defaulted one ends where the context
+   *     does
+   * @param textNeeded whether a prompt of token ids is wanted as text as well
+   */
   PromptEncoder(
       @Nullable Tokenizer tokenizer,
       EngineInfo info,
-      CompletionRequest request,
-      SamplingParams params) {
+      GenerationFields request,
+      SamplingParams params,
+      @Nullable Integer givenMaxTokens,
+      boolean textNeeded) {
     this.tokenizer = tokenizer;
     this.info = info;
     this.request = request;
     this.params = params;
+    this.textNeeded = textNeeded;
+    this.reserved = givenMaxTokens == null ? Math.min(1, params.maxTokens()) : params.maxTokens();
+    this.kept = kept();
   }
 
-  List<Prompt> encode() {
-    List<Prompt> prompts =
-        switch (request.prompt()) {
-          case null -> List.of(ofIds("prompt", bos()));
-          case PromptInput.Texts(List<String> texts) -> ofTexts(texts);
-          case PromptInput.TokenIds(List<int[]> ids) -> ofIdArrays(ids);
-        };
-    for (Prompt prompt : prompts) {
-      checkLength(prompt.tokenIds().length);
+  /** Tokens of a prompt that are kept, at most. */
+  private int kept() {
+    Integer truncate = request.truncatePromptTokens();
+    if (truncate == null) {
+      return Integer.MAX_VALUE;
     }
-    return prompts;
+    int room = info.maxModelLen() - reserved;
+    check(
+        truncate == -1 || (truncate > 0 && truncate <= room),
+        "truncate_prompt_tokens",
+        "truncate_prompt_tokens must be -1 or between 1 and %d, what the context holds beside the tokens to generate, but is %d"
+            .formatted(room, truncate));
+    return truncate == -1 ? Math.max(1, room) : truncate;
+  }
+
+  /** The prompts of a request for text. */
+  List<Prompt> encode(@Nullable PromptInput input) {
+    return switch (input) {
+      case null -> List.of(ofIds("prompt", bos()));
+      case PromptInput.Texts(List<String> texts) -> ofTexts(texts);
+      case PromptInput.TokenIds(List<int[]> ids) -> ofIdArrays(ids);
+    };
+  }
+
+  /** The conversation of a request for chat, as the template has rendered it. */
+  Prompt encodeChat(Tokenizer tokenizer, String rendered) {
+    return ofText(tokenizer, "messages", rendered, Boolean.TRUE.equals(request.addSpecialTokens()));
   }
 
   private int[] bos() {
@@ -64,21 +93,26 @@ final class PromptEncoder {
           !text.isEmpty(),
           "prompt",
           "prompt must not be an empty string; leave it out to start from nothing");
-      check(
-          isWellFormed(text),
-          "prompt",
-          "prompt holds half of a surrogate pair (as in \\ud83d alone), which is no character");
-      prompts.add(new Prompt(encode(tokenizer, text), text));
+      TextEncoding.checkWellFormed("prompt", "prompt", text);
+      prompts.add(
+          ofText(tokenizer, "prompt", text, !Boolean.FALSE.equals(request.addSpecialTokens())));
     }
     return prompts;
   }
 
-  private static int[] encode(Tokenizer tokenizer, String text) {
-    try {
-      return tokenizer.encode(text, true);
-    } catch (TextTooLongException e) {
-      throw ApiException.badRequest("prompt", "prompt: " + e.getMessage());
+  private Prompt ofText(Tokenizer tokenizer, String field, String text, boolean addSpecialTokens) {
+    int[] ids = TextEncoding.encode(tokenizer, field, text, addSpecialTokens);
+    if (ids.length <= kept) {
+      checkLength(field, ids.length);
+      check(ids.length > 0, field, field + " has no token; give it some text");
+      return new Prompt(ids, text);
     }
+    int[] last = Arrays.copyOfRange(ids, ids.length - kept, ids.length);
+    if (addSpecialTokens && tokenizer.bosTokenId().equals(OptionalInt.of(ids[0]))) {
+      last[0] = ids[0]; // as Hugging Face's tokenizers truncate: the beginning stays in front
+    }
+    checkLength(field, last.length);
+    return new Prompt(last, tokenizer.decode(last, params.skipSpecialTokens()));
   }
 
   private List<Prompt> ofIdArrays(List<int[]> arrays) {
@@ -89,40 +123,24 @@ final class PromptEncoder {
     return prompts;
   }
 
-  private Prompt ofIds(String where, int[] ids) {
-    check(ids.length > 0, "prompt", where + " must not be an empty array");
-    checkLength(ids.length);
-    for (int i = 0; i < ids.length; i++) {
-      if (ids[i] < 0 || ids[i] >= info.vocabSize()) {
-        throw ApiException.badRequest(
-            "prompt",
-            "%s[%d] is token id %d, but the model's token ids run from 0 to %d"
-                .formatted(where, i, ids[i], info.vocabSize() - 1));
-      }
-    }
-    boolean textNeeded = Boolean.TRUE.equals(request.echo()) || params.logprobs() >= 0;
+  private Prompt ofIds(String where, int[] given) {
+    check(given.length > 0, "prompt", where + " must not be an empty array");
+    int[] ids = Arrays.copyOfRange(given, Math.max(0, given.length - kept), given.length);
+    checkLength("prompt", ids.length);
+    TextEncoding.checkIds("prompt", where, given, info.vocabSize());
     return new Prompt(
         ids,
         tokenizer != null && textNeeded ? tokenizer.decode(ids, params.skipSpecialTokens()) : "");
   }
 
-  /** An explicit max_tokens must fit too; a defaulted one ends where the context does. */
-  private void checkLength(int promptTokens) {
-    int completion =
-        request.maxTokens() == null ? Math.min(1, params.maxTokens()) : params.maxTokens();
-    if (promptTokens + completion > info.maxModelLen()) {
+  private void checkLength(String field, int promptTokens) {
+    if (promptTokens + reserved > info.maxModelLen()) {
       throw ApiException.badRequest(
-          "prompt",
+          field,
           "The model's context holds %d tokens, but the request needs %d: %d in the prompt and %d"
-                  .formatted(
-                      info.maxModelLen(), promptTokens + completion, promptTokens, completion)
+                  .formatted(info.maxModelLen(), promptTokens + reserved, promptTokens, reserved)
               + " to generate; shorten the prompt or max_tokens",
           "context_length_exceeded");
     }
-  }
-
-  private static boolean isWellFormed(String text) {
-    return text.codePoints()
-        .noneMatch(c -> c >= Character.MIN_SURROGATE && c <= Character.MAX_SURROGATE);
   }
 }

@@ -16,6 +16,14 @@ final class Ranges {
     }
   }
 
+  /** A value that must be there. */
+  static <T> T required(@Nullable T value, String field, String message) {
+    if (value == null) {
+      throw ApiException.badRequest(field, message);
+    }
+    return value;
+  }
+
   static int range(String field, @Nullable Integer value, int absent, int min, int max) {
     if (value == null) {
       return absent;

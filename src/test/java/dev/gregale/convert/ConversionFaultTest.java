@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.checkpoint.TensorInfo;
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -110,28 +111,26 @@ class ConversionFaultTest {
         "the file takes no more bytes");
   }
 
-  /** A disk that says yes and writes something else. */
+  /** A disk that says yes and has something else: whichever tensor it is. */
   @Test
   void whatIsReadBackMustBeWhatWasWritten() throws IOException {
-    AtomicInteger left = new AtomicInteger(15);
-    CheckpointConverter lying =
-        new CheckpointConverter(
-            (path, options) -> {
-              FileChannel file = FileChannel.open(path, options);
-              return new FaultyChannel(
-                  file,
-                  (operation, bytes) -> {
-                    if (operation.equals("force") && left.getAndDecrement() == 0) {
-                      file.write(java.nio.ByteBuffer.wrap(new byte[] {1, 2, 3}), file.size() - 3);
-                    }
-                    return Integer.MAX_VALUE;
-                  });
-            },
-            SMALL_BATCH);
-    assertThatThrownBy(() -> lying.convert(request, progress -> {}))
-        .isInstanceOf(IOException.class)
-        .hasMessageContaining("read back");
-    assertThat(target).doesNotExist();
+    for (int read = 0; read < 41; read++) {
+      AtomicInteger left = new AtomicInteger(read);
+      fails(
+          new FaultyChannel.Fault() {
+            @Override
+            public int before(String operation, ByteBuffer bytes) {
+              return Integer.MAX_VALUE;
+            }
+
+            @Override
+            public boolean misreads() {
+              return left.getAndDecrement() == 0;
+            }
+          },
+          ": read back, it is not what was written");
+      new CheckpointConverter().discard(target);
+    }
     Models.convert(request);
     assertFinished();
   }
@@ -174,7 +173,7 @@ class ConversionFaultTest {
         done += tensors.get(i).bytes();
       }
     }
-    assertThat(result.resumedBytes()).isEqualTo(done).isGreaterThan(400_000);
+    assertThat(result.resumedBytes()).isEqualTo(done).isGreaterThan(250_000);
     assertThat(rewritten.get()).isLessThan(result.bytes() - done + 30_000); // headers, index, sums
   }
 

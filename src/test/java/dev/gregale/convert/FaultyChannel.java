@@ -20,6 +20,11 @@ final class FaultyChannel extends FileChannel {
      * @return the most bytes that a write takes
      */
     int before(String operation, ByteBuffer bytes) throws IOException;
+
+    /** Whether what is read next is not what was written. */
+    default boolean misreads() {
+      return false;
+    }
   }
 
   private static final ByteBuffer NONE = ByteBuffer.allocate(0);
@@ -60,7 +65,12 @@ final class FaultyChannel extends FileChannel {
 
   @Override
   public int read(ByteBuffer bytes, long position) throws IOException {
-    return file.read(bytes, position);
+    int start = bytes.position();
+    int count = file.read(bytes, position);
+    if (count > 0 && fault.misreads()) {
+      bytes.put(start, (byte) ~bytes.get(start));
+    }
+    return count;
   }
 
   @Override

@@ -4,14 +4,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.gregale.GregaleApplication;
-import io.micrometer.core.instrument.MeterRegistry;
-import java.net.URI;
 import java.net.http.HttpClient;
-import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.file.Files;
-import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -22,31 +17,11 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import org.awaitility.Awaitility;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.springframework.beans.factory.annotation.Autowired;
-import org.springframework.boot.test.context.SpringBootTest;
-import org.springframework.boot.test.web.server.LocalServerPort;
 import tools.jackson.databind.JsonNode;
-import tools.jackson.databind.json.JsonMapper;
 
-/** The whole server with the bundled model, over HTTP with the JDK's client as it comes. */
-@SpringBootTest(
-    classes = GregaleApplication.class,
-    webEnvironment = SpringBootTest.WebEnvironment.RANDOM_PORT,
-    properties = {"gregale.engine.max-num-seqs=16", "gregale.engine.max-queued-requests=64"})
-class ServerTest {
-  private static final JsonMapper JSON = JsonMapper.shared();
-  private final HttpClient client = HttpClient.newHttpClient();
-  @LocalServerPort private int port;
-  @Autowired private MeterRegistry metrics;
-
-  @BeforeEach
-  void awaitReadiness() {
-    Awaitility.await()
-        .atMost(Duration.ofSeconds(30))
-        .until(() -> get("/actuator/health/readiness").statusCode() == 200);
-  }
+/** Text completion by the bundled model, and what operators see of it. */
+class ServerTest extends RunningServer {
 
   /** Greedy texts are Hugging Face's, as far as its choice was clear: a margin of 1e-3. */
   @Test
@@ -125,7 +100,7 @@ class ServerTest {
 
   private static Map<String, Object> seeded(String prompt, int seed) {
     Map<String, Object> request = new HashMap<>();
-    request.put("model", "fairytale-moe-7m");
+    request.put("model", MODEL);
     request.put("prompt", prompt);
     request.put("max_tokens", 40);
     request.put("seed", seed);
@@ -177,7 +152,7 @@ class ServerTest {
     JsonNode texts = JSON.readTree(Files.readString(golden("logits/long.json")));
     for (JsonNode text : texts) {
       Map<String, Object> request = new HashMap<>();
-      request.put("model", "fairytale-moe-7m");
+      request.put("model", MODEL);
       request.put("prompt", text.get("text").asString());
       request.put("max_tokens", 0);
       request.put("echo", true);
@@ -239,10 +214,6 @@ class ServerTest {
     }
   }
 
-  private double gauge(String name) {
-    return metrics.get(name).gauge().value();
-  }
-
   /** Of a bad request only its sender hears. */
   @Test
   void badRequestsHarmNobodyElse() {
@@ -271,7 +242,7 @@ class ServerTest {
 
   private static Map<String, Object> request(List<Integer> prompt, int maxTokens) {
     Map<String, Object> request = new HashMap<>();
-    request.put("model", "fairytale-moe-7m");
+    request.put("model", MODEL);
     request.put("prompt", prompt);
     request.put("max_tokens", maxTokens);
     request.put("temperature", 0);
@@ -287,34 +258,6 @@ class ServerTest {
   }
 
   private JsonNode completion(Map<String, Object> request) {
-    HttpResponse<String> answer = send(request, "/v1/completions").join();
-    assertEquals(200, answer.statusCode(), answer.body());
-    return JSON.readTree(answer.body());
-  }
-
-  private CompletableFuture<HttpResponse<String>> send(Map<String, Object> request, String path) {
-    return client.sendAsync(post(request, path), HttpResponse.BodyHandlers.ofString());
-  }
-
-  private HttpRequest post(Map<String, Object> request, String path) {
-    return HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + port + path))
-        .header("Content-Type", "application/json")
-        .POST(HttpRequest.BodyPublishers.ofString(JSON.writeValueAsString(request)))
-        .build();
-  }
-
-  private HttpResponse<String> get(String path) {
-    URI uri = URI.create("http://127.0.0.1:" + port + path);
-    return client
-        .sendAsync(HttpRequest.newBuilder(uri).build(), HttpResponse.BodyHandlers.ofString())
-        .join();
-  }
-
-  private static List<Integer> ints(JsonNode array) {
-    return array.valueStream().map(JsonNode::asInt).toList();
-  }
-
-  private static Path golden(String name) {
-    return Path.of("src/test/resources/golden").resolve(name);
+    return accepted(request, "/v1/completions");
   }
 }

@@ -182,6 +182,41 @@ class BadRequestTest extends WebTest {
               "'stream_options': {'include_usage': true}",
               "stream_options",
               "allowed only with stream: true"),
+          new Bad(
+              "'use_beam_search': true",
+              "use_beam_search",
+              "use_beam_search is not supported by this server; leave it out or give false"),
+          new Bad(
+              "'response_format': {'type': 'json_object'}",
+              "response_format",
+              "response_format is not supported"),
+          new Bad("'priority': 1", "priority", "priority is not supported"),
+          new Bad("'allowed_token_ids': [1]", "allowed_token_ids", "is not supported"),
+          new Bad("'prompt_logprobs': -1", "prompt_logprobs", "must be between 0 and 20"),
+          new Bad("'prompt_logprobs': 21", "prompt_logprobs", "must be between 0 and 20"),
+          new Bad(
+              "'prompt_logprobs': 1, 'stream': true",
+              "prompt_logprobs",
+              "prompt_logprobs cannot be streamed"),
+          new Bad("'return_token_ids': 1", "return_token_ids", "must be true or false"),
+          new Bad(
+              "'truncate_prompt_tokens': 0",
+              "truncate_prompt_tokens",
+              "truncate_prompt_tokens must be -1 or between 1 and 63"),
+          new Bad("'truncate_prompt_tokens': -2", "truncate_prompt_tokens", "but is -2"),
+          new Bad("'truncate_prompt_tokens': 64", "truncate_prompt_tokens", "but is 64"),
+          new Bad(
+              "'truncate_prompt_tokens': 5, 'max_tokens': 60",
+              "truncate_prompt_tokens",
+              "between 1 and 4"),
+          new Bad(
+              "'prompt': 'a', 'truncate_prompt_tokens': -1, 'max_tokens': 64",
+              "prompt",
+              "The model's context holds 64 tokens"),
+          new Bad(
+              "'stream': true, 'stream_options': {'continuous_usage_stats': 1}",
+              "stream_options",
+              "stream_options.continuous_usage_stats must be true or false"),
           // Prompts.
           new Bad("'prompt': 7", "prompt", "prompt must be a string, an array of strings"),
           new Bad("'prompt': true", "prompt", "prompt must be a string"),
@@ -234,6 +269,117 @@ class BadRequestTest extends WebTest {
               "prompt",
               "needs 65: 5 in the prompt and 60 to generate"));
 
+  /** Fields in addition to a model and a message, for chat. */
+  private static final List<Bad> CHAT_FIELDS =
+      List.of(
+          new Bad("'messages': null", "messages", "messages is missing; give at least one"),
+          new Bad("'messages': []", "messages", "messages must not be an empty array"),
+          new Bad("'messages': 'Hello'", "messages", "messages must be an array, but is"),
+          new Bad("'messages': {}", "messages", "messages must be an array, but is an object"),
+          new Bad("'messages': [null]", "messages", "messages[0] must be an object, but is null"),
+          new Bad("'messages': ['Hello']", "messages", "messages[0] must be an object"),
+          new Bad("'messages': [[]]", "messages", "messages[0] must be an object"),
+          new Bad(
+              "'messages': [{'content': 'x'}]",
+              "messages",
+              "messages[0].role is missing; it must be system, user or assistant"),
+          new Bad(
+              "'messages': [{'role': 'user', 'content': 'x'}, {'role': 'tool', 'content': 'x'}]",
+              "messages",
+              "messages[1].role must be system, user or assistant, but is 'tool'"),
+          new Bad(
+              "'messages': [{'role': 7, 'content': 'x'}]",
+              "messages",
+              "messages[0].role must be a string, but is 7"),
+          new Bad(
+              "'messages': [{'role': 'user'}]",
+              "messages",
+              "messages[0].content is missing; give a string or an array of text parts"),
+          new Bad(
+              "'messages': [{'role': 'user', 'content': null}]",
+              "messages",
+              "messages[0].content is missing"),
+          new Bad(
+              "'messages': [{'role': 'user', 'content': 7}]",
+              "messages",
+              "messages[0].content[0] must be a string or a text part, but is 7"),
+          new Bad(
+              "'messages': [{'role': 'user', 'content': [null]}]",
+              "messages",
+              "messages[0].content[0] must be a text part, but is null"),
+          new Bad(
+              "'messages': [{'role': 'user', 'content': [{'text': 'x'}]}]",
+              "messages",
+              "messages[0].content[0].type is missing; it must be 'text'"),
+          new Bad(
+              "'messages': [{'role': 'user', 'content': [{'type': 'text'}]}]",
+              "messages",
+              "messages[0].content[0].text is missing"),
+          new Bad(
+              "'messages': [{'role': 'user', 'content': [{'type': 'text', 'text': 'x'},"
+                  + " {'type': 'image_url', 'image_url': {'url': 'http://127.0.0.1/x'}}]}]",
+              "messages",
+              "messages[0].content[1].type must be 'text', but is 'image_url'"),
+          new Bad(
+              "'messages': [{'role': 'user', 'content': [{'type': 'text', 'text': 7}]}]",
+              "messages",
+              "messages[0].content[0].text must be a string, but is 7"),
+          new Bad(
+              "'messages': [{'role': 'user', 'content': 'x\\ud83dx'}]",
+              "messages",
+              "messages[0].content holds half of a surrogate pair"),
+          new Bad(
+              "'messages': [{'role': 'assistant', 'content': 'x', 'tool_calls': [{'id': 'c'}]}]",
+              "messages",
+              "messages[0].tool_calls is not supported by this server"),
+          new Bad(
+              "'messages': [{'role': 'assistant', 'content': 'x'}]",
+              "messages",
+              "The assistant cannot begin"),
+          new Bad(
+              "'messages': [{'role': 'user', 'content': '" + "x".repeat(1001) + "'}]",
+              "messages",
+              "chat template failed: "),
+          new Bad(
+              "'messages': [{'role': 'user', 'content': '" + "é".repeat(40) + "'}]",
+              "messages",
+              "The model's context holds 64 tokens"),
+          new Bad("'logprobs': 1", "logprobs", "logprobs must be true or false, but is 1"),
+          new Bad("'logprobs': true, 'top_logprobs': 21", "top_logprobs", "between 0 and 20"),
+          new Bad("'top_logprobs': 1", "top_logprobs", "only with logprobs: true"),
+          new Bad("'max_tokens': 65", "max_tokens", "max_tokens must be between 0 and 64"),
+          new Bad(
+              "'max_completion_tokens': 65, 'max_tokens': 1",
+              "max_completion_tokens",
+              "max_completion_tokens must be between 0 and 64"),
+          new Bad(
+              "'n': 16, 'max_completion_tokens': 26",
+              "max_completion_tokens",
+              "A request may generate 400 tokens, but this one asks for 416"),
+          new Bad("'n': 17", "n", "A request may have 16 sequences"),
+          new Bad("'temperature': 3", "temperature", "temperature must be between 0 and 2"),
+          new Bad(
+              "'stream_options': {'include_usage': true}",
+              "stream_options",
+              "allowed only with stream: true"),
+          new Bad(
+              "'tools': [{'type': 'function', 'function': {'name': 'f'}}]",
+              "tools",
+              "tools is not supported by this server; leave it out or give []"),
+          new Bad("'tool_choice': 'auto'", "tool_choice", "leave it out or give \"none\""),
+          new Bad("'functions': [{'name': 'f'}]", "functions", "functions is not supported"),
+          new Bad("'function_call': {'name': 'f'}", "function_call", "is not supported"),
+          new Bad(
+              "'response_format': {'type': 'json_schema', 'json_schema': {}}",
+              "response_format",
+              "leave it out or give {\"type\":\"text\"}"),
+          new Bad("'modalities': ['text', 'audio']", "modalities", "modalities is not supported"),
+          new Bad("'audio': {'voice': 'ash'}", "audio", "audio is not supported"),
+          new Bad("'web_search_options': {}", "web_search_options", "is not supported"),
+          new Bad("'chat_template': '{{ 7*7 }}'", "chat_template", "is not supported"),
+          new Bad("'continue_final_message': true", "continue_final_message", "is not supported"),
+          new Bad("'model': null", "model", "model is missing; give 'stub'"));
+
   /** Bodies that are no such object at all. */
   private static final List<Bad> BODIES =
       List.of(
@@ -268,20 +414,29 @@ class BadRequestTest extends WebTest {
 
   @TestFactory
   Stream<DynamicTest> fields() {
-    return FIELDS.stream().map(bad -> refused(withDefaults(bad.fields()), bad));
+    String prompt = "'prompt': 'Once'";
+    return FIELDS.stream().map(bad -> refused("/v1/completions", with(prompt, bad), bad));
+  }
+
+  @TestFactory
+  Stream<DynamicTest> chatFields() {
+    String messages = "'messages': [{'role': 'user', 'content': 'Once'}]";
+    return CHAT_FIELDS.stream()
+        .map(bad -> refused("/v1/chat/completions", with(messages, bad), bad));
   }
 
   @TestFactory
   Stream<DynamicTest> bodies() {
-    return BODIES.stream().map(bad -> refused(bad.fields(), bad));
+    return Stream.of("/v1/completions", "/v1/chat/completions")
+        .flatMap(path -> BODIES.stream().map(bad -> refused(path, bad.fields(), bad)));
   }
 
-  private DynamicTest refused(String body, Bad bad) {
+  private DynamicTest refused(String path, String body, Bad bad) {
     String name = bad.fields().length() > 80 ? bad.fields().substring(0, 80) : bad.fields();
     return dynamicTest(
         name.isBlank() ? "blank" : name,
         () -> {
-          HttpResponse<String> response = complete(body.replace('\'', '"'));
+          HttpResponse<String> response = send(post(path, body.replace('\'', '"')));
           assertThat(response.statusCode()).as(response.body()).isEqualTo(400);
           assertThat(response.headers().firstValue("Content-Type")).hasValue("application/json");
           JsonNode error = error(response);
@@ -292,11 +447,13 @@ class BadRequestTest extends WebTest {
         });
   }
 
-  private static String withDefaults(String fields) {
+  /** A body that is good but for the fields given. */
+  private static String with(String input, Bad bad) {
+    String name = input.substring(0, input.indexOf(':'));
     return "{"
-        + (fields.contains("'model'") ? "" : "'model': 'stub', ")
-        + (fields.contains("'prompt'") ? "" : "'prompt': 'Once', ")
-        + fields
+        + (bad.fields().contains("'model'") ? "" : "'model': 'stub', ")
+        + (bad.fields().contains(name) ? "" : input + ", ")
+        + bad.fields()
         + "}";
   }
 }

@@ -19,6 +19,7 @@ import java.net.http.HttpResponse;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import reactor.core.publisher.Flux;
 import tools.jackson.databind.JsonNode;
@@ -286,6 +287,91 @@ class CompletionReplyTest extends WebTest {
   }
 
   @Test
+  void continuousUsageCountsEachChoice() throws Exception {
+    String body =
+        complete(
+                "{\"model\":\"stub\",\"prompt\":[[7],[8,9]],\"max_tokens\":2,\"stream\":true,"
+                    + "\"stream_options\":{\"include_usage\":true,\"continuous_usage_stats\":true}}")
+            .body();
+    List<String> usages =
+        Pattern.compile("\"usage\":\\{[^}]*}")
+            .matcher(body)
+            .results()
+            .map(m -> m.group().replaceAll("[^0-9,]", ""))
+            .toList();
+    assertThat(usages)
+        .containsExactly("1,1,2", "1,2,3", "1,2,3", "2,1,3", "2,2,4", "2,2,4", "3,4,7");
+    String alone =
+        complete(
+                "{\"model\":\"stub\",\"prompt\":[7],\"stream\":true,"
+                    + "\"stream_options\":{\"continuous_usage_stats\":true}}")
+            .body();
+    assertThat(alone).doesNotContain("usage");
+  }
+
+  @Test
+  void tokenIdsAreReturnedOnRequest() throws Exception {
+    int time = word("▁time");
+    String request =
+        "{\"model\":\"stub\",\"prompt\":[7,8],\"max_tokens\":2,\"return_token_ids\":true";
+    assertThat(reply(request + "}").at("/choices/0").toString())
+        .isEqualTo(
+            "{\"text\":\" time time\",\"index\":0,\"logprobs\":null,\"finish_reason\":\"length\","
+                + "\"prompt_token_ids\":[7,8],\"token_ids\":[%d,%d]}".formatted(time, time));
+    String[] frames = complete(request + ",\"stream\":true}").body().split("\n\n");
+    assertThat(frames[0])
+        .endsWith("null,\"prompt_token_ids\":[7,8],\"token_ids\":[" + time + "]}]}");
+    assertThat(frames[1]).endsWith("null,\"token_ids\":[" + time + "]}]}");
+    assertThat(frames[2]).endsWith("\"length\",\"token_ids\":[]}]}");
+  }
+
+  @Test
+  void promptLogprobsAreVllms() throws Exception {
+    JsonNode choice =
+        reply(
+                "{\"model\":\"stub\",\"prompt\":[7,%d],\"max_tokens\":1,\"prompt_logprobs\":0}"
+                    .formatted(word("▁time")))
+            .at("/choices/0");
+    assertThat(choice.get("logprobs").isNull()).isTrue();
+    assertThat(choice.get("text").asString()).isEqualTo(" time");
+    assertThat(choice.get("prompt_logprobs").toString())
+        .isEqualTo(
+            "[null,{\"%d\":{\"logprob\":-0.5,\"rank\":null,\"decoded_token\":\" time\"}}]"
+                .formatted(word("▁time")));
+    assertThat(engine.requests.take().params().promptLogprobs()).isZero();
+  }
+
+  @Test
+  void promptsAreTruncatedAtTheirBeginning() throws Exception {
+    assertThat(promptsOf("[7,8,9],\"truncate_prompt_tokens\":2")).containsExactly(new int[] {8, 9});
+    assertThat(promptsOf("\"Once upon a\",\"truncate_prompt_tokens\":2"))
+        .containsExactly(new int[] {BOS, word("▁a")});
+    assertThat(
+            promptsOf("\"Once upon a\",\"truncate_prompt_tokens\":2,\"add_special_tokens\":false"))
+        .containsExactly(new int[] {word("▁upon"), word("▁a")});
+    String ids = "7,".repeat(99) + "8";
+    assertThat(promptsOf("[" + ids + "],\"truncate_prompt_tokens\":-1,\"max_tokens\":62"))
+        .containsExactly(new int[] {7, 8});
+    JsonNode echo =
+        reply(
+            "{\"model\":\"stub\",\"prompt\":\"Once upon a\",\"truncate_prompt_tokens\":3,"
+                + "\"echo\":true,\"max_tokens\":0}");
+    assertThat(echo.at("/choices/0/text").asString()).isEqualTo("upon a");
+  }
+
+  @Test
+  void anErrorOvertakesNoFrame() throws Exception {
+    engine.answer =
+        request -> Flux.concat(Flux.just(say(0, "x")), Flux.error(new IllegalStateException()));
+    String[] frames =
+        complete("{\"model\":\"stub\",\"prompt\":\"Once\",\"stream\":true,\"echo\":true}")
+            .body()
+            .split("\n\n");
+    assertThat(frames).hasSize(4);
+    assertThat(frames[1]).contains("\"text\":\"x\"");
+  }
+
+  @Test
   void anErrorInAStreamIsAFrame() throws Exception {
     engine.answer =
         request ->
@@ -337,11 +423,5 @@ class CompletionReplyTest extends WebTest {
 
   private static GenerationEvent end(int index) {
     return new Finished(index, FinishReason.STOP, 1, 1);
-  }
-
-  /** Ids and times differ from run to run, in nothing but their value. */
-  private static String normalised(String body) {
-    return body.replaceAll("\"cmpl-[0-9a-f]{32}\"", "\"ID\"")
-        .replaceAll("\"created\":[0-9]{10},", "\"created\":NOW,");
   }
 }

@@ -31,6 +31,22 @@ class NoTokenizerTest extends WebTest {
   }
 
   @Test
+  void chatAndTokenizeSayWhatIsMissing() throws Exception {
+    String messages = "{\"model\":\"stub\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}";
+    HttpResponse<String> chat = chat(messages);
+    assertThat(chat.statusCode()).isEqualTo(400);
+    assertThat(error(chat).get("message").asString())
+        .isEqualTo(
+            "This checkpoint has no tokenizer, so it cannot chat; give /v1/completions token ids");
+    for (String body : new String[] {messages, "{\"prompt\":\"x\"}"}) {
+      HttpResponse<String> tokenize = send(post("/tokenize", body));
+      assertThat(tokenize.statusCode()).isEqualTo(400);
+      assertThat(error(tokenize).get("message").asString()).contains("no tokenizer");
+    }
+    assertThat(send(post("/detokenize", "{\"tokens\":[1]}")).statusCode()).isEqualTo(400);
+  }
+
+  @Test
   void tokenIdsWork() throws Exception {
     HttpResponse<String> response =
         complete(

@@ -28,7 +28,13 @@ class OpenApiTest extends WebTest {
     JsonNode api = api();
     assertThat(api.get("openapi").asString()).startsWith("3.1");
     assertThat(api.get("paths").propertyNames())
-        .containsExactlyInAnyOrder("/v1/completions", "/v1/models", "/v1/models/{id}");
+        .containsExactlyInAnyOrder(
+            "/v1/completions",
+            "/v1/chat/completions",
+            "/v1/models",
+            "/v1/models/{id}",
+            "/tokenize",
+            "/detokenize");
     assertThat(api.at("/components/schemas").propertyNames())
         .contains(
             "CompletionRequest",
@@ -84,7 +90,11 @@ class OpenApiTest extends WebTest {
             "ignore_eos",
             "stop_token_ids",
             "include_stop_str_in_output",
-            "skip_special_tokens");
+            "skip_special_tokens",
+            "add_special_tokens",
+            "prompt_logprobs",
+            "return_token_ids",
+            "truncate_prompt_tokens");
     assertThat(properties.at("/prompt/oneOf")).hasSize(5);
     assertThat(properties.at("/stop/oneOf")).hasSize(3);
     assertThat(properties.at("/temperature/maximum").asInt()).isEqualTo(2);
@@ -111,15 +121,48 @@ class OpenApiTest extends WebTest {
     assertThat(schemas.at("/Error/required")).hasSize(4);
   }
 
-  /** The examples must be what the parser takes, but for the model's name. */
+  /** The examples must be what the server takes, but for the model's name and size. */
   @Test
   void requestExamplesWork() throws Exception {
-    JsonNode examples =
-        api().at("/paths/~1v1~1completions/post/requestBody/content/application~1json/examples");
-    for (JsonNode example : examples) {
-      String body = example.get("value").toString().replace("fairytale-moe-7m", "stub");
-      assertThat(complete(body).statusCode()).as(body).isEqualTo(200);
+    int examples = 0;
+    for (String path :
+        List.of("/v1/completions", "/v1/chat/completions", "/tokenize", "/detokenize")) {
+      JsonNode body =
+          api().get("paths").get(path).at("/post/requestBody/content/application~1json");
+      for (JsonNode example : body.get("examples")) {
+        String request =
+            example
+                .get("value")
+                .toString()
+                .replace("fairytale-moe-7m", "stub")
+                .replaceAll("\"max_completion_tokens\":[0-9]+", "\"max_completion_tokens\":2");
+        assertThat(send(post(path, request)).statusCode()).as(request).isEqualTo(200);
+        examples++;
+      }
     }
+    assertThat(examples).isEqualTo(11);
+  }
+
+  @Test
+  void chatIsDescribed() throws Exception {
+    JsonNode schemas = api().get("components").get("schemas");
+    assertThat(schemas.at("/ChatRequest/required"))
+        .extracting(JsonNode::asString)
+        .containsExactlyInAnyOrder("messages", "model");
+    assertThat(schemas.at("/ChatRequest/properties").propertyNames())
+        .contains("max_completion_tokens", "top_logprobs", "top_k", "return_token_ids")
+        .doesNotContain("others", "best_of");
+    assertThat(schemas.at("/ChatMessage/required"))
+        .extracting(JsonNode::asString)
+        .containsExactlyInAnyOrder("role", "content");
+    assertThat(schemas.at("/ChatMessage/properties/content/oneOf")).hasSize(2);
+    assertThat(schemas.at("/ChatMessage/properties").propertyNames())
+        .containsExactlyInAnyOrder("role", "content");
+    assertThat(schemas.at("/ChatResponse/required"))
+        .extracting(JsonNode::asString)
+        .containsExactlyInAnyOrder("id", "object", "created", "model", "choices", "usage");
+    assertThat(schemas.at("/ChatReply/required")).hasSize(3);
+    assertThat(schemas.at("/ChatTokenLogprob/required")).hasSize(4);
   }
 
   @Test

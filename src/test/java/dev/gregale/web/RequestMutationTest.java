@@ -32,7 +32,13 @@ class RequestMutationTest extends WebTest {
           FULL,
           "{\"model\":\"stub\",\"prompt\":[[1,5],[7]],\"stream\":true,\"echo\":true,\"logprobs\":1,"
               + "\"stream_options\":{\"include_usage\":true}}",
-          "{\"model\":\"stub\",\"prompt\":\"Once\",\"n\":2,\"max_tokens\":2}");
+          "{\"model\":\"stub\",\"prompt\":\"Once\",\"n\":2,\"max_tokens\":2,\"prompt_logprobs\":1,"
+              + "\"return_token_ids\":true,\"truncate_prompt_tokens\":2,\"response_format\":null}",
+          "{\"model\":\"stub\",\"messages\":[{\"role\":\"system\",\"content\":\"a\"},{\"role\":\"user\","
+              + "\"content\":[{\"type\":\"text\",\"text\":\"Once\"}]}],\"max_completion_tokens\":2,"
+              + "\"logprobs\":true,\"top_logprobs\":1,\"stream\":true,\"tools\":[],\"tool_choice\":\"none\"}",
+          "{\"model\":\"stub\",\"messages\":[{\"role\":\"user\",\"content\":\"Once\",\"tool_calls\":[]}],"
+              + "\"max_tokens\":2,\"n\":2,\"return_token_ids\":true,\"response_format\":{\"type\":\"text\"}}");
   private static final List<String> PIECES =
       List.of(
           "null",
@@ -68,9 +74,10 @@ class RequestMutationTest extends WebTest {
     Queue<Call> calls = new ArrayDeque<>();
     int accepted = 0;
     for (int i = 0; i < MUTANTS; i++) {
-      byte[] body = mutate(SEEDS.get(random.nextInt(SEEDS.size())), random);
+      String good = pick(SEEDS, random);
+      byte[] body = mutate(good, random);
       HttpRequest request =
-          request("/v1/completions")
+          request(good.contains("messages") ? "/v1/chat/completions" : "/v1/completions")
               .header("Content-Type", "application/json")
               .POST(BodyPublishers.ofByteArray(body))
               .build();

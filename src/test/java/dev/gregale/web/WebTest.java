@@ -43,7 +43,11 @@ abstract class WebTest {
   }
 
   HttpRequest completion(String body) {
-    return request("/v1/completions")
+    return post("/v1/completions", body);
+  }
+
+  HttpRequest post(String path, String body) {
+    return request(path)
         .header("Content-Type", "application/json")
         .POST(BodyPublishers.ofString(body))
         .build();
@@ -57,8 +61,18 @@ abstract class WebTest {
     return send(completion(body));
   }
 
+  HttpResponse<String> chat(String body) throws Exception {
+    return send(post("/v1/chat/completions", body));
+  }
+
   HttpResponse<String> get(String path) throws Exception {
     return send(request(path).build());
+  }
+
+  /** Ids and times differ from run to run, in nothing but their value. */
+  static String normalised(String body) {
+    return body.replaceAll("\"(chat)?cmpl-[0-9a-f]{32}\"", "\"ID\"")
+        .replaceAll("\"created\":[0-9]{10},", "\"created\":NOW,");
   }
 
   static JsonNode error(HttpResponse<String> response) {

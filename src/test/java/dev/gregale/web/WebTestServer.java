@@ -2,7 +2,11 @@ package dev.gregale.web;
 
 import dev.gregale.config.OpenApiConfiguration;
 import dev.gregale.config.WebServerConfiguration;
+import dev.gregale.tokenizer.ChatRenderer;
+import dev.gregale.tokenizer.ChatTemplate;
 import dev.gregale.tokenizer.Tokenizer;
+import dev.gregale.tokenizer.TokenizerConfig;
+import java.time.Duration;
 import org.springframework.boot.autoconfigure.EnableAutoConfiguration;
 import org.springframework.boot.context.properties.ConfigurationPropertiesScan;
 import org.springframework.boot.health.contributor.Health;
@@ -17,10 +21,24 @@ import org.springframework.context.annotation.Import;
 @ComponentScan
 @Import({OpenApiConfiguration.class, WebServerConfiguration.class})
 class WebTestServer {
+  private static final ChatTemplate.Limits LIMITS =
+      new ChatTemplate.Limits(1000, 1000, Duration.ofSeconds(5));
+  private static final String TEMPLATE =
+      "{% for m in messages %}"
+          + "{% if loop.first and m['role'] == 'assistant' %}"
+          + "{{ raise_exception('The assistant cannot begin') }}{% endif %}"
+          + "{{ m['content'] + ' ' }}{% endfor %}"
+          + "{% if add_generation_prompt %}upon{% endif %}";
 
   @Bean
   StubEngine engine() {
     return new StubEngine();
+  }
+
+  /** A real template, but a small one. */
+  @Bean
+  ChatRenderer chatRenderer() {
+    return new ChatTemplate(TEMPLATE, new TokenizerConfig("<s>", "</s>", TEMPLATE), LIMITS);
   }
 
   /** Named in the readiness group of application.yaml. */

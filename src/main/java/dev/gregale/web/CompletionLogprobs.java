@@ -9,28 +9,28 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/** Collects the log-probabilities of one sequence in OpenAI's shape. */
-final class LogprobsFormatter {
-  /** JSON has no infinity; vLLM's figure for "never". */
-  private static final float LOWEST = -9999;
-
+/** Collects log-probabilities in the shape of text completions. */
+final class CompletionLogprobs implements LogprobsCollector<Logprobs> {
   private final TokenTexts texts;
   private final boolean skipSpecialTokens;
   private final int promptLength;
+  private final int top;
   private boolean atStart;
   private int offset;
   private Logprobs pending = empty();
 
-  LogprobsFormatter(TokenTexts texts, Prompt prompt, boolean skipSpecialTokens) {
+  CompletionLogprobs(Completion completion, int sequence, TokenTexts texts) {
+    Prompt prompt = completion.promptOf(sequence);
     this.texts = texts;
-    this.skipSpecialTokens = skipSpecialTokens;
+    this.skipSpecialTokens = completion.generation().params().skipSpecialTokens();
+    this.top = completion.report().logprobs();
     this.promptLength = TokenTexts.length(prompt.text());
     this.offset = promptLength;
     this.atStart = promptLength == 0;
   }
 
-  /** Adds the whole prompt. */
-  void addPrompt(List<TokenLogprob> tokens) {
+  @Override
+  public void addPrompt(List<TokenLogprob> tokens) {
     offset = 0;
     atStart = true;
     add(tokens);
@@ -38,14 +38,14 @@ final class LogprobsFormatter {
     atStart = promptLength == 0;
   }
 
-  /** Adds tokens that follow those before. */
-  void add(List<TokenLogprob> tokens) {
+  @Override
+  public void add(List<TokenLogprob> tokens) {
     for (TokenLogprob token : tokens) {
       TokenText text = textOf(token.tokenId());
       pending.tokens().add(text.shown());
       pending.textOffset().add(offset);
       boolean unknown = Float.isNaN(token.logprob());
-      pending.tokenLogprobs().add(unknown ? null : finite(token.logprob()));
+      pending.tokenLogprobs().add(unknown ? null : LogprobsCollector.finite(token.logprob()));
       pending.topLogprobs().add(unknown ? null : top(token, text.shown()));
       if (!isSkipped(text)) {
         offset += text.length();
@@ -54,8 +54,8 @@ final class LogprobsFormatter {
     }
   }
 
-  /** What was added since the last call; null if nothing was. */
-  @Nullable Logprobs take() {
+  @Override
+  public @Nullable Logprobs take() {
     Logprobs taken = pending;
     pending = empty();
     return taken.tokens().isEmpty() ? null : taken;
@@ -63,14 +63,14 @@ final class LogprobsFormatter {
 
   /** The likeliest tokens first; of two with the same text the likelier one stays. */
   private Map<String, Float> top(TokenLogprob token, String shown) {
-    Map<String, Float> top = new LinkedHashMap<>();
-    for (int i = 0; i < token.topTokenIds().length; i++) {
+    Map<String, Float> likeliest = new LinkedHashMap<>();
+    for (int i = 0; i < Math.min(top, token.topTokenIds().length); i++) {
       int id = token.topTokenIds()[i];
       String text = id == token.tokenId() ? shown : textOf(id).shown();
-      top.merge(text, finite(token.topLogprobs()[i]), Math::max);
+      likeliest.merge(text, LogprobsCollector.finite(token.topLogprobs()[i]), Math::max);
     }
-    top.merge(shown, finite(token.logprob()), Math::max);
-    return top;
+    likeliest.merge(shown, LogprobsCollector.finite(token.logprob()), Math::max);
+    return likeliest;
   }
 
   private TokenText textOf(int id) {
@@ -80,10 +80,6 @@ final class LogprobsFormatter {
 
   private boolean isSkipped(TokenText text) {
     return skipSpecialTokens && text.special();
-  }
-
-  private static Float finite(float logprob) {
-    return Math.max(logprob, LOWEST);
   }
 
   private static Logprobs empty() {

@@ -16,12 +16,12 @@ import tools.jackson.databind.exc.MismatchedInputException;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.type.LogicalType;
 
-/** JSON to {@link CompletionRequest}, with no value taken for one of another type. */
+/** JSON to the records of requests, with no value taken for one of another type. */
 @Component
-final class CompletionRequestParser {
+final class RequestParser {
   private final JsonMapper mapper;
 
-  CompletionRequestParser(JsonMapper mapper) {
+  RequestParser(JsonMapper mapper) {
     this.mapper =
         mapper
             .rebuild()
@@ -39,10 +39,10 @@ final class CompletionRequestParser {
   }
 
   /** Parses a body; refuses it with an {@link ApiException} that names the field at fault. */
-  CompletionRequest parse(byte[] body) {
+  <T> T parse(byte[] body, Class<T> type) {
     try (JsonParser json = mapper.createParser(body)) {
       try {
-        CompletionRequest request = mapper.readValue(json, CompletionRequest.class);
+        T request = mapper.readValue(json, type);
         if (request == null) {
           throw notAnObject();
         }
@@ -91,6 +91,8 @@ final class CompletionRequestParser {
       return "true or false";
     } else if (type == String.class) {
       return "a string";
+    } else if (type == Message.Part.class) {
+      return "a string or a text part";
     }
     return Collection.class.isAssignableFrom(type) ? "an array" : "an object";
   }

@@ -1,0 +1,131 @@
+package dev.gregale.web;
+
+import dev.gregale.engine.EngineInfo;
+import dev.gregale.engine.GenerationEvent;
+import dev.gregale.engine.GenerationRequest;
+import dev.gregale.engine.LlmEngine;
+import dev.gregale.sampling.SamplingParams;
+import java.time.Instant;
+import java.util.List;
+import java.util.UUID;
+import org.springframework.http.HttpStatus;
+import org.springframework.http.MediaType;
+import org.springframework.stereotype.Component;
+import org.springframework.web.server.ServerWebExchange;
+import reactor.core.Exceptions;
+import reactor.core.publisher.Flux;
+import reactor.core.publisher.Mono;
+import reactor.core.scheduler.Schedulers;
+
+/** Has the engine complete a prepared request, and writes its answer or its stream. */
+@Component
+final class CompletionService {
+  /** Events taken at a time from those that wait for the client. */
+  private static final int PREFETCH = 32;
+
+  private final LlmEngine engine;
+  private final TokenTexts texts;
+  private final JsonReplies replies;
+  private final int streamBuffer;
+
+  CompletionService(
+      LlmEngine engine, TokenTexts texts, JsonReplies replies, ApiProperties properties) {
+    this.engine = engine;
+    this.texts = texts;
+    this.replies = replies;
+    this.streamBuffer = properties.streamBuffer();
+  }
+
+  /**
+   * A checked request, ready to be answered.
+   *
+   * @param idPrefix of the answer's id
+   * @param n choices to return for each prompt
+   * @param bestOf sequences to generate for each prompt
+   */
+  Completion prepare(
+      String idPrefix,
+      GenerationFields request,
+      List<Prompt> prompts,
+      SamplingParams params,
+      int n,
+      int bestOf,
+      Completion.Report report) {
+    EngineInfo info = engine.info();
+    return new Completion(
+        new GenerationRequest(
+            idPrefix + UUID.randomUUID().toString().replace("-", ""),
+            prompts.stream().map(Prompt::tokenIds).toList(),
+            bestOf,
+            params),
+        prompts,
+        info.modelName(),
+        Instant.now().getEpochSecond(),
+        n,
+        report,
+        Boolean.TRUE.equals(request.stream()),
+        Completion.StreamUsage.of(request));
+  }
+
+  /** Answers a request, in its own way, in the format of its route. */
+  <L> Mono<Void> reply(Completion completion, ReplyFormat<L> format, ServerWebExchange exchange) {
+    return completion.stream()
+        ? stream(completion, format, exchange)
+        : answer(completion, format, exchange);
+  }
+
+  /**
+   * The engine's events, off its own thread.
+   *
+   * @param buffer how many may wait; one more cancels the subscription, which aborts the request
+   */
+  private Flux<GenerationEvent> events(Completion completion, int buffer) {
+    return Flux.defer(() -> engine.generate(completion.generation()))
+        .onBackpressureBuffer(buffer)
+        .onErrorMap(Exceptions::isOverflow, e -> tooSlow())
+        .publishOn(Schedulers.parallel(), PREFETCH);
+  }
+
+  private static ApiException tooSlow() {
+    return ApiException.refused(
+        HttpStatus.REQUEST_TIMEOUT,
+        "The request was aborted, because the client reads more slowly than the model writes",
+        "client_too_slow");
+  }
+
+  private <L> Mono<Void> answer(
+      Completion completion, ReplyFormat<L> format, ServerWebExchange exchange) {
+    // Whatever comes is collected at once; how much that can be was checked with the request.
+    return events(completion, Integer.MAX_VALUE)
+        .collect(
+            () -> new CompletionAssembler<>(completion, format, texts), CompletionAssembler::accept)
+        .map(CompletionAssembler::response)
+        .flatMap(
+            response ->
+                replies.write(exchange.getResponse(), MediaType.APPLICATION_JSON, response));
+  }
+
+  private <L> Mono<Void> stream(
+      Completion completion, ReplyFormat<L> format, ServerWebExchange exchange) {
+    CompletionChunks<L> chunks = new CompletionChunks<>(completion, format, texts);
+    // An event's frames stay together, for an error must not overtake any of them.
+    Flux<List<String>> frames =
+        events(completion, streamBuffer * completion.generation().numSequences())
+            .map(chunks::of)
+            .concatWith(Mono.fromCallable(chunks::end))
+            .filter(list -> !list.isEmpty())
+            .map(list -> list.stream().map(replies::json).toList())
+            // Before the first frame an error has a status of its own, later it is a frame.
+            .switchOnFirst(
+                (first, all) ->
+                    first.isOnError() ? all : all.onErrorResume(e -> errorFrame(exchange, e)))
+            .concatWithValues(List.of("[DONE]"));
+    Flux<String> data = frames.concatMapIterable(list -> list, PREFETCH);
+    return replies.writeEvents(exchange.getResponse(), data);
+  }
+
+  private Mono<List<String>> errorFrame(ServerWebExchange exchange, Throwable failure) {
+    return Mono.just(
+        List.of(replies.json(ApiExceptionHandler.translate(exchange, failure).body())));
+  }
+}
