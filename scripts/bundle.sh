@@ -29,9 +29,12 @@ if [ ! -e "$out/jre.tar.xz" ]; then
   tar -C "$work" -c jre | xz -T0 -9e > "$out/jre.tar.xz"
 fi
 
-scope=runtime
-[ -n "$tests" ] && scope=test
-mvn -q -B -ntp dependency:build-classpath -Dmdep.outputFile="$work/classpath" -DincludeScope=$scope
+mvn -q -B -ntp dependency:build-classpath -Dmdep.outputFile="$work/classpath" -DincludeScope=runtime
+if [ -n "$tests" ]; then
+  mvn -q -B -ntp dependency:build-classpath -Dmdep.outputFile="$work/junit" -DincludeScope=test \
+    -DincludeGroupIds=org.junit,org.junit.platform,org.junit.jupiter,org.opentest4j
+  printf ':%s' "$(cat "$work/junit")" >> "$work/classpath"
+fi
 # Jars without other platforms' natives, stored: xz finds more in raw bytes than in deflated ones.
 python3 - "$work/classpath" "$work/app/lib" <<'PYTHON'
 import os, re, sys, zipfile

@@ -51,16 +51,23 @@ final class Bench {
               (double) count * outputTokens / seconds,
               1e3 * seconds / outputTokens));
     }
-    OpTimes times = new OpTimes();
-    StepLoop timed = loop(model, times.around(assembly.backend().kernels()));
+    Map<String, Double> prefillShares = Map.of();
+    Map<String, Double> decodeShares = Map.of();
+    if (assembly.backend().name().equals("cpu")) { // others only queue: calls take no time
+      OpTimes times = new OpTimes();
+      StepLoop timed = loop(model, times.around(assembly.backend().kernels()));
+      prefillShares = shares(times, () -> timed.prefill(promptLengths.getFirst()));
+      decodeShares =
+          shares(times, () -> timed.decode(sequenceCounts.getFirst(), contextTokens, outputTokens));
+    }
     return new BenchReport(
         assembly.name(),
         assembly.backend().description(),
         loadSeconds,
         prefills,
         decodes,
-        shares(times, () -> timed.prefill(promptLengths.getFirst())),
-        shares(times, () -> timed.decode(sequenceCounts.getFirst(), contextTokens, outputTokens)));
+        prefillShares,
+        decodeShares);
   }
 
   private StepLoop loop(LoadedModel model, Kernels ops) {
@@ -68,14 +75,8 @@ final class Bench {
         assembly.limits(), assembly.config().vocabSize(), assembly.runner(model, ops));
   }
 
-  /**
-   * The second run counts. Empty for a backend that only queues its ops: the time of a call says
-   * nothing of the time on the device.
-   */
-  private Map<String, Double> shares(OpTimes times, Runnable run) {
-    if (!assembly.backend().name().equals("cpu")) {
-      return Map.of();
-    }
+  /** The second run counts. */
+  private static Map<String, Double> shares(OpTimes times, Runnable run) {
     System.err.println("shares of the ops ...");
     run.run();
     times.clear();

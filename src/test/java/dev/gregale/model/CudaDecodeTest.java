@@ -26,7 +26,6 @@ import tools.jackson.databind.json.JsonMapper;
 /** Scheduler, recorded decode steps and sampling together, on the GPU. */
 @Tag("gpu")
 class CudaDecodeTest {
-  private static final int BLOCK_SIZE = 16;
 
   static Stream<Backend> backends() {
     return CudaBackends.both();
@@ -35,7 +34,8 @@ class CudaDecodeTest {
   private record Run(Scheduler scheduler, ModelRunner runner, ScheduledBatch batch) {
 
     static Run of(Backend backend, int maxSeqs) {
-      SchedulerConfig limits = new SchedulerConfig(maxSeqs, 256, 256, BLOCK_SIZE, 512, 256, 64);
+      int blockSize = backend.kvBlockSize();
+      SchedulerConfig limits = new SchedulerConfig(maxSeqs, 256, 256, blockSize, 512, 256, 64);
       try (ModelLoader loader = ModelLoader.open(Golden.DEMO_MODEL, LoadFormat.AUTO)) {
         MixtralConfig config = loader.config();
         ModelRunner runner =
@@ -44,7 +44,7 @@ class CudaDecodeTest {
                 backend.kernels(),
                 config,
                 loader.upload(backend, 256, layer -> {}),
-                KvCache.allocate(backend, config, 512, BLOCK_SIZE, backend.kvCacheDType()),
+                KvCache.allocate(backend, config, 512, blockSize, backend.kvCacheDType()),
                 256,
                 maxSeqs,
                 256,

@@ -11,7 +11,6 @@ import java.util.List;
 
 /** A model on a backend, without scheduler: packs sequences, runs them, hands out all logits. */
 final class ForwardFixture {
-  private static final int BLOCK_SIZE = 16;
   private static final int MAX_SEQS = 16;
   private final int maxSeqs;
   private final Backend backend;
@@ -20,6 +19,7 @@ final class ForwardFixture {
   private final Activations activations;
   private final ForwardBatch batch;
   private final int maxTokens;
+  private final int blockSize;
   private final int blocksPerSeq;
   final MixtralConfig config;
 
@@ -53,14 +53,15 @@ final class ForwardFixture {
     this.backend = backend;
     this.maxSeqs = maxSeqs;
     this.maxTokens = maxTokens;
-    this.blocksPerSeq = (maxLen + BLOCK_SIZE - 1) / BLOCK_SIZE;
+    this.blockSize = backend.kvBlockSize();
+    this.blocksPerSeq = Math.ceilDiv(maxLen, blockSize);
     try (ModelLoader loader = ModelLoader.open(directory, format)) {
       this.config = loader.config();
       this.model = new MixtralModel(config, loader.upload(backend, maxLen, layer -> {}), kernels);
     }
     this.cache =
         KvCache.allocate(
-            backend, config, maxSeqs * blocksPerSeq, BLOCK_SIZE, backend.kvCacheDType());
+            backend, config, maxSeqs * blocksPerSeq, blockSize, backend.kvCacheDType());
     this.activations = Activations.allocate(backend, config, maxTokens, maxTokens);
     this.batch =
         new ForwardBatch(
@@ -106,7 +107,7 @@ final class ForwardFixture {
         ids[t] = newTokens.get(s)[i];
         positions[t] = position;
         slots[t] =
-            tables[s * blocksPerSeq + position / BLOCK_SIZE] * BLOCK_SIZE + position % BLOCK_SIZE;
+            tables[s * blocksPerSeq + position / blockSize] * blockSize + position % blockSize;
         rows[t] = t;
       }
       cu[s + 1] = t;

@@ -21,9 +21,6 @@ record KernelChoice(
     List<DecodeKernels> decodes) {
   private static final int OUTPUT_GRAIN = 16; // rows of a weight that the decode kernels take
 
-  /** Below this the pipelines that tiles feed never fill, and the general kernels round less. */
-  private static final int MIN_TILED_WIDTH = 256;
-
   /** How freely to choose. */
   enum Mode {
     /** Whatever is fastest for a shape. */
@@ -74,7 +71,7 @@ record KernelChoice(
   }
 
   private static boolean isWhole(int width) {
-    return width % TiledLayout.TILE_K == 0 && width >= MIN_TILED_WIDTH;
+    return width % TiledLayout.TILE_K == 0;
   }
 
   private WeightLayout tiledIf(boolean fits) {

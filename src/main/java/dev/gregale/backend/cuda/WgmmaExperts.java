@@ -59,7 +59,7 @@ final class WgmmaExperts implements ExpertKernel {
         plan + planBytes + 4L * pairs,
         workspace.address(Workspace.Use.EXPERT_TILES, TiledLayout.tokenBytes(padded, hidden)),
         workspace.address(Workspace.Use.EXPERT_INNER, TiledLayout.tokenBytes(padded, intermediate)),
-        workspace.address(Workspace.Use.EXPERT_ANSWERS, 2L * padded * hidden));
+        workspace.address(Workspace.Use.EXPERT_ANSWERS, 4L * padded * hidden));
   }
 
   private static int padded(int pairs, int experts) {
