@@ -76,6 +76,14 @@ public interface Backend extends AutoCloseable {
   /** Waits for the ops issued so far, then copies the first {@code count} elements out as fp32. */
   void read(Tensor source, float[] values, int count);
 
+  /** Fetches that array's content, again and again, without holding up the ops behind it. */
+  Readback readback(Tensor source);
+
+  /** Whether ops are queued and run beside their caller, rather than have run on return. */
+  default boolean isAsynchronous() {
+    return false;
+  }
+
   /**
    * Makes the scratch memory that ops need for batches up to these limits, so that later steps
    * allocate nothing and {@link #freeBytes} is what really remains.

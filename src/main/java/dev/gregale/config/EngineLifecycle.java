@@ -43,7 +43,7 @@ final class EngineLifecycle implements SmartLifecycle {
     try {
       ModelRunner model = assembly.runner(assembly.load(), assembly.backend().kernels());
       new StepLoop(assembly.limits(), assembly.config().vocabSize(), model).warmUp(WARM_UP);
-      runner.complete(model::run);
+      runner.complete(model);
       engine.start();
       LOG.info("Gregale serves {}; try it at {}/swagger-ui.html", assembly.name(), address());
     } catch (RuntimeException | OutOfMemoryError e) {

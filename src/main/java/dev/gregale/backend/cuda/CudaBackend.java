@@ -4,6 +4,7 @@ import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.Kernels;
 import dev.gregale.backend.KvLayer;
+import dev.gregale.backend.Readback;
 import dev.gregale.backend.Step;
 import dev.gregale.backend.Tensor;
 import dev.gregale.backend.WeightRole;
@@ -34,6 +35,7 @@ public final class CudaBackend implements Backend {
   private final BatchArrays arrays;
   private final Kernels kernels;
   private final List<CudaGraphStep> graphs = new ArrayList<>();
+  private final List<CudaReadback> readbacks = new ArrayList<>();
 
   private CudaBackend(Driver driver, CudaContext context, KernelChoice.Mode mode) {
     this.context = context;
@@ -204,6 +206,19 @@ public final class CudaBackend implements Backend {
     arrays.read(CudaTensor.of(source), values, count);
   }
 
+  @Override
+  public Readback readback(Tensor source) {
+    context.enter();
+    CudaReadback readback = new CudaReadback(context, deferred, CudaTensor.of(source));
+    readbacks.add(readback);
+    return readback;
+  }
+
+  @Override
+  public boolean isAsynchronous() {
+    return true;
+  }
+
   /**
    * Every size up to 16, where a padded row could wake another expert; above, where all experts run
    * anyway, in steps of about an eighth.
@@ -229,6 +244,7 @@ public final class CudaBackend implements Backend {
   public void close() {
     context.enter();
     graphs.forEach(CudaGraphStep::destroy);
+    readbacks.forEach(CudaReadback::close);
     memory.close();
     ring.close();
     modules.close();
