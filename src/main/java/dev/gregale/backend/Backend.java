@@ -41,8 +41,10 @@ public interface Backend extends AutoCloseable {
   /**
    * Bytes that a KV cache may take beside a model whose weights and activations, not yet allocated,
    * take that many.
+   *
+   * @param utilization share of a GPU's memory that this process may take in all
    */
-  default long freeBytesBeside(long modelBytes) {
+  default long freeBytesBeside(long modelBytes, double utilization) {
     return freeBytes();
   }
 

@@ -20,9 +20,6 @@ import java.util.List;
  * time.
  */
 public final class CudaBackend implements Backend {
-  /** Recorded graphs and the driver's own needs, which nobody allocates by name. */
-  private static final long RESERVED_BYTES = 256L << 20;
-
   private final CudaContext context;
   private final KernelModules modules;
   private final CudaMemory memory;
@@ -113,23 +110,21 @@ public final class CudaBackend implements Backend {
 
   @Override
   public long freeBytes() {
-    context.enter();
-    return Math.max(0, memory.freeBytes() - RESERVED_BYTES);
+    return budget(1).remaining();
   }
 
   /**
    * @throws CudaUnavailableException if the model alone does not fit, with the arithmetic
    */
   @Override
-  public long freeBytesBeside(long modelBytes) {
-    long free = freeBytes();
-    if (modelBytes >= free) {
-      throw new CudaUnavailableException(
-          "the model needs %s for its weights and activations, but %s has %s free"
-              .formatted(Bytes.gib(modelBytes), description(), Bytes.gib(free)),
-          "take a smaller model, a lower max-num-batched-tokens, or a GPU with more memory");
-    }
-    return free - modelBytes;
+  public long freeBytesBeside(long modelBytes, double utilization) {
+    return budget(utilization).beside(modelBytes, context.device());
+  }
+
+  private MemoryBudget budget(double utilization) {
+    context.enter();
+    return new MemoryBudget(
+        context.device().memoryBytes(), memory.freeBytes(), memory.allocatedBytes(), utilization);
   }
 
   @Override
