@@ -41,8 +41,10 @@ public interface Backend extends AutoCloseable {
   /**
    * Bytes that a KV cache may take beside a model whose weights and activations, not yet allocated,
    * take that many.
+   *
+   * @param utilization share of a GPU's memory that this process may take in all
    */
-  default long freeBytesBeside(long modelBytes) {
+  default long freeBytesBeside(long modelBytes, double utilization) {
     return freeBytes();
   }
 
@@ -75,6 +77,14 @@ public interface Backend extends AutoCloseable {
 
   /** Waits for the ops issued so far, then copies the first {@code count} elements out as fp32. */
   void read(Tensor source, float[] values, int count);
+
+  /** Fetches that array's content, again and again, without holding up the ops behind it. */
+  Readback readback(Tensor source);
+
+  /** Whether ops are queued and run beside their caller, rather than have run on return. */
+  default boolean isAsynchronous() {
+    return false;
+  }
 
   /**
    * Makes the scratch memory that ops need for batches up to these limits, so that later steps

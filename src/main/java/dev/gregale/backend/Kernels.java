@@ -15,6 +15,14 @@ package dev.gregale.backend;
  */
 public interface Kernels {
 
+  /**
+   * tokenIds[t] = drawn[sources[t]] where sources[t] is not negative: int32 {@code [rows]}. A token
+   * outside the vocabulary, as NaN logits may give, becomes 0.
+   *
+   * @param drawn the tokens of an earlier step's rows of logits
+   */
+  void gatherTokens(Tensor tokenIds, Tensor sources, Tensor drawn, int vocabSize, int rows);
+
   /** out[t] = table[tokenIds[t]]: {@code [T, D]} from {@code [V, D]}. */
   void embed(Tensor out, Tensor table, ForwardBatch batch);
 

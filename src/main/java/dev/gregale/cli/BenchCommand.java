@@ -35,6 +35,16 @@ final class BenchCommand implements Callable<Integer> {
   @Option(names = "--threads", description = "Threads of the CPU backend; 0 takes all processors.")
   private int threads;
 
+  @Option(
+      names = "--deterministic",
+      description = "On a GPU: the same bits whatever is computed together.")
+  private boolean deterministic;
+
+  @Option(
+      names = "--gpu-memory-utilization",
+      description = "Share of the GPU's memory to take. Default: 0.90.")
+  private double gpuMemoryUtilization = 0.90;
+
   @Option(names = "--prompt-tokens", split = ",", description = "Prompt lengths. Default: 512.")
   private List<Integer> promptTokens = List.of(512);
 
@@ -74,6 +84,8 @@ final class BenchCommand implements Callable<Integer> {
         new EngineProperties(
             backend,
             threads,
+            deterministic,
+            gpuMemoryUtilization,
             most,
             batched,
             longest,

@@ -1,7 +1,6 @@
 package dev.gregale.cli;
 
 import dev.gregale.config.ExitCode;
-import dev.gregale.config.StartupException;
 import java.io.PrintWriter;
 import org.springframework.boot.logging.LoggingInitializationContext;
 import org.springframework.boot.logging.LoggingSystem;
@@ -47,11 +46,12 @@ public final class GregaleCommand {
 
   private static int report(Exception e, CommandLine command, CommandLine.ParseResult parsed)
       throws Exception {
-    if (e instanceof StartupException startup) {
-      command.getErr().println("gregale: " + startup.getMessage());
-      return startup.exitCode().code();
+    ExitCode code = ExitCode.of(e);
+    if (code == ExitCode.SOFTWARE) {
+      throw e;
     }
-    throw e;
+    command.getErr().println("gregale: " + e.getMessage());
+    return code.code();
   }
 
   private static int usage(CommandLine.ParameterException e, String[] args) {

@@ -43,8 +43,9 @@ record KvPlan(int maxModelLen, int numBlocks) {
       throw new StartupException(
           ExitCode.CONFIG,
           ("the KV cache has room for %d blocks of %d tokens (%d MiB at %d bytes a block), which is"
-                  + " less than one sequence of max-model-len %d: lower gregale.engine.max-model-len"
-                  + " or raise gregale.engine.num-blocks")
+                  + " less than one sequence of max-model-len %d: lower gregale.engine.max-model-len,"
+                  + " or raise gregale.engine.num-blocks or, on a GPU,"
+                  + " gregale.engine.gpu-memory-utilization")
               .formatted(numBlocks, blockSize, freeBytes >> 20, bytesPerBlock, wantedLen));
     }
     return new KvPlan(wantedLen, (int) numBlocks);

@@ -103,6 +103,13 @@ public record ModelAssembly(
 
   /** What remains for the KV cache, once scratch memory is taken and the model is accounted for. */
   private static long cacheBytes(MixtralConfig config, EngineProperties engine, Backend backend) {
+    double utilization = engine.gpuMemoryUtilization();
+    if (!(utilization > 0 && utilization <= 1)) {
+      throw new StartupException(
+          ExitCode.CONFIG,
+          "gregale.engine.gpu-memory-utilization is %s, not above 0 and up to 1"
+              .formatted(utilization));
+    }
     int tokens = engine.maxNumBatchedTokens();
     int longest =
         engine.maxModelLen() == null ? config.maxPositionEmbeddings() : engine.maxModelLen();
@@ -110,7 +117,8 @@ public record ModelAssembly(
       backend.reserve(ModelRunner.workspaceLimits(config, tokens, engine.maxNumSeqs(), longest));
       return backend.freeBytesBeside(
           MixtralWeights.numBytes(config, backend.activationDType().bytes())
-              + Activations.numBytes(backend, config, tokens, logitRows(engine)));
+              + Activations.numBytes(backend, config, tokens, logitRows(engine)),
+          engine.gpuMemoryUtilization());
     } catch (CudaUnavailableException e) {
       throw new StartupException(ExitCode.UNAVAILABLE, String.valueOf(e.getMessage()));
     }

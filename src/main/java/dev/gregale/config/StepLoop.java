@@ -1,7 +1,8 @@
 package dev.gregale.config;
 
 import dev.gregale.engine.EngineLimits;
-import dev.gregale.model.ModelRunner;
+import dev.gregale.engine.StepPipeline;
+import dev.gregale.model.StepRunner;
 import dev.gregale.sampling.SamplingParams;
 import dev.gregale.scheduler.ScheduledBatch;
 import dev.gregale.scheduler.Scheduler;
@@ -21,22 +22,27 @@ public final class StepLoop {
 
   private final EngineLimits limits;
   private final int vocabSize;
-  private final ModelRunner runner;
-  private final ScheduledBatch batch;
+  private final StepRunner runner;
   private final SplittableRandom random = new SplittableRandom(1);
 
-  public StepLoop(EngineLimits limits, int vocabSize, ModelRunner runner) {
+  public StepLoop(EngineLimits limits, int vocabSize, StepRunner runner) {
     this.limits = limits;
     this.vocabSize = vocabSize;
     this.runner = runner;
-    this.batch = limits.scheduler().newBatch();
   }
 
   /** Seconds from an empty engine to the first token after a prompt of that length. */
   public double prefill(int promptTokens) {
     Scheduler scheduler = new Scheduler(limits.scheduler());
     scheduler.add(sequence(promptTokens, 1));
-    return finish(scheduler);
+    StepPipeline pipeline = pipeline(scheduler);
+    long start = System.nanoTime();
+    while (scheduler.hasWork()) {
+      if (!submit(pipeline)) {
+        complete(scheduler, pipeline);
+      }
+    }
+    return (System.nanoTime() - start) / 1e9;
   }
 
   /**
@@ -53,14 +59,21 @@ public final class StepLoop {
       scheduler.add(sequence);
       all.add(sequence);
     }
-    while (scheduler.hasWork()
-        && all.stream().anyMatch(sequence -> sequence.numOutputTokens() == 0)) {
-      step(scheduler);
+    StepPipeline pipeline = pipeline(scheduler);
+    while (all.stream().anyMatch(sequence -> sequence.numOutputTokens() == 0)) {
+      if (submit(pipeline)) {
+        complete(scheduler, pipeline);
+      }
     }
     long start = System.nanoTime();
-    for (int i = 0; i < outputTokens && scheduler.hasWork(); i++) {
-      step(scheduler);
-    }
+    int submitted = 0;
+    do {
+      if (submitted < outputTokens && submit(pipeline)) {
+        submitted++;
+      } else {
+        complete(scheduler, pipeline);
+      }
+    } while (scheduler.hasWork() && !(submitted == outputTokens && pipeline.isEmpty()));
     return (System.nanoTime() - start) / 1e9;
   }
 
@@ -89,17 +102,22 @@ public final class StepLoop {
     } while (System.nanoTime() < end);
   }
 
-  private double finish(Scheduler scheduler) {
-    long start = System.nanoTime();
-    while (scheduler.hasWork()) {
-      step(scheduler);
-    }
-    return (System.nanoTime() - start) / 1e9;
+  private StepPipeline pipeline(Scheduler scheduler) {
+    return new StepPipeline(scheduler, limits.scheduler(), runner);
   }
 
-  private void step(Scheduler scheduler) {
-    scheduler.schedule(batch);
-    scheduler.update(batch, runner.run(batch).tokens);
+  /** False where a step has to be completed first. */
+  private static boolean submit(StepPipeline pipeline) {
+    boolean found = pipeline.schedule() != null;
+    if (found) {
+      pipeline.submit();
+    }
+    return found;
+  }
+
+  private static void complete(Scheduler scheduler, StepPipeline pipeline) {
+    ScheduledBatch batch = pipeline.oldest();
+    scheduler.update(batch, pipeline.await().tokens);
   }
 
   private Sequence sequence(int promptTokens, int outputTokens) {

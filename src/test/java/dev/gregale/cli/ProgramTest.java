@@ -2,6 +2,7 @@ package dev.gregale.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import dev.gregale.GregaleApplication;
 import java.io.IOException;
@@ -121,6 +122,19 @@ class ProgramTest {
     assertEquals(1, result.err().size(), () -> result.err().toString());
     assertTrue(result.err().getFirst().contains("model.safetensors"));
     assertEquals(65, run("inspect", model.toString()).exitCode());
+  }
+
+  @Test
+  void aGpuThatIsNotThereIsOneLine() throws Exception {
+    assumeFalse(Files.exists(Path.of("/proc/driver/nvidia")), "this machine has an NVIDIA driver");
+    Result result = run("--gregale.engine.backend=cuda", "--server.port=0");
+    assertEquals(69, result.exitCode(), () -> result.err().toString());
+    assertEquals(1, result.err().size(), () -> result.err().toString());
+    assertTrue(result.err().getFirst().startsWith("gregale: gregale.engine.backend=cuda: libcuda"));
+    assertEquals(69, run("bench", "--backend=cuda").exitCode());
+    Result share = run("--gregale.engine.gpu-memory-utilization=90", "--server.port=0");
+    assertEquals(78, share.exitCode(), () -> share.err().toString());
+    assertTrue(share.err().getFirst().contains("not above 0 and up to 1"));
   }
 
   @Test

@@ -20,7 +20,19 @@ class KvPlanTest {
 
   private static EngineProperties engine(@Nullable Integer maxModelLen, @Nullable Integer blocks) {
     return new EngineProperties(
-        BackendChoice.AUTO, 0, 8, 512, maxModelLen, 16, blocks, 10, 10, 1000, Duration.ZERO);
+        BackendChoice.AUTO,
+        0,
+        false,
+        0.9,
+        8,
+        512,
+        maxModelLen,
+        16,
+        blocks,
+        10,
+        10,
+        1000,
+        Duration.ZERO);
   }
 
   private static KvPlan plan(@Nullable Integer maxModelLen, @Nullable Integer blocks, long bytes) {

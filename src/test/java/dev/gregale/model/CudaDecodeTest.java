@@ -58,7 +58,8 @@ class CudaDecodeTest {
       sequences.forEach(scheduler::add);
       while (scheduler.hasWork()) {
         scheduler.schedule(batch);
-        scheduler.update(batch, runner.run(batch).tokens);
+        runner.submit(batch);
+        scheduler.update(batch, runner.await().tokens);
       }
     }
   }

@@ -43,6 +43,11 @@ final class RecordingKernels implements Kernels {
   }
 
   @Override
+  public void gatherTokens(Tensor tokenIds, Tensor sources, Tensor drawn, int vocabSize, int rows) {
+    ops.gatherTokens(tokenIds, sources, drawn, vocabSize, rows);
+  }
+
+  @Override
   public void embed(Tensor out, Tensor table, ForwardBatch batch) {
     ops.embed(out, table, batch);
     keep("embed", out, batch.numTokens());

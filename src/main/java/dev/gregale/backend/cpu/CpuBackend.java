@@ -1,6 +1,7 @@
 package dev.gregale.backend.cpu;
 
 import dev.gregale.backend.Backend;
+import dev.gregale.backend.Readback;
 import dev.gregale.backend.Step;
 import dev.gregale.backend.Tensor;
 import dev.gregale.tensor.DType;
@@ -80,6 +81,11 @@ public abstract class CpuBackend implements Backend {
   @Override
   public void read(Tensor source, float[] values, int count) {
     System.arraycopy(CpuTensor.floats(source), 0, values, 0, count);
+  }
+
+  @Override
+  public Readback readback(Tensor source) {
+    return new CpuReadback(source);
   }
 
   @Override

@@ -22,6 +22,17 @@ final class ReferenceKernels implements Kernels {
   private final TokenSampler sampler = new TokenSampler();
 
   @Override
+  public void gatherTokens(Tensor tokenIds, Tensor sources, Tensor drawn, int vocabSize, int rows) {
+    for (int row = 0; row < rows; row++) {
+      int source = ints(sources)[row];
+      if (source >= 0) {
+        int token = ints(drawn)[source];
+        ints(tokenIds)[row] = token >= 0 && token < vocabSize ? token : 0;
+      }
+    }
+  }
+
+  @Override
   public void embed(Tensor out, Tensor table, ForwardBatch batch) {
     gatherRows(out, table, batch.tokenIds(), batch.numTokens());
   }

@@ -39,6 +39,17 @@ final class VectorKernels implements Kernels {
   }
 
   @Override
+  public void gatherTokens(Tensor tokenIds, Tensor sources, Tensor drawn, int vocabSize, int rows) {
+    for (int row = 0; row < rows; row++) {
+      int source = ints(sources)[row];
+      if (source >= 0) {
+        int token = ints(drawn)[source];
+        ints(tokenIds)[row] = token >= 0 && token < vocabSize ? token : 0;
+      }
+    }
+  }
+
+  @Override
   public void embed(Tensor out, Tensor table, ForwardBatch batch) {
     StoredRows rows = (StoredRows) table;
     int width = rows.shape().intDim(1);

@@ -4,6 +4,7 @@ import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.Kernels;
 import dev.gregale.backend.KvLayer;
+import dev.gregale.backend.Readback;
 import dev.gregale.backend.Step;
 import dev.gregale.backend.Tensor;
 import dev.gregale.backend.WeightRole;
@@ -19,9 +20,6 @@ import java.util.List;
  * time.
  */
 public final class CudaBackend implements Backend {
-  /** Recorded graphs and the driver's own needs, which nobody allocates by name. */
-  private static final long RESERVED_BYTES = 256L << 20;
-
   private final CudaContext context;
   private final KernelModules modules;
   private final CudaMemory memory;
@@ -34,6 +32,7 @@ public final class CudaBackend implements Backend {
   private final BatchArrays arrays;
   private final Kernels kernels;
   private final List<CudaGraphStep> graphs = new ArrayList<>();
+  private final List<CudaReadback> readbacks = new ArrayList<>();
 
   private CudaBackend(Driver driver, CudaContext context, KernelChoice.Mode mode) {
     this.context = context;
@@ -111,23 +110,21 @@ public final class CudaBackend implements Backend {
 
   @Override
   public long freeBytes() {
-    context.enter();
-    return Math.max(0, memory.freeBytes() - RESERVED_BYTES);
+    return budget(1).remaining();
   }
 
   /**
    * @throws CudaUnavailableException if the model alone does not fit, with the arithmetic
    */
   @Override
-  public long freeBytesBeside(long modelBytes) {
-    long free = freeBytes();
-    if (modelBytes >= free) {
-      throw new CudaUnavailableException(
-          "the model needs %s for its weights and activations, but %s has %s free"
-              .formatted(Bytes.gib(modelBytes), description(), Bytes.gib(free)),
-          "take a smaller model, a lower max-num-batched-tokens, or a GPU with more memory");
-    }
-    return free - modelBytes;
+  public long freeBytesBeside(long modelBytes, double utilization) {
+    return budget(utilization).beside(modelBytes, context.device());
+  }
+
+  private MemoryBudget budget(double utilization) {
+    context.enter();
+    return new MemoryBudget(
+        context.device().memoryBytes(), memory.freeBytes(), memory.allocatedBytes(), utilization);
   }
 
   @Override
@@ -204,6 +201,19 @@ public final class CudaBackend implements Backend {
     arrays.read(CudaTensor.of(source), values, count);
   }
 
+  @Override
+  public Readback readback(Tensor source) {
+    context.enter();
+    CudaReadback readback = new CudaReadback(context, deferred, CudaTensor.of(source));
+    readbacks.add(readback);
+    return readback;
+  }
+
+  @Override
+  public boolean isAsynchronous() {
+    return true;
+  }
+
   /**
    * Every size up to 16, where a padded row could wake another expert; above, where all experts run
    * anyway, in steps of about an eighth.
@@ -229,6 +239,7 @@ public final class CudaBackend implements Backend {
   public void close() {
     context.enter();
     graphs.forEach(CudaGraphStep::destroy);
+    readbacks.forEach(CudaReadback::close);
     memory.close();
     ring.close();
     modules.close();

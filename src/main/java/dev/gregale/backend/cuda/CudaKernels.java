@@ -23,6 +23,7 @@ final class CudaKernels implements Kernels {
   private final KernelLauncher launcher;
   private final KernelChoice choice;
   private final Workspace workspace;
+  private final KernelFunction gatherTokens;
   private final KernelFunction embed;
   private final KernelFunction gatherRows;
   private final KernelFunction rmsNorm;
@@ -36,6 +37,7 @@ final class CudaKernels implements Kernels {
     this.launcher = launcher;
     this.choice = choice;
     this.workspace = workspace;
+    gatherTokens = modules.function("batch_arrays", "gather_tokens_i32");
     embed = modules.function("embed", "embed_bf16");
     gatherRows = modules.function("embed", "gather_rows_bf16");
     rmsNorm = modules.function("rms_norm", "rms_norm_bf16");
@@ -51,6 +53,18 @@ final class CudaKernels implements Kernels {
 
   private static CudaTensor f32(Tensor tensor, String what) {
     return CudaTensor.of(tensor, DType.F32, what);
+  }
+
+  @Override
+  public void gatherTokens(Tensor tokenIds, Tensor sources, Tensor drawn, int vocabSize, int rows) {
+    launcher
+        .begin()
+        .add(CudaTensor.of(tokenIds, DType.I32, "the token ids"))
+        .add(CudaTensor.of(sources, DType.I32, "the tokens' sources"))
+        .add(CudaTensor.of(drawn, DType.I32, "the drawn tokens"))
+        .add(vocabSize)
+        .add(rows)
+        .launch(gatherTokens, Math.ceilDiv(rows, ROW_THREADS), ROW_THREADS);
   }
 
   @Override

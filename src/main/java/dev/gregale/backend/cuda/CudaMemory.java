@@ -62,6 +62,11 @@ final class CudaMemory implements AutoCloseable {
     }
   }
 
+  /** What this process has taken here. */
+  long allocatedBytes() {
+    return allocatedBytes;
+  }
+
   /** What the driver would still give out. */
   long freeBytes() {
     long[] free = new long[1];
