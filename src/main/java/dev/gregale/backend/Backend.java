@@ -3,6 +3,7 @@ package dev.gregale.backend;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A machine that can run the model. One thread at a time uses a backend. What it allocates lives
@@ -80,6 +81,14 @@ public interface Backend extends AutoCloseable {
 
   /** Fetches that array's content, again and again, without holding up the ops behind it. */
   Readback readback(Tensor source);
+
+  /** Marks among the ops, to time them by. */
+  Timeline timeline();
+
+  /** Measures what the device gives at best; null for a backend that does not know how. */
+  default @Nullable Ceilings measureCeilings() {
+    return null;
+  }
 
   /** Whether ops are queued and run beside their caller, rather than have run on return. */
   default boolean isAsynchronous() {

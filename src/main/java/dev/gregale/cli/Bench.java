@@ -1,5 +1,7 @@
 package dev.gregale.cli;
 
+import dev.gregale.backend.Backend;
+import dev.gregale.backend.Ceilings;
 import dev.gregale.backend.Kernels;
 import dev.gregale.config.ModelAssembly;
 import dev.gregale.config.ModelAssembly.LoadedModel;
@@ -9,6 +11,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.function.DoubleSupplier;
+import org.jspecify.annotations.Nullable;
 
 /** Measures a model without a server: the bare loop of scheduler and model. */
 final class Bench {
@@ -16,6 +19,8 @@ final class Bench {
   private static final double WARM_UP_SECONDS = 3;
 
   private final ModelAssembly assembly;
+  private final Backend backend;
+  private final StepWork work;
   private final int contextTokens;
   private final int repetitions;
 
@@ -23,51 +28,35 @@ final class Bench {
    * @param contextTokens of every sequence before its decode is timed
    */
   Bench(ModelAssembly assembly, int contextTokens, int repetitions) {
-    this.contextTokens = contextTokens;
     this.assembly = assembly;
+    this.backend = assembly.backend();
+    this.work = new StepWork(assembly.config(), backend.activationDType().bytes());
+    this.contextTokens = contextTokens;
     this.repetitions = repetitions;
   }
 
   BenchReport run(List<Integer> promptLengths, List<Integer> sequenceCounts, int outputTokens) {
+    @Nullable Ceilings ceilings = backend.measureCeilings();
     long start = System.nanoTime();
     LoadedModel model = assembly.load();
     double loadSeconds = (System.nanoTime() - start) / 1e9;
-    StepLoop loop = loop(model, assembly.backend().kernels());
-
     List<BenchReport.Prefill> prefills = new ArrayList<>();
+    List<BenchReport.Decode> decodes = new ArrayList<>();
+    StepLoop loop = loop(model, backend.kernels());
+    OpTimes times = new OpTimes(backend.timeline());
+    StepLoop ofOps = loop(model, times.around(backend.kernels(), false));
+    // What runs on a device at its own pace is timed as it is run: in whole blocks.
+    StepLoop ofBlocks = loop(model, times.around(backend.kernels(), backend.isAsynchronous()));
     for (int length : promptLengths) {
       System.err.println("prefill of " + length + " tokens ...");
-      double seconds = median(() -> loop.prefill(length));
-      prefills.add(new BenchReport.Prefill(length, length / seconds, 1e3 * seconds));
+      prefills.add(prefill(loop, length, times, ofOps));
     }
-    List<BenchReport.Decode> decodes = new ArrayList<>();
     for (int count : sequenceCounts) {
       System.err.println("decode of " + count + " sequences ...");
-      double seconds = median(() -> loop.decode(count, contextTokens, outputTokens));
-      decodes.add(
-          new BenchReport.Decode(
-              count,
-              outputTokens,
-              (double) count * outputTokens / seconds,
-              1e3 * seconds / outputTokens));
-    }
-    Map<String, Double> prefillShares = Map.of();
-    Map<String, Double> decodeShares = Map.of();
-    if (assembly.backend().name().equals("cpu")) { // others only queue: calls take no time
-      OpTimes times = new OpTimes();
-      StepLoop timed = loop(model, times.around(assembly.backend().kernels()));
-      prefillShares = shares(times, () -> timed.prefill(promptLengths.getFirst()));
-      decodeShares =
-          shares(times, () -> timed.decode(sequenceCounts.getFirst(), contextTokens, outputTokens));
+      decodes.add(decode(loop, count, outputTokens, ceilings, times, ofBlocks));
     }
     return new BenchReport(
-        assembly.name(),
-        assembly.backend().description(),
-        loadSeconds,
-        prefills,
-        decodes,
-        prefillShares,
-        decodeShares);
+        assembly.name(), backend.description(), loadSeconds, ceilings, prefills, decodes);
   }
 
   private StepLoop loop(LoadedModel model, Kernels ops) {
@@ -75,13 +64,61 @@ final class Bench {
         assembly.limits(), assembly.config().vocabSize(), assembly.runner(model, ops));
   }
 
-  /** The second run counts. */
-  private static Map<String, Double> shares(OpTimes times, Runnable run) {
-    System.err.println("shares of the ops ...");
-    run.run();
+  private BenchReport.Prefill prefill(StepLoop loop, int length, OpTimes times, StepLoop timed) {
+    double seconds = median(() -> loop.prefill(length));
+    Map<String, Double> flops = work.prefillFlops(length);
+    timed.prefill(length);
     times.clear();
-    run.run();
-    return times.shares();
+    timed.prefill(length);
+    return new BenchReport.Prefill(
+        length,
+        length / seconds,
+        1e3 * seconds,
+        StepWork.total(flops) / seconds / 1e12,
+        ops(times.millis(), flops, 1e9));
+  }
+
+  private BenchReport.Decode decode(
+      StepLoop loop,
+      int sequences,
+      int outputTokens,
+      @Nullable Ceilings ceilings,
+      OpTimes times,
+      StepLoop timed) {
+    double seconds = median(() -> loop.decode(sequences, contextTokens, outputTokens));
+    Map<String, Double> bytes =
+        work.decodeBytes(sequences, contextTokens + (outputTokens + 1) / 2.0);
+    double rate = StepWork.total(bytes) * outputTokens / seconds;
+    for (int i = 0; i < 2; i++) { // the second counts
+      timed.decode(sequences, contextTokens, outputTokens, times::clear);
+    }
+    Map<String, Double> millis = times.millis();
+    millis.replaceAll((op, sum) -> sum / outputTokens);
+    return new BenchReport.Decode(
+        sequences,
+        outputTokens,
+        (double) sequences * outputTokens / seconds,
+        1e3 * seconds / outputTokens,
+        rate / 1e9,
+        ceilings == null ? null : rate / ceilings.readBytesPerSecond(),
+        ops(millis, bytes, 1e6));
+  }
+
+  /**
+   * @param perMillisecond so much work in a millisecond is one of the rate's unit
+   */
+  private static List<BenchReport.Op> ops(
+      Map<String, Double> millis, Map<String, Double> work, double perMillisecond) {
+    double total = StepWork.total(millis);
+    List<BenchReport.Op> ops = new ArrayList<>();
+    millis.forEach(
+        (op, time) -> {
+          Double amount = work.get(op);
+          ops.add(
+              new BenchReport.Op(
+                  op, time / total, time, amount == null ? null : amount / time / perMillisecond));
+        });
+    return ops;
   }
 
   /** Seconds. The compiler needs some runs, whose number depends on how long they are. */

@@ -42,8 +42,8 @@ final class BenchCommand implements Callable<Integer> {
 
   @Option(
       names = "--gpu-memory-utilization",
-      description = "Share of the GPU's memory to take. Default: 0.90.")
-  private double gpuMemoryUtilization = 0.90;
+      description = "Share of the GPU's memory to take. Default: 0.80.")
+  private double gpuMemoryUtilization = 0.80;
 
   @Option(names = "--prompt-tokens", split = ",", description = "Prompt lengths. Default: 512.")
   private List<Integer> promptTokens = List.of(512);

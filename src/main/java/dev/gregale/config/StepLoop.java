@@ -51,6 +51,15 @@ public final class StepLoop {
    * most.
    */
   public double decode(int sequences, int contextTokens, int outputTokens) {
+    return decode(sequences, contextTokens, outputTokens, () -> {});
+  }
+
+  /**
+   * The same, with something to do when the prompts are computed.
+   *
+   * @param atStart of what is timed, in its time
+   */
+  public double decode(int sequences, int contextTokens, int outputTokens, Runnable atStart) {
     Scheduler scheduler = new Scheduler(limits.scheduler());
     List<Sequence> all = new ArrayList<>();
     int ahead = prefillSteps(limits, sequences, contextTokens);
@@ -66,6 +75,7 @@ public final class StepLoop {
       }
     }
     long start = System.nanoTime();
+    atStart.run();
     int submitted = 0;
     do {
       if (submitted < outputTokens && submit(pipeline)) {

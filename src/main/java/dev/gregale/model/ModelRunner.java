@@ -27,6 +27,7 @@ public final class ModelRunner implements StepRunner {
   private static final int MAX_IN_FLIGHT = 2;
 
   private final Backend backend;
+  private final boolean records;
   private final ForwardBatch batch;
   private final Tensor tokenSources;
   private final DeviceSampling sampling;
@@ -37,7 +38,7 @@ public final class ModelRunner implements StepRunner {
   private int numInFlight;
 
   /**
-   * @param ops the backend's, or a decorator of them
+   * @param ops the backend's, or a decorator of them, which then sees every step: none is recorded
    * @param maxTokens T, the most tokens of one batch
    * @param maxSeqs S, the most sequences
    * @param maxLogitRows R, the most rows of logits
@@ -56,6 +57,7 @@ public final class ModelRunner implements StepRunner {
       int maxBlocksPerSeq,
       int topN) {
     this.backend = backend;
+    this.records = ops == backend.kernels();
     this.tokenSources = backend.allocate(DType.I32, Shape.of(maxTokens));
     this.batch =
         new ForwardBatch(
@@ -144,7 +146,7 @@ public final class ModelRunner implements StepRunner {
     write(scheduled, rows, rows, rows);
     Step step = decodeSteps[rows];
     if (step == null) {
-      step = backend.record(work);
+      step = records ? backend.record(work) : work::run;
       decodeSteps[rows] = step;
     }
     step.run();

@@ -4,6 +4,7 @@ import dev.gregale.backend.Backend;
 import dev.gregale.backend.Readback;
 import dev.gregale.backend.Step;
 import dev.gregale.backend.Tensor;
+import dev.gregale.backend.Timeline;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.Shape;
 import org.slf4j.Logger;
@@ -86,6 +87,11 @@ public abstract class CpuBackend implements Backend {
   @Override
   public Readback readback(Tensor source) {
     return new CpuReadback(source);
+  }
+
+  @Override
+  public Timeline timeline() {
+    return new CpuTimeline();
   }
 
   @Override

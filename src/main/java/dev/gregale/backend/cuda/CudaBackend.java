@@ -2,11 +2,13 @@ package dev.gregale.backend.cuda;
 
 import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.Backend;
+import dev.gregale.backend.Ceilings;
 import dev.gregale.backend.Kernels;
 import dev.gregale.backend.KvLayer;
 import dev.gregale.backend.Readback;
 import dev.gregale.backend.Step;
 import dev.gregale.backend.Tensor;
+import dev.gregale.backend.Timeline;
 import dev.gregale.backend.WeightRole;
 import dev.gregale.backend.WorkspaceLimits;
 import dev.gregale.tensor.DType;
@@ -33,6 +35,7 @@ public final class CudaBackend implements Backend {
   private final Kernels kernels;
   private final List<CudaGraphStep> graphs = new ArrayList<>();
   private final List<CudaReadback> readbacks = new ArrayList<>();
+  private final List<CudaTimeline> timelines = new ArrayList<>();
 
   private CudaBackend(Driver driver, CudaContext context, KernelChoice.Mode mode) {
     this.context = context;
@@ -210,6 +213,19 @@ public final class CudaBackend implements Backend {
   }
 
   @Override
+  public Timeline timeline() {
+    CudaTimeline timeline = new CudaTimeline(context);
+    timelines.add(timeline);
+    return timeline;
+  }
+
+  @Override
+  public Ceilings measureCeilings() {
+    context.enter();
+    return new CeilingProbe(context, memory, launcher, modules, uploader, kernels).measure();
+  }
+
+  @Override
   public boolean isAsynchronous() {
     return true;
   }
@@ -240,6 +256,7 @@ public final class CudaBackend implements Backend {
     context.enter();
     graphs.forEach(CudaGraphStep::destroy);
     readbacks.forEach(CudaReadback::close);
+    timelines.forEach(CudaTimeline::close);
     memory.close();
     ring.close();
     modules.close();
