@@ -10,6 +10,7 @@
 #   tar xf jre.tar.xz && tar xf app.tar.xz
 #   ./app/gregale serve                 or any other command
 #   ./app/gpu-tests [CLASS ...]         with --tests; from the folder that holds src/
+#   ./app/http-load URL 64 1024 256     with --tests: streams, prompt and output tokens of each
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tests=
@@ -60,12 +61,14 @@ SCRIPT
 if [ -n "$tests" ]; then
   cp -r target/test-classes "$work/app/test-classes"
   rm -rf "$work/app/test-classes/golden"
-  cat > "$work/app/gpu-tests" <<'SCRIPT'
+  for program in gpu-tests:GpuTests http-load:HttpLoad; do
+    cat > "$work/app/${program%:*}" <<SCRIPT
 #!/bin/sh
-here=$(cd "$(dirname "$0")" && pwd)
-exec "${GREGALE_JAVA:-$here/../jre/bin/java}" $JAVA_OPTS -cp "$here/test-classes:$here/classes:$here/lib/*" dev.gregale.GpuTests "$@"
+here=\$(cd "\$(dirname "\$0")" && pwd)
+exec "\${GREGALE_JAVA:-\$here/../jre/bin/java}" \$JAVA_OPTS -cp "\$here/test-classes:\$here/classes:\$here/lib/*" dev.gregale.${program#*:} "\$@"
 SCRIPT
+  done
 fi
-chmod +x "$work"/app/gregale "$work"/app/gpu-tests 2>/dev/null || true
+find "$work/app" -maxdepth 1 -type f -exec chmod +x {} +
 tar -C "$work" -c app | xz -T0 -9 > "$out/app.tar.xz"
 ls -l "$out"

@@ -105,7 +105,7 @@ record BenchReport(
           phase,
           op.name(),
           op.millis(),
-          op.rate() == null ? "" : String.format(Locale.ROOT, "  %.1f %s", op.rate(), unit));
+          op.rate() == null ? "" : String.format(Locale.ROOT, "  %.2f %s", op.rate(), unit));
     }
   }
 
