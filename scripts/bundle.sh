@@ -33,7 +33,7 @@ fi
 mvn -q -B -ntp dependency:build-classpath -Dmdep.outputFile="$work/classpath" -DincludeScope=runtime
 if [ -n "$tests" ]; then
   mvn -q -B -ntp dependency:build-classpath -Dmdep.outputFile="$work/junit" -DincludeScope=test \
-    -DincludeGroupIds=org.junit,org.junit.platform,org.junit.jupiter,org.opentest4j
+    -DincludeGroupIds=org.junit,org.junit.platform,org.junit.jupiter,org.opentest4j,org.assertj
   printf ':%s' "$(cat "$work/junit")" >> "$work/classpath"
 fi
 # Jars without other platforms' natives, stored: xz finds more in raw bytes than in deflated ones.

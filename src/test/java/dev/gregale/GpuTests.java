@@ -20,8 +20,8 @@ import org.junit.platform.launcher.listeners.SummaryGeneratingListener;
 
 /**
  * Runs the tests tagged {@code gpu} where there is no Maven: all, or the classes named. They are
- * called CudaSomethingTest, so that no other is loaded and they need JUnit alone beside what the
- * application needs. Exits with 1 if one fails or none ran.
+ * called CudaSomethingTest, so that no other is loaded and they need JUnit and AssertJ alone beside
+ * what the application needs. Exits with 1 if one fails or none ran.
  */
 public final class GpuTests {
 
