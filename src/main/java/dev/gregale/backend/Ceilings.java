@@ -7,4 +7,12 @@ package dev.gregale.backend;
  * @param readBytesPerSecond of one long array, read once
  * @param matmulFlopsPerSecond of a large square product in the type that the model multiplies in
  */
-public record Ceilings(double readBytesPerSecond, double matmulFlopsPerSecond) {}
+public record Ceilings(double readBytesPerSecond, double matmulFlopsPerSecond) {
+
+  /** The higher of each: of two measurements that which was disturbed less. */
+  public Ceilings max(Ceilings other) {
+    return new Ceilings(
+        Math.max(readBytesPerSecond, other.readBytesPerSecond),
+        Math.max(matmulFlopsPerSecond, other.matmulFlopsPerSecond));
+  }
+}

@@ -36,7 +36,7 @@ final class Bench {
   }
 
   BenchReport run(List<Integer> promptLengths, List<Integer> sequenceCounts, int outputTokens) {
-    @Nullable Ceilings ceilings = backend.measureCeilings();
+    @Nullable Ceilings before = backend.measureCeilings();
     long start = System.nanoTime();
     LoadedModel model = assembly.load();
     double loadSeconds = (System.nanoTime() - start) / 1e9;
@@ -53,10 +53,16 @@ final class Bench {
     }
     for (int count : sequenceCounts) {
       System.err.println("decode of " + count + " sequences ...");
-      decodes.add(decode(loop, count, outputTokens, ceilings, times, ofBlocks));
+      decodes.add(decode(loop, count, outputTokens, times, ofBlocks));
     }
+    @Nullable Ceilings after = before == null ? null : backend.measureCeilings();
     return new BenchReport(
-        assembly.name(), backend.description(), loadSeconds, ceilings, prefills, decodes);
+        assembly.name(),
+        backend.description(),
+        loadSeconds,
+        before == null || after == null ? null : before.max(after),
+        prefills,
+        decodes);
   }
 
   private StepLoop loop(LoadedModel model, Kernels ops) {
@@ -79,12 +85,7 @@ final class Bench {
   }
 
   private BenchReport.Decode decode(
-      StepLoop loop,
-      int sequences,
-      int outputTokens,
-      @Nullable Ceilings ceilings,
-      OpTimes times,
-      StepLoop timed) {
+      StepLoop loop, int sequences, int outputTokens, OpTimes times, StepLoop timed) {
     double seconds = median(() -> loop.decode(sequences, contextTokens, outputTokens));
     Map<String, Double> bytes =
         work.decodeBytes(sequences, contextTokens + (outputTokens + 1) / 2.0);
@@ -100,7 +101,6 @@ final class Bench {
         (double) sequences * outputTokens / seconds,
         1e3 * seconds / outputTokens,
         rate / 1e9,
-        ceilings == null ? null : rate / ceilings.readBytesPerSecond(),
         ops(millis, bytes, 1e6));
   }
 

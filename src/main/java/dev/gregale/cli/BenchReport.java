@@ -11,7 +11,7 @@ import org.jspecify.annotations.Nullable;
  * @param model its name
  * @param backend its description
  * @param loadSeconds from opening the files to ready
- * @param ceilings of the device, measured just before; null where they are not
+ * @param ceilings of the device, measured before and after; null where they are not
  * @param prefill one row per prompt length
  * @param decode one row per number of sequences
  */
@@ -41,7 +41,6 @@ record BenchReport(
    * @param tokensPerSecond of all together
    * @param stepMillis one step of all of them
    * @param gigabytesPerSecond of weights, keys and values
-   * @param shareOfReadCeiling the same; null without a ceiling
    */
   record Decode(
       int sequences,
@@ -49,7 +48,6 @@ record BenchReport(
       double tokensPerSecond,
       double stepMillis,
       double gigabytesPerSecond,
-      @Nullable Double shareOfReadCeiling,
       List<Op> ops) {}
 
   /**
@@ -87,13 +85,20 @@ record BenchReport(
           row.tokensPerSecond(),
           row.stepMillis(),
           row.gigabytesPerSecond(),
-          row.shareOfReadCeiling() == null
-              ? ""
-              : String.format(Locale.ROOT, ", %.1f%% of ceiling", 100 * row.shareOfReadCeiling()));
+          shareOfReads(row.gigabytesPerSecond()));
     }
     prefill.forEach(row -> ops(text, "prefill of " + row.promptTokens(), "TFLOP/s", row.ops()));
     decode.forEach(row -> ops(text, "decode of " + row.sequences(), "GB/s", row.ops()));
     return text.toString();
+  }
+
+  private String shareOfReads(double gigabytesPerSecond) {
+    return ceilings == null
+        ? ""
+        : String.format(
+            Locale.ROOT,
+            ", %.1f%% of ceiling",
+            1e11 * gigabytesPerSecond / ceilings.readBytesPerSecond());
   }
 
   private static void ops(StringBuilder text, String phase, String unit, List<Op> ops) {

@@ -16,6 +16,7 @@ import org.springframework.core.env.Environment;
 final class EngineLifecycle implements SmartLifecycle {
   private static final Logger LOG = LoggerFactory.getLogger(EngineLifecycle.class);
   private static final Duration WARM_UP = Duration.ofSeconds(2);
+  private static final Duration WARM_UP_OF_DEVICE = Duration.ofMillis(300); // no kernel is compiled
 
   private final ModelAssembly assembly;
   private final AsyncLlmEngine engine;
@@ -44,7 +45,8 @@ final class EngineLifecycle implements SmartLifecycle {
   private void load() {
     try {
       ModelRunner model = assembly.runner(assembly.load(), assembly.backend().kernels());
-      new StepLoop(assembly.limits(), assembly.config().vocabSize(), model).warmUp(WARM_UP);
+      new StepLoop(assembly.limits(), assembly.config().vocabSize(), model)
+          .warmUp(assembly.backend().isAsynchronous() ? WARM_UP_OF_DEVICE : WARM_UP);
       runner.complete(model);
       engine.start();
       LOG.info("Gregale serves {}; try it at {}/swagger-ui.html", assembly.name(), address());

@@ -10,9 +10,12 @@ import java.util.Arrays;
 /** Measures a GPU's ceilings with a stream of reads and one large product; frees what it takes. */
 final class CeilingProbe {
   private static final int REPETITIONS = 11;
-  private static final long STREAM_BYTES = 2L << 30; // L2 holds 2% of it
+  private static final int IN_A_ROW = 4; // so that a launch's own time does not count
+  private static final double WARM_UP_MILLIS = 100; // until clocks have risen
   private static final int STREAM_THREADS = 512;
   private static final int STREAM_BLOCKS = 4; // per multiprocessor
+  private static final int PACKS_AHEAD = 8; // of a thread, 16 bytes each
+  private static final int ROUNDS = 30; // 1 GB on an H100, whose L2 holds 5% of it
   private static final int WIDTH = 8192;
   private final CudaContext context;
   private final CudaMemory memory;
@@ -42,7 +45,9 @@ final class CeilingProbe {
 
   private double read() {
     KernelFunction function = modules.function("ceilings", "read_stream_u32");
-    Shape shape = Shape.of(STREAM_BYTES / DType.BF16.bytes() / WIDTH, WIDTH);
+    int blocks = STREAM_BLOCKS * context.device().numMultiprocessors();
+    long packs = (long) ROUNDS * PACKS_AHEAD * STREAM_THREADS * blocks;
+    Shape shape = Shape.of(packs, 16 / DType.BF16.bytes());
     CudaTensor data = uploader.dummy(WeightRole.EMBEDDING, shape, 1);
     DevicePointer sink = memory.allocate(Integer.BYTES, "a ceiling's sink");
     try {
@@ -53,12 +58,9 @@ final class CeilingProbe {
                       .begin()
                       .add(sink.address())
                       .add(data)
-                      .add(STREAM_BYTES / 16)
-                      .launch(
-                          function,
-                          STREAM_BLOCKS * context.device().numMultiprocessors(),
-                          STREAM_THREADS));
-      return STREAM_BYTES / seconds;
+                      .add(packs)
+                      .launch(function, blocks, STREAM_THREADS));
+      return 16.0 * packs / seconds;
     } finally {
       memory.free(data.pointer());
       memory.free(sink);
@@ -85,16 +87,27 @@ final class CeilingProbe {
     }
   }
 
+  /** Seconds of one run. */
   private double median(Runnable work) {
     double[] millis = new double[REPETITIONS];
     try (CudaTimeline timeline = new CudaTimeline(context)) {
+      for (double warm = 0; warm < WARM_UP_MILLIS; ) {
+        warm += timed(timeline, work);
+      }
       for (int i = 0; i < REPETITIONS; i++) {
-        int from = timeline.mark();
-        work.run();
-        millis[i] = timeline.millis(from, timeline.mark());
+        millis[i] = timed(timeline, work);
       }
     }
     Arrays.sort(millis);
-    return millis[REPETITIONS / 2] / 1e3;
+    return millis[REPETITIONS / 2] / 1e3 / IN_A_ROW;
+  }
+
+  private static double timed(CudaTimeline timeline, Runnable work) {
+    timeline.clear();
+    int from = timeline.mark();
+    for (int i = 0; i < IN_A_ROW; i++) {
+      work.run();
+    }
+    return timeline.millis(from, timeline.mark());
   }
 }
