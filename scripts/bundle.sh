@@ -25,7 +25,7 @@ mkdir -p "$out" "$work/app/lib"
 
 if [ ! -e "$out/jre.tar.xz" ]; then
   # Not compressed by jlink: xz packs the raw image to 23 MB, jlink's own compression ends at 38 MB.
-  "$jdk/bin/jlink" --add-modules "$modules" --strip-debug --no-man-pages --no-header-files \
+  "$jdk/bin/jlink" --add-modules "$modules" --strip-debug --no-man-pages --no-header-files --generate-cds-archive \
     --compress=zip-0 --add-options="$flags" --output "$work/jre"
   tar -C "$work" -c jre | xz -T0 -9e > "$out/jre.tar.xz"
 fi
