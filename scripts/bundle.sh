@@ -10,7 +10,7 @@
 #   tar xf jre.tar.xz && tar xf app.tar.xz
 #   ./app/gregale serve                 or any other command
 #   ./app/gpu-tests [CLASS ...]         with --tests; from the folder that holds src/
-#   ./app/http-load URL 64 1024 256     with --tests: streams, prompt and output tokens of each
+#   ./app/http-load URL MODEL 64 512 256   with --tests: streams, prompt and output tokens of each
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tests=
