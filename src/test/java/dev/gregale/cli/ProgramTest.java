@@ -72,7 +72,13 @@ class ProgramTest {
     assertEquals(2, report.get("prefill").size());
     assertEquals(4, report.at("/decode/1/sequences").asInt());
     assertTrue(report.at("/decode/1/tokensPerSecond").asDouble() > 0);
-    assertTrue(report.get("prefillOps").has("expertFeedForward"), result.out());
+    for (String phase : List.of("prefill", "decode")) {
+      JsonNode ops = report.get(phase).get(0).get("ops");
+      List<String> names = ops.valueStream().map(op -> op.get("name").asString()).toList();
+      assertTrue(names.contains("expertFeedForward"), result.out());
+      double shares = ops.valueStream().mapToDouble(op -> op.get("share").asDouble()).sum();
+      assertEquals(1, shares, 1e-9);
+    }
   }
 
   @Test
