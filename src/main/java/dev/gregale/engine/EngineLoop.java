@@ -188,6 +188,7 @@ final class EngineLoop implements Runnable {
   private void measure(ScheduledBatch batch, int drawn) {
     long now = System.nanoTime();
     metrics.step(now - busySince, drawn);
+    event.end(); // commit() would take the first step's duration for every later one's
     if (event.shouldCommit()) {
       event.tokens = batch.numTokens;
       event.sequences = batch.numSeqs();
