@@ -30,6 +30,7 @@ final class EngineLoop implements Runnable {
   private final StepReports reports;
   private final Admission admission;
   private final EngineMetrics metrics;
+  private final StepTimes times;
   private final Map<Sequence, ActiveSequence> active = new HashMap<>();
   private volatile boolean draining;
   private volatile long drainDeadlineNanos;
@@ -37,14 +38,6 @@ final class EngineLoop implements Runnable {
 
   /** A step has failed: no other is scheduled before a probe has run. */
   private boolean suspect;
-
-  private final StepEvent event = new StepEvent();
-
-  /** Since when the model has had something to do, and when the newest step was submitted. */
-  private long busySince;
-
-  private long submittedAt;
-  private long queuedAhead;
 
   EngineLoop(
       EngineLimits limits,
@@ -61,6 +54,7 @@ final class EngineLoop implements Runnable {
     this.reports = reports;
     this.admission = admission;
     this.metrics = metrics;
+    times = new StepTimes(metrics);
   }
 
   /** Asks the loop to end: with its work, or at the deadline. */
@@ -139,11 +133,7 @@ final class EngineLoop implements Runnable {
     }
     metrics.observe(scheduler);
     noteStarts(batch, now);
-    if (pipeline.isEmpty()) {
-      busySince = now;
-      event.begin();
-    }
-    submittedAt = now;
+    times.submitted(now, pipeline.isEmpty());
     try {
       pipeline.submit();
       return true;
@@ -177,28 +167,13 @@ final class EngineLoop implements Runnable {
       if (output != null) {
         failInvalidTokens(batch, output, report);
         scheduler.update(batch, output.tokens);
-        measure(batch, publish(batch, output, report));
+        int drawn = publish(batch, output, report);
+        times.completed(batch, drawn, scheduler.numWaiting(), pipeline.isEmpty());
       }
     } finally {
       reports.handOver(report); // also what failed before the engine did
       batch.clear(); // keeps no sequence alive while idle
     }
-  }
-
-  private void measure(ScheduledBatch batch, int drawn) {
-    long now = System.nanoTime();
-    metrics.step(now - busySince, drawn);
-    if (event.shouldCommit()) {
-      event.tokens = batch.numTokens;
-      event.sequences = batch.numSeqs();
-      event.drawn = drawn;
-      event.waiting = scheduler.numWaiting();
-      event.queuedAhead = queuedAhead;
-      event.commit();
-    }
-    queuedAhead = pipeline.isEmpty() ? 0 : now - submittedAt;
-    busySince = now;
-    event.begin();
   }
 
   /**

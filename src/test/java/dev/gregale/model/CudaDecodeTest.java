@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.cuda.CudaBackends;
+import dev.gregale.engine.StepPipeline;
 import dev.gregale.sampling.SamplingParams;
 import dev.gregale.scheduler.ScheduledBatch;
 import dev.gregale.scheduler.Scheduler;
@@ -23,7 +24,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
-/** Scheduler, recorded decode steps and sampling together, on the GPU. */
+/** Scheduler, recorded decode steps a step ahead, and sampling together, on the GPU. */
 @Tag("gpu")
 class CudaDecodeTest {
 
@@ -31,7 +32,7 @@ class CudaDecodeTest {
     return CudaBackends.both();
   }
 
-  private record Run(Scheduler scheduler, ModelRunner runner, ScheduledBatch batch) {
+  private record Run(Scheduler scheduler, StepPipeline pipeline) {
 
     static Run of(Backend backend, int maxSeqs) {
       int blockSize = backend.kvBlockSize();
@@ -50,16 +51,23 @@ class CudaDecodeTest {
                 256,
                 limits.maxBlocksPerSeq(),
                 20);
-        return new Run(new Scheduler(limits), runner, limits.newBatch());
+        Scheduler scheduler = new Scheduler(limits);
+        return new Run(scheduler, new StepPipeline(scheduler, limits, runner));
       }
     }
 
     void finish(List<Sequence> sequences) {
       sequences.forEach(scheduler::add);
       while (scheduler.hasWork()) {
-        scheduler.schedule(batch);
-        runner.submit(batch);
-        scheduler.update(batch, runner.await().tokens);
+        if (pipeline.schedule() != null) {
+          pipeline.submit();
+        } else {
+          ScheduledBatch batch = pipeline.oldest();
+          scheduler.update(batch, pipeline.await().tokens);
+        }
+      }
+      while (!pipeline.isEmpty()) { // behind the last end
+        pipeline.await();
       }
     }
   }
