@@ -3,11 +3,14 @@ package dev.gregale.cli;
 import dev.gregale.checkpoint.CheckpointException;
 import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.config.ExitCode;
+import dev.gregale.config.LogitsComparison;
 import dev.gregale.config.StartupException;
 import dev.gregale.convert.CheckpointConverter;
 import dev.gregale.convert.ConversionRequest;
 import dev.gregale.convert.ConversionResult;
+import dev.gregale.convert.LogitsDifference;
 import dev.gregale.convert.TargetException;
+import dev.gregale.convert.VerificationException;
 import dev.gregale.tensor.DType;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -83,6 +86,19 @@ final class ConvertCommand implements Callable<Integer> {
       description = "Replace a checkpoint at DST; give up an interrupted conversion of another.")
   private boolean overwrite;
 
+  /** What is compared beside the bytes. */
+  enum Verification {
+    LOGITS
+  }
+
+  @Option(
+      names = "--verify",
+      paramLabel = "logits",
+      description =
+          "Also run both models on a few prompts and tell how far losses and logits are apart."
+              + " Takes memory for one of them. Without --dtype they must be equal.")
+  private @Nullable Verification verify;
+
   @Option(names = "--dry-run", description = "Check everything, write nothing.")
   private boolean dryRun;
 
@@ -102,6 +118,8 @@ final class ConvertCommand implements Callable<Integer> {
       throw new StartupException(ExitCode.DATA, String.valueOf(e.getMessage()));
     } catch (TargetException e) {
       throw new StartupException(ExitCode.CANNOT_CREATE, String.valueOf(e.getMessage()));
+    } catch (VerificationException e) {
+      throw new StartupException(ExitCode.SOFTWARE, String.valueOf(e.getMessage()));
     } catch (IOException e) {
       throw new StartupException(
           ExitCode.IO_ERROR,
@@ -115,7 +133,8 @@ final class ConvertCommand implements Callable<Integer> {
   }
 
   private ConversionResult convert() throws IOException {
-    CheckpointConverter converter = new CheckpointConverter();
+    CheckpointConverter converter =
+        new CheckpointConverter(verify == null ? null : new LogitsComparison());
     ConversionRequest request =
         new ConversionRequest(
             source,
@@ -135,17 +154,37 @@ final class ConvertCommand implements Callable<Integer> {
 
   private String describe(ConversionResult result) {
     return "%s%s: %s to %s, %d tensors, %,d bytes in %d file%s%s"
+            .formatted(
+                dryRun ? "would write " : "",
+                target,
+                result.from(),
+                result.to(),
+                result.tensors(),
+                result.bytes(),
+                result.shards(),
+                result.shards() == 1 ? "" : "s",
+                result.resumedBytes() == 0
+                    ? ""
+                    : ", %,d of them done before".formatted(result.resumedBytes()))
+        + (result.difference() == null ? "" : describe(result.difference()));
+  }
+
+  private static String describe(LogitsDifference difference) {
+    return """
+
+        logits of %d prompts, %d tokens: %s
+          largest difference  %.3g
+          mean difference     %.3g
+          same likeliest      %.2f%%
+          loss                %.6f, converted %.6f"""
         .formatted(
-            dryRun ? "would write " : "",
-            target,
-            result.from(),
-            result.to(),
-            result.tensors(),
-            result.bytes(),
-            result.shards(),
-            result.shards() == 1 ? "" : "s",
-            result.resumedBytes() == 0
-                ? ""
-                : ", %,d of them done before".formatted(result.resumedBytes()));
+            difference.prompts(),
+            difference.tokens(),
+            difference.identical() ? "identical, bit for bit" : "different",
+            difference.maxAbsDifference(),
+            difference.meanAbsDifference(),
+            100 * difference.sameArgmax(),
+            difference.sourceLoss(),
+            difference.convertedLoss());
   }
 }

@@ -139,9 +139,9 @@ final class ConversionPlan implements AutoCloseable {
     return PythonJson.write(index);
   }
 
-  ConversionResult result(long resumedBytes) {
+  ConversionResult result(long resumedBytes, @Nullable LogitsDifference difference) {
     return new ConversionResult(
-        from, to, tensors().size(), shards.size(), totalBytes(), resumedBytes);
+        from, to, tensors().size(), shards.size(), totalBytes(), resumedBytes, difference);
   }
 
   @Override

@@ -290,7 +290,7 @@ class CheckpointConverterTest {
   @Test
   void planWritesNothing() throws IOException {
     ConversionResult result =
-        new CheckpointConverter()
+        new CheckpointConverter(null)
             .plan(Models.request(Models.ODD0.resolve("hf"), folder.resolve("te")));
     assertThat(result)
         .isEqualTo(
@@ -300,7 +300,8 @@ class CheckpointConverterTest {
                 17,
                 1,
                 973248,
-                0));
+                0,
+                null));
     assertThat(folder).isEmptyDirectory();
   }
 

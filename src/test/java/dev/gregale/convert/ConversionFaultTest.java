@@ -43,7 +43,9 @@ class ConversionFaultTest {
 
   private static CheckpointConverter faulty(FaultyChannel.Fault fault) {
     return new CheckpointConverter(
-        (path, options) -> new FaultyChannel(FileChannel.open(path, options), fault), SMALL_BATCH);
+        (path, options) -> new FaultyChannel(FileChannel.open(path, options), fault),
+        SMALL_BATCH,
+        null);
   }
 
   private void fails(FaultyChannel.Fault fault, String message) {
@@ -129,7 +131,7 @@ class ConversionFaultTest {
             }
           },
           ": read back, it is not what was written");
-      new CheckpointConverter().discard(target);
+      new CheckpointConverter(null).discard(target);
     }
     Models.convert(request);
     assertFinished();
@@ -139,7 +141,7 @@ class ConversionFaultTest {
   private void stopAfter(long bytes) {
     assertThatThrownBy(
             () ->
-                new CheckpointConverter(Channels.SYSTEM, SMALL_BATCH)
+                new CheckpointConverter(Channels.SYSTEM, SMALL_BATCH, null)
                     .convert(
                         request,
                         progress -> {
@@ -214,14 +216,14 @@ class ConversionFaultTest {
   @Test
   void givingUpLeavesNothing() throws IOException {
     stopAfter(300_000);
-    new CheckpointConverter().discard(target);
+    new CheckpointConverter(null).discard(target);
     assertThat(folder).isEmptyDirectory();
-    new CheckpointConverter().discard(target);
+    new CheckpointConverter(null).discard(target);
   }
 
   @Test
   void oneConversionAtATime() throws IOException {
-    new CheckpointConverter()
+    new CheckpointConverter(null)
         .convert(
             request,
             progress ->

@@ -40,7 +40,7 @@ class ConversionKillTest {
                   LockSupport.parkNanos(2_000_000);
                   return Integer.MAX_VALUE;
                 });
-    return new CheckpointConverter(slow, 60_000);
+    return new CheckpointConverter(slow, 60_000, null);
   }
 
   private static ConversionRequest request(Path target) {
