@@ -1,25 +1,28 @@
 package dev.gregale.cli;
 
 import dev.gregale.checkpoint.CheckpointException;
-import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.config.ExitCode;
 import dev.gregale.config.LogitsComparison;
 import dev.gregale.config.StartupException;
+import dev.gregale.convert.ByteSize;
 import dev.gregale.convert.CheckpointConverter;
 import dev.gregale.convert.ConversionRequest;
 import dev.gregale.convert.ConversionResult;
 import dev.gregale.convert.LogitsDifference;
 import dev.gregale.convert.TargetException;
+import dev.gregale.convert.TargetLayout;
 import dev.gregale.convert.VerificationException;
-import dev.gregale.tensor.DType;
+import dev.gregale.convert.WeightType;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
+import picocli.CommandLine.TypeConversionException;
 import tools.jackson.databind.json.JsonMapper;
 
 @Command(
@@ -32,28 +35,15 @@ import tools.jackson.databind.json.JsonMapper;
     })
 final class ConvertCommand implements Callable<Integer> {
 
-  /** Layouts that are written. */
-  enum Target {
-    HF(CheckpointLayout.HUGGING_FACE),
-    TE(CheckpointLayout.TRANSFORMER_ENGINE);
-
-    private final CheckpointLayout layout;
-
-    Target(CheckpointLayout layout) {
-      this.layout = layout;
-    }
-  }
-
-  /** Types that weights are cast to. */
-  enum Type {
-    BF16(DType.BF16),
-    FP16(DType.F16),
-    FP32(DType.F32);
-
-    private final DType dtype;
-
-    Type(DType dtype) {
-      this.dtype = dtype;
+  /** As in 5GB. */
+  static final class Size implements ITypeConverter<Long> {
+    @Override
+    public Long convert(String text) {
+      try {
+        return ByteSize.parse(text);
+      } catch (IllegalArgumentException e) {
+        throw new TypeConversionException(e.getMessage());
+      }
     }
   }
 
@@ -64,17 +54,17 @@ final class ConvertCommand implements Callable<Integer> {
   private Path target = Path.of("");
 
   @Option(names = "--to", description = "te or hf; default: the one that SRC is not.")
-  private @Nullable Target to;
+  private @Nullable TargetLayout to;
 
   @Option(
       names = "--dtype",
       description = "bf16, fp16 or fp32, rounded to nearest even; default: as in SRC.")
-  private @Nullable Type dtype;
+  private @Nullable WeightType dtype;
 
   @Option(
       names = "--max-shard-size",
       defaultValue = "5GB",
-      converter = ByteSize.class,
+      converter = Size.class,
       description = "Data per file, as in 5GB or 500MiB; default ${DEFAULT-VALUE}.")
   private long maxShardBytes;
 
@@ -139,8 +129,8 @@ final class ConvertCommand implements Callable<Integer> {
         new ConversionRequest(
             source,
             target,
-            to == null ? null : to.layout,
-            dtype == null ? null : dtype.dtype,
+            to == null ? null : to.layout(),
+            dtype == null ? null : dtype.dtype(),
             maxShardBytes,
             overwrite,
             resume);

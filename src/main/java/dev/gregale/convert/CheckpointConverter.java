@@ -9,10 +9,13 @@ import dev.gregale.checkpoint.SafetensorsIndex;
 import dev.gregale.checkpoint.TensorInfo;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
@@ -91,10 +94,20 @@ public final class CheckpointConverter {
   /**
    * Gives an interrupted conversion up and removes what it has written.
    *
+   * @throws TargetException if a conversion is at work there
    * @throws IOException if a file cannot be removed
    */
   public void discard(Path target) throws IOException {
-    new TargetDirectory(target).discard();
+    TargetDirectory directory = new TargetDirectory(target);
+    Path journal = directory.partial().resolve(Journal.FILE_NAME);
+    if (!Channels.exists(journal)) {
+      directory.discard();
+      return;
+    }
+    try (FileChannel locked = Channels.SYSTEM.open(journal, Set.of(StandardOpenOption.WRITE))) {
+      Journal.lock(locked, directory.partial());
+      directory.discard();
+    }
   }
 
   private static boolean isFinished(TargetDirectory target, ConversionPlan plan) {
