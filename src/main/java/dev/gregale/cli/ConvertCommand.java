@@ -8,6 +8,7 @@ import dev.gregale.convert.ByteSize;
 import dev.gregale.convert.CheckpointConverter;
 import dev.gregale.convert.ConversionRequest;
 import dev.gregale.convert.ConversionResult;
+import dev.gregale.convert.IoReason;
 import dev.gregale.convert.LogitsDifference;
 import dev.gregale.convert.TargetException;
 import dev.gregale.convert.TargetLayout;
@@ -113,13 +114,9 @@ final class ConvertCommand implements Callable<Integer> {
     } catch (IOException e) {
       throw new StartupException(
           ExitCode.IO_ERROR,
-          "%s: %s; the same command goes on where this one stopped".formatted(target, reason(e)));
+          "%s: %s; the same command goes on where this one stopped"
+              .formatted(target, IoReason.of(e)));
     }
-  }
-
-  /** Java's file exceptions have only the file's name for a message. */
-  private static String reason(IOException e) {
-    return e.getClass() == IOException.class ? String.valueOf(e.getMessage()) : e.toString();
   }
 
   private ConversionResult convert() throws IOException {

@@ -203,7 +203,7 @@ public final class ConversionJobs implements AutoCloseable {
       job.finish(State.FAILED, null, "There is no longer a " + quote(e.getFile()));
     } catch (IOException e) {
       LOG.warn("Conversion {} failed", job.id(), e);
-      job.failResumably(reason(e));
+      job.failResumably(IoReason.of(e));
     } catch (RuntimeException | Error e) {
       LOG.error("Conversion {} failed", job.id(), e);
       job.finish(State.FAILED, null, "The server failed; its log has the cause under this id");
@@ -225,11 +225,6 @@ public final class ConversionJobs implements AutoCloseable {
     } else {
       job.failResumably("The server stopped");
     }
-  }
-
-  /** Java's file exceptions have only the file's name for a message. */
-  private static String reason(IOException e) {
-    return e.getClass() == IOException.class ? String.valueOf(e.getMessage()) : e.toString();
   }
 
   /** Stops what runs, resumably, and takes nothing more. */

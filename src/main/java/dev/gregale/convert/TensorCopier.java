@@ -164,6 +164,9 @@ final class TensorCopier {
     try {
       return writer.write(
           plan, tensor, file, bytes -> report(ConversionProgress.Phase.COPY, tensor, bytes));
+    } catch (InternalError e) { // what a mapped file costs that cannot be read
+      throw new IOException(
+          tensor.name() + ": the source cannot be read, it was cut short or its disk fails", e);
     } finally {
       writers.add(writer);
     }

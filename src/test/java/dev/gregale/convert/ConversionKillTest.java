@@ -2,6 +2,7 @@ package dev.gregale.convert;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.gregale.LoadCounts;
 import dev.gregale.checkpoint.Checkpoint;
 import dev.gregale.checkpoint.CheckpointLayout;
 import java.io.BufferedReader;
@@ -17,10 +18,13 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** {@code kill -9} at random moments: what is visible is always whole. */
 class ConversionKillTest {
-  private static final int KILLS = 30;
+  private static final int KILLS = LoadCounts.of(12, 100);
   private static final long SEED = 20260102;
 
   @TempDir private Path folder;
+
+  /** Classes ready to be mapped: half of a child's life is its start. */
+  @TempDir private Path archive;
 
   /** The process that is killed. Tells each step on its standard output. */
   static final class Child {
@@ -80,10 +84,12 @@ class ConversionKillTest {
     assertThat(resumed).isPositive();
   }
 
-  private static Process start(Path target) throws IOException {
+  private Process start(Path target) throws IOException {
     return new ProcessBuilder(
             Path.of(System.getProperty("java.home"), "bin", "java").toString(),
             "-XX:TieredStopAtLevel=1",
+            "-XX:+AutoCreateSharedArchive",
+            "-XX:SharedArchiveFile=" + archive.resolve("classes.jsa"),
             "-XX:+UseSerialGC",
             "-Xmx64m",
             "-cp",
