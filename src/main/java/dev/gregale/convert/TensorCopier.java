@@ -26,14 +26,12 @@ import java.util.concurrent.atomic.AtomicLong;
 /**
  * Writes the tensors of a plan, several at a time, each by a thread of its own that reads it back
  * as well. Those that are done are noted in the journal, in order, once they are on the disk.
- * Memory: two buffers per thread, whatever the tensors' size.
+ * Memory: a few buffers per thread, whatever the tensors' size.
  */
 final class TensorCopier {
   private static final int PIECE_BYTES = 1 << 20;
 
-  /** More than processors: half of the time is waiting for the disk. */
-  private static final int THREADS =
-      Math.clamp(2L * Runtime.getRuntime().availableProcessors(), 2, 8);
+  private static final int THREADS = Math.clamp(Runtime.getRuntime().availableProcessors(), 1, 4);
 
   /** Tensors ahead of the journal; bounds the files that are open. */
   private static final int MAX_PENDING = 4 * THREADS;
@@ -76,16 +74,20 @@ final class TensorCopier {
     long resumed = plan.tensors().stream().limit(skip).mapToLong(TensorInfo::bytes).sum();
     doneBytes.set(resumed);
     try (Arena arena = Arena.ofShared();
-        ExecutorService pool =
-            Executors.newFixedThreadPool(
-                THREADS, Thread.ofPlatform().daemon().name("convert-", 0).factory())) {
+        ExecutorService transfers = pool("convert-transfer-", THREADS * (TensorWriter.DEPTH + 1));
+        ExecutorService pool = pool("convert-", THREADS)) {
       long largest = plan.tensors().stream().mapToLong(TensorInfo::bytes).max().orElse(0);
       for (int i = 0; i < THREADS; i++) {
-        writers.add(new TensorWriter(arena, largest));
+        writers.add(new TensorWriter(arena, transfers, largest));
       }
       copyAfter(skip, pool);
     }
     return resumed;
+  }
+
+  private static ExecutorService pool(String name, int threads) {
+    return Executors.newFixedThreadPool(
+        threads, Thread.ofPlatform().daemon().name(name, 0).factory());
   }
 
   /** How many of the journal's tensors are in the files, first to last, as the journal has them. */
@@ -207,12 +209,7 @@ final class TensorCopier {
     try {
       return sum.get();
     } catch (ExecutionException e) {
-      switch (e.getCause()) {
-        case IOException io -> throw io;
-        case RuntimeException runtime -> throw runtime;
-        case Error error -> throw error;
-        case null, default -> throw new IllegalStateException(e.getCause());
-      }
+      throw TensorWriter.failure(e.getCause());
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new CancellationException("interrupted");

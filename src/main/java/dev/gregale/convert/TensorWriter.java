@@ -5,30 +5,52 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Future;
 import java.util.function.LongConsumer;
+import org.jspecify.annotations.Nullable;
 
 /**
- * Writes one tensor at a time, reads it back, compares and sums it, in pieces of a size that disks
- * like. For one thread at a time.
+ * Writes one tensor at a time, reads it back, compares and sums it. Some pieces of it are on their
+ * way to the disk and back while others are gathered or summed. For one thread at a time.
  */
 final class TensorWriter {
-  private static final int PIECE_BYTES = 8 << 20;
+  /** Pieces that are on their way at the same time. */
+  static final int DEPTH = 4;
+
+  private static final int PIECE_BYTES = 4 << 20;
+  private static final int PREFETCH_BYTES = 16 << 20;
   private static final int SUM_BYTES = 1 << 16;
 
-  private final MemorySegment staging;
-  private final MemorySegment readBack;
+  private final ExecutorService transfers;
+  private final List<Slot> slots = new ArrayList<>();
   private final byte[] summing = new byte[SUM_BYTES];
   private final Sha256 sha = new Sha256();
 
+  /** Room for a piece: what is written, and what is read back. */
+  private record Slot(MemorySegment staging, MemorySegment readBack) {}
+
+  /** A piece on its way; in memory it lies as in the file, relative to a block. */
+  private record Transfer(Slot slot, int from, int to, Future<?> ended) {}
+
   /**
-   * @param arena for two buffers
+   * @param arena for buffers
+   * @param transfers threads that wait for the disk
    * @param maxBytes of a tensor; buffers need not be larger
    */
-  TensorWriter(Arena arena, long maxBytes) {
+  TensorWriter(Arena arena, ExecutorService transfers, long maxBytes) {
+    this.transfers = transfers;
     long blocks = Math.ceilDiv(maxBytes, ShardFile.BLOCK_BYTES) + 1; // it may begin within one
     long bytes = Math.min(PIECE_BYTES, blocks * ShardFile.BLOCK_BYTES);
-    this.staging = arena.allocate(bytes, ShardFile.BLOCK_BYTES);
-    this.readBack = arena.allocate(bytes, ShardFile.BLOCK_BYTES);
+    for (int i = 0; i < Math.min(DEPTH, blocks); i++) {
+      slots.add(
+          new Slot(
+              arena.allocate(bytes, ShardFile.BLOCK_BYTES),
+              arena.allocate(bytes, ShardFile.BLOCK_BYTES)));
+    }
   }
 
   /**
@@ -39,66 +61,166 @@ final class TensorWriter {
    */
   String write(ConversionPlan plan, TensorInfo tensor, ShardFile file, LongConsumer done)
       throws IOException {
-    Pieces pieces = new Pieces(tensor, file, done);
-    plan.forEachPiece(tensor, PIECE_BYTES, pieces::add);
-    pieces.flush();
+    Run run = new Run(tensor, file, done);
+    try {
+      plan.forEachPiece(tensor, PREFETCH_BYTES, run::add);
+      run.end();
+    } finally {
+      run.awaitTransfers(); // they use our buffers, also after a failure
+    }
     return sha.hex();
   }
 
-  /** Bytes on their way; they lie in memory as in the file, relative to a block. */
-  private final class Pieces {
+  /** One tensor's way. */
+  private final class Run {
     private final TensorInfo tensor;
     private final ShardFile file;
     private final LongConsumer done;
+    private final @Nullable Transfer[] underway = new Transfer[slots.size()];
+    private int next;
     private long position;
     private int from;
     private int to;
+    private @Nullable MemorySegment coming;
+    private @Nullable Future<?> loaded;
 
-    Pieces(TensorInfo tensor, ShardFile file, LongConsumer done) {
+    Run(TensorInfo tensor, ShardFile file, LongConsumer done) {
       this.tensor = tensor;
       this.file = file;
       this.done = done;
       this.position = tensor.offset();
       this.from = (int) (position % ShardFile.BLOCK_BYTES);
       this.to = from;
+      sha.hex(); // what a failure may have left
     }
 
+    /** Of a mapped file, the bytes to come are asked for while those before are gathered. */
     void add(MemorySegment bytes) throws IOException {
-      if (bytes.isMapped()) {
-        bytes.load(); // asks for all of it at once, not for a page whenever one is touched
+      Future<?> loading = bytes.isMapped() ? transfers.submit(bytes::load) : null;
+      gatherComing();
+      if (loading == null) {
+        gather(bytes);
+      } else {
+        coming = bytes;
+        loaded = loading;
       }
+    }
+
+    private void gatherComing() throws IOException {
+      if (coming != null && loaded != null) {
+        await(loaded);
+        gather(coming);
+        coming = null;
+      }
+    }
+
+    private void gather(MemorySegment bytes) throws IOException {
       for (long at = 0; at < bytes.byteSize(); ) {
+        if (to == from) {
+          finish(next); // its buffers are needed
+        }
+        MemorySegment staging = slots.get(next).staging();
         long count = Math.min(bytes.byteSize() - at, staging.byteSize() - to);
         MemorySegment.copy(bytes, at, staging, to, count);
         at += count;
         to += (int) count;
         if (to == staging.byteSize()) {
-          flush();
+          send();
         }
       }
     }
 
-    void flush() throws IOException {
-      int count = to - from;
-      file.write(buffer(staging), position);
-      file.read(buffer(readBack), position);
-      if (MemorySegment.mismatch(staging, from, to, readBack, from, to) >= 0) {
-        throw new IOException(tensor.name() + ": read back, it is not what was written");
-      }
-      ByteBuffer bytes = buffer(readBack);
-      while (bytes.hasRemaining()) {
-        int part = Math.min(SUM_BYTES, bytes.remaining());
-        bytes.get(summing, 0, part);
-        sha.update(summing, part);
-      }
-      position += count;
+    private void send() {
+      Slot slot = slots.get(next);
+      int begin = from;
+      int end = to;
+      long at = position;
+      Future<?> ended =
+          transfers.submit(
+              () -> {
+                file.write(slot.staging().asByteBuffer().position(begin).limit(end), at);
+                file.read(slot.readBack().asByteBuffer().position(begin).limit(end), at);
+                return null;
+              });
+      underway[next] = new Transfer(slot, begin, end, ended);
+      next = (next + 1) % slots.size();
+      position += end - begin;
       from = 0;
       to = 0;
-      done.accept(count);
     }
 
-    private ByteBuffer buffer(MemorySegment memory) {
-      return memory.asByteBuffer().position(from).limit(to);
+    /** The rest, then all that is on its way, in order. */
+    void end() throws IOException {
+      gatherComing();
+      if (to > from) {
+        send();
+      }
+      for (int i = 0; i < slots.size(); i++) {
+        finish((next + i) % slots.size());
+      }
     }
+
+    /** Compares and sums the piece that uses a slot, if there is one. */
+    private void finish(int index) throws IOException {
+      Transfer transfer = underway[index];
+      if (transfer == null) {
+        return;
+      }
+      await(transfer.ended());
+      underway[index] = null;
+      ByteBuffer bytes = transfer.slot().readBack().asByteBuffer();
+      for (int at = transfer.from(); at < transfer.to(); at += SUM_BYTES) {
+        int count = Math.min(SUM_BYTES, transfer.to() - at);
+        MemorySegment written = transfer.slot().staging().asSlice(at, count);
+        if (written.mismatch(transfer.slot().readBack().asSlice(at, count)) >= 0) {
+          throw new IOException(tensor.name() + ": read back, it is not what was written");
+        }
+        bytes.get(at, summing, 0, count);
+        sha.update(summing, count);
+      }
+      done.accept(transfer.to() - transfer.from());
+    }
+
+    void awaitTransfers() {
+      for (Transfer transfer : underway) {
+        if (transfer != null) {
+          try {
+            await(transfer.ended());
+          } catch (IOException | RuntimeException | Error e) {
+            // not the first failure, which is on its way already
+          }
+        }
+      }
+    }
+  }
+
+  private static void await(Future<?> future) throws IOException {
+    boolean interrupted = false;
+    try {
+      while (true) {
+        try {
+          future.get();
+          return;
+        } catch (InterruptedException e) {
+          interrupted = true; // the disk is not waited for in vain: it answers
+        } catch (ExecutionException e) {
+          throw failure(e.getCause());
+        }
+      }
+    } finally {
+      if (interrupted) {
+        Thread.currentThread().interrupt();
+      }
+    }
+  }
+
+  /** The cause as it is, if it may be thrown. */
+  static IOException failure(@Nullable Throwable cause) {
+    return switch (cause) {
+      case IOException io -> io;
+      case RuntimeException runtime -> throw runtime;
+      case Error error -> throw error;
+      case null, default -> throw new IllegalStateException(cause);
+    };
   }
 }
