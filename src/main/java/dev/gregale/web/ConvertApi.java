@@ -13,7 +13,6 @@ import io.swagger.v3.oas.annotations.tags.Tag;
 import org.springframework.http.MediaType;
 import org.springframework.http.ProblemDetail;
 import org.springframework.http.ResponseEntity;
-import org.springframework.http.codec.ServerSentEvent;
 import org.springframework.web.bind.annotation.DeleteMapping;
 import org.springframework.web.bind.annotation.GetMapping;
 import org.springframework.web.bind.annotation.PathVariable;
@@ -116,7 +115,8 @@ interface ConvertApi {
       summary = "A job's progress",
       description =
           "The job at once and then twice a second (gregale.convert.progress-interval) until it ends:"
-              + " `event: progress` frames and a last `event: end`.")
+              + " `event: progress` frames and a last `event: end`, or lines of JSON where Accept asks"
+              + " for application/x-ndjson.")
   @ApiResponse(
       responseCode = "200",
       description = "The job, again and again.",
@@ -130,16 +130,10 @@ interface ConvertApi {
             schema = @Schema(implementation = ConversionStatus.class))
       })
   @AdminErrors
-  @GetMapping(path = PATH + "/{id}/events", produces = MediaType.TEXT_EVENT_STREAM_VALUE)
-  Flux<ServerSentEvent<ConversionStatus>> events(
-      @PathVariable("id") String id, @Parameter(hidden = true) ServerWebExchange exchange);
-
-  @Operation(
-      operationId = "watchConversionLines",
-      summary = "A job's progress, a line of JSON at a time")
-  @AdminErrors
-  @GetMapping(path = PATH + "/{id}/events", produces = MediaType.APPLICATION_NDJSON_VALUE)
-  Flux<ConversionStatus> lines(
+  @GetMapping(
+      path = PATH + "/{id}/events",
+      produces = {MediaType.TEXT_EVENT_STREAM_VALUE, MediaType.APPLICATION_NDJSON_VALUE})
+  ResponseEntity<Flux<?>> events(
       @PathVariable("id") String id, @Parameter(hidden = true) ServerWebExchange exchange);
 
   @Operation(

@@ -15,6 +15,7 @@ import org.jspecify.annotations.Nullable;
 import org.springframework.http.CacheControl;
 import org.springframework.http.HttpHeaders;
 import org.springframework.http.HttpStatus;
+import org.springframework.http.MediaType;
 import org.springframework.http.ResponseEntity;
 import org.springframework.http.codec.ServerSentEvent;
 import org.springframework.web.bind.annotation.RestController;
@@ -117,30 +118,29 @@ final class ConvertController implements ConvertApi {
   }
 
   @Override
-  public Flux<ServerSentEvent<ConversionStatus>> events(String id, ServerWebExchange exchange) {
-    return watch(id, exchange)
-        .map(
-            view ->
-                ServerSentEvent.builder(ConversionStatus.of(view))
-                    .event(view.state().isFinal() ? "end" : "progress")
-                    .build());
-  }
-
-  @Override
-  public Flux<ConversionStatus> lines(String id, ServerWebExchange exchange) {
-    return watch(id, exchange).map(ConversionStatus::of);
+  public ResponseEntity<Flux<?>> events(String id, ServerWebExchange exchange) {
+    Flux<ConversionJob.View> views = watch(job(id));
+    boolean lines =
+        exchange.getRequest().getHeaders().getAccept().contains(MediaType.APPLICATION_NDJSON);
+    return ResponseEntity.ok()
+        .contentType(lines ? MediaType.APPLICATION_NDJSON : MediaType.TEXT_EVENT_STREAM)
+        .cacheControl(CacheControl.noStore())
+        .header("X-Accel-Buffering", "no") // nginx would hold events back
+        .body(lines ? views.map(ConversionStatus::of) : views.map(ConvertController::event));
   }
 
   /** A slow reader misses what is out of date by then, never the end. */
-  private Flux<ConversionJob.View> watch(String id, ServerWebExchange exchange) {
-    ConversionJob job = job(id);
-    HttpHeaders headers = exchange.getResponse().getHeaders();
-    headers.setCacheControl(CacheControl.noStore());
-    headers.set("X-Accel-Buffering", "no"); // nginx would hold events back
+  private Flux<ConversionJob.View> watch(ConversionJob job) {
     return Flux.interval(Duration.ZERO, interval)
         .onBackpressureLatest()
         .map(tick -> job.view())
         .takeUntil(view -> view.state().isFinal());
+  }
+
+  private static ServerSentEvent<ConversionStatus> event(ConversionJob.View view) {
+    return ServerSentEvent.builder(ConversionStatus.of(view))
+        .event(view.state().isFinal() ? "end" : "progress")
+        .build();
   }
 
   @Override

@@ -191,11 +191,13 @@ class ConvertRouteTest extends WebTest {
     model("hf");
     String id = started("{\"source\":\"hf\",\"target\":\"te\",\"verify\":\"logits\"}");
     awaitPhase(id, "verify");
-    CompletableFuture<HttpResponse<String>> events = watch(id, "text/event-stream");
+    CompletableFuture<HttpResponse<String>> events = watch(id, "*/*");
     CompletableFuture<HttpResponse<String>> lines = watch(id, "application/x-ndjson");
     Thread.sleep(200);
     PERMITS.release();
     String text = events.get(20, TimeUnit.SECONDS).body();
+    assertThat(events.get().headers().firstValue("Content-Type").orElse(""))
+        .startsWith("text/event-stream");
     List<String> frames = List.of(text.strip().split("\n\n"));
     assertThat(frames).hasSizeGreaterThan(3);
     assertThat(frames.subList(0, frames.size() - 1)).allMatch(f -> f.startsWith("event:progress"));
