@@ -13,7 +13,7 @@ import java.util.List;
 import java.util.Random;
 
 /**
- * A checkpoint of Mixtral-8x7B's shape with few layers and random weights: 3.4 GB and 2.9 GB a
+ * A checkpoint of Mixtral-8x7B's shape with few layers and random weights: 0.5 GB and 2.9 GB a
  * layer. {@code java -cp ... dev.gregale.convert.LargeModel DIR LAYERS} writes one.
  */
 final class LargeModel {
