@@ -1,6 +1,7 @@
 package dev.gregale.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
@@ -29,7 +30,20 @@ class ProgramTest {
   private record Result(int exitCode, String out, List<String> err) {}
 
   private Result run(String... arguments) throws IOException, InterruptedException {
-    List<String> command = new ArrayList<>();
+    return run(new ArrayList<>(), arguments);
+  }
+
+  /**
+   * @param kibibytes that a file may have
+   */
+  private Result runLimited(int kibibytes, String... arguments)
+      throws IOException, InterruptedException {
+    String limit = "ulimit -f " + kibibytes + " && exec \"$@\"";
+    return run(new ArrayList<>(List.of("bash", "-c", limit, "bash")), arguments);
+  }
+
+  private Result run(List<String> command, String... arguments)
+      throws IOException, InterruptedException {
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.addAll(List.of("-Xmx256m", "-cp", System.getProperty("java.class.path")));
     command.add(GregaleApplication.class.getName());
@@ -106,6 +120,19 @@ class ProgramTest {
     assertEquals(17 + 3, contents.get("verified").asInt()); // config, generation config, index
     Files.writeString(Path.of(te, "generation_config.json"), "{}");
     assertEquals(65, run("inspect", te).exitCode());
+  }
+
+  /** The system refuses to let the file grow: an error of writing like any other. */
+  @Test
+  void aFailedWriteHasItsExitCode() throws Exception {
+    Path te = folder.resolve("te");
+    Result result = runLimited(500, "convert", ODD.toString(), te.toString());
+    assertEquals(74, result.exitCode(), () -> result.err().toString());
+    assertEquals(1, result.err().size(), () -> result.err().toString());
+    assertTrue(result.err().getFirst().startsWith("gregale: " + te + ": "), result.err()::toString);
+    assertTrue(result.err().getFirst().endsWith("goes on where this one stopped"));
+    assertFalse(Files.exists(te));
+    assertEquals(0, run("convert", ODD.toString(), te.toString()).exitCode());
   }
 
   @Test
