@@ -248,7 +248,8 @@ class RunAheadTest {
   void stepsAllocateNothingOnceWarm(int maxInFlight) {
     ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
     long least = Long.MAX_VALUE;
-    long end = System.nanoTime() + Duration.ofSeconds(30).toNanos(); // the compiler is not in a hurry
+    long end =
+        System.nanoTime() + Duration.ofSeconds(30).toNanos(); // the compiler is not in a hurry
     while (least > maxBytesPerStep() && System.nanoTime() < end) {
       least = Math.min(least, bytesPerStep(maxInFlight, threads));
     }
