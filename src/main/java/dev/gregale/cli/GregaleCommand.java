@@ -22,7 +22,8 @@ import picocli.CommandLine.Command;
       ConvertCommand.class,
       InspectCommand.class,
       BenchCommand.class,
-      DoctorCommand.class
+      DoctorCommand.class,
+      KeygenCommand.class
     })
 public final class GregaleCommand {
 
