@@ -3,6 +3,7 @@ package dev.gregale.backend;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A machine that can run the model. One thread at a time uses a backend. What it allocates lives
@@ -34,6 +35,11 @@ public interface Backend extends AutoCloseable {
    */
   default long freeBytesBeside(long modelBytes) {
     return freeBytes();
+  }
+
+  /** What its device's memory is used for; null where it has none of its own. For any thread. */
+  default @Nullable DeviceMemory deviceMemory() {
+    return null;
   }
 
   /** Takes a weight over, in whatever layout and stored precision suits its role. */

@@ -101,6 +101,7 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
       checks.check(request);
       ActiveRequest active = new ActiveRequest(request, model.eosTokenIds(), limits);
       admission.enter(active, () -> commands.submit(new LoopCommand.Admit(active)));
+      metrics.admitted(request);
       return active;
     } catch (IllegalArgumentException e) {
       metrics.rejected(Rejection.INVALID);
@@ -125,6 +126,7 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
     }
     if (cancelled) {
       metrics.cancelled(Cancellation.CLIENT);
+      RequestEvent.commit(request, "cancelled");
     }
   }
 

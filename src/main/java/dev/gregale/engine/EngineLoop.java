@@ -99,7 +99,7 @@ final class EngineLoop implements Runnable {
         failInvalidTokens(output, report);
         scheduler.update(batch, output.tokens);
         int drawn = publish(output, report);
-        metrics.step(System.nanoTime() - start, drawn);
+        metrics.step(System.nanoTime() - start, batch.numTokens, drawn);
       }
     } finally {
       reports.handOver(report); // also what failed before the engine did

@@ -77,8 +77,9 @@ class SecurityTest extends RunningServer {
       return Access.PUBLIC;
     }
     return switch (pattern) {
-      case "/actuator", "/actuator/info", "/actuator/prometheus" -> Access.ADMIN;
-      case "/actuator/health",
+      case "/actuator", "/actuator/info", "/actuator/prometheus", "/metrics" -> Access.ADMIN;
+      case "/health",
+          "/actuator/health",
           "/actuator/health/{*path}",
           "/v3/api-docs",
           "/v3/api-docs.yaml",
