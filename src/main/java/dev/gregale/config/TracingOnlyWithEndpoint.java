@@ -1,17 +1,17 @@
 package dev.gregale.config;
 
-import java.util.Map;
+import java.util.function.BooleanSupplier;
+import org.jspecify.annotations.Nullable;
 import org.springframework.boot.EnvironmentPostProcessor;
 import org.springframework.boot.SpringApplication;
-import org.springframework.core.Ordered;
 import org.springframework.core.env.ConfigurableEnvironment;
-import org.springframework.core.env.MapPropertySource;
+import org.springframework.core.env.PropertySource;
 
 /**
  * Traces are made where there is somewhere to send them: all of them, unless configured otherwise.
  * Else tracing is off altogether, so that it costs nothing.
  */
-final class TracingOnlyWithEndpoint implements EnvironmentPostProcessor, Ordered {
+final class TracingOnlyWithEndpoint implements EnvironmentPostProcessor {
   private static final String ENDPOINT = "management.opentelemetry.tracing.export.otlp.endpoint";
 
   TracingOnlyWithEndpoint() {}
@@ -19,20 +19,25 @@ final class TracingOnlyWithEndpoint implements EnvironmentPostProcessor, Ordered
   @Override
   public void postProcessEnvironment(
       ConfigurableEnvironment environment, SpringApplication application) {
-    Map<String, Object> defaults =
-        environment.containsProperty(ENDPOINT)
-            ? Map.of("management.tracing.sampling.probability", 1.0)
-            : Map.of(
-                "management.tracing.export.enabled",
-                false,
-                "management.opentelemetry.enabled",
-                false);
-    environment.getPropertySources().addLast(new MapPropertySource("tracing", defaults));
+    environment
+        .getPropertySources()
+        .addLast(new Defaults(() -> environment.containsProperty(ENDPOINT)));
   }
 
-  /** After configuration files and OTEL_ variables are read. */
-  @Override
-  public int getOrder() {
-    return Ordered.LOWEST_PRECEDENCE;
+  /** Asks for the endpoint when it is itself asked: OTEL_ variables may not have been read yet. */
+  private static final class Defaults extends PropertySource<BooleanSupplier> {
+    Defaults(BooleanSupplier hasEndpoint) {
+      super("tracing", hasEndpoint);
+    }
+
+    @Override
+    public @Nullable Object getProperty(String name) {
+      return switch (name) {
+        case "management.tracing.export.enabled", "management.opentelemetry.enabled" ->
+            source.getAsBoolean();
+        case "management.tracing.sampling.probability" -> 1.0;
+        default -> null;
+      };
+    }
   }
 }

@@ -13,7 +13,7 @@ import org.springframework.util.unit.DataSize;
  * @param workerQueue requests that may wait for such a thread; more are refused with 429
  * @param streamBuffer events kept for each sequence of a client that reads its stream too slowly; a
  *     request that needs more is aborted
- * @param generationTimeout longest time from a request's arrival to the end of its answer; what
+ * @param generationTimeout longest time that the engine may have a request, waiting included; what
  *     takes longer is aborted with an error
  * @param readTimeout longest pause between two pieces of a request
  * @param requestTimeout longest time for a whole request to arrive

@@ -89,10 +89,11 @@ final class CompletionService {
    *
    * @param buffer how many may wait; one more cancels the subscription, which aborts the request
    */
-  private Flux<GenerationEvent> events(Completion completion, String operation, int buffer) {
+  private Flux<GenerationEvent> events(
+      Completion completion, String operation, ServerWebExchange exchange, int buffer) {
     Flux<GenerationEvent> events = Flux.defer(() -> generate(completion.generation()));
     return observer
-        .observe(completion, operation, events)
+        .observe(completion, operation, RequestIdFilter.idOf(exchange), events)
         .onBackpressureBuffer(buffer)
         .onErrorMap(Exceptions::isOverflow, e -> tooSlow())
         .publishOn(Schedulers.parallel(), PREFETCH);
@@ -129,7 +130,7 @@ final class CompletionService {
   private <L> Mono<Void> answer(
       Completion completion, ReplyFormat<L> format, ServerWebExchange exchange) {
     // Whatever comes is collected at once; how much that can be was checked with the request.
-    return events(completion, format.operation(), Integer.MAX_VALUE)
+    return events(completion, format.operation(), exchange, Integer.MAX_VALUE)
         .collect(
             () -> new CompletionAssembler<>(completion, format, texts), CompletionAssembler::accept)
         .map(CompletionAssembler::response)
@@ -146,6 +147,7 @@ final class CompletionService {
         events(
                 completion,
                 format.operation(),
+                exchange,
                 streamBuffer * completion.generation().numSequences())
             .map(chunks::of)
             .concatWith(Mono.fromCallable(chunks::end))

@@ -7,6 +7,8 @@ import io.micrometer.core.instrument.Timer;
 import io.micrometer.observation.Observation;
 import io.micrometer.observation.ObservationRegistry;
 import io.micrometer.observation.contextpropagation.ObservationThreadLocalAccessor;
+import io.micrometer.tracing.Span;
+import io.micrometer.tracing.handler.TracingObservationHandler.TracingContext;
 import java.util.concurrent.TimeUnit;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -37,9 +39,10 @@ final class GenerationObserver {
    * The same events, watched.
    *
    * @param operation OpenTelemetry's name of what is done
+   * @param requestId of the HTTP exchange
    */
   Flux<GenerationEvent> observe(
-      Completion completion, String operation, Flux<GenerationEvent> events) {
+      Completion completion, String operation, String requestId, Flux<GenerationEvent> events) {
     return Flux.deferContextual(
         context -> {
           Observation observation = start(completion, operation);
@@ -48,7 +51,7 @@ final class GenerationObserver {
             observation.parentObservation(parent);
           }
           observation.start();
-          GenerationProgress progress = new GenerationProgress();
+          GenerationProgress progress = new GenerationProgress(requestId);
           return events
               .doOnNext(progress::accept)
               .doOnError(observation::error)
@@ -57,29 +60,44 @@ final class GenerationObserver {
   }
 
   private Observation start(Completion completion, String operation) {
-    SamplingParams params = completion.generation().params();
-    Observation observation =
-        Observation.createNotStarted(DURATION, observations)
-            .contextualName(operation + " " + completion.model())
-            .lowCardinalityKeyValue(OPERATION, operation)
-            .lowCardinalityKeyValue(MODEL, completion.model())
-            .lowCardinalityKeyValue("gen_ai.provider.name", "gregale")
-            .lowCardinalityKeyValue("gregale.outcome", "none")
-            .highCardinalityKeyValue("gen_ai.response.model", completion.model())
-            .highCardinalityKeyValue("gen_ai.response.id", completion.id())
-            .highCardinalityKeyValue("gen_ai.request.choice.count", "" + completion.n())
-            .highCardinalityKeyValue("gen_ai.request.max_tokens", "" + params.maxTokens())
-            .highCardinalityKeyValue("gen_ai.request.temperature", "" + params.temperature())
-            .highCardinalityKeyValue("gen_ai.request.top_p", "" + params.topP())
-            .highCardinalityKeyValue("gen_ai.request.top_k", "" + params.topK())
-            .highCardinalityKeyValue(
-                "gen_ai.request.frequency_penalty", "" + params.frequencyPenalty())
-            .highCardinalityKeyValue(
-                "gen_ai.request.presence_penalty", "" + params.presencePenalty());
-    if (params.seed() != null) {
-      observation.highCardinalityKeyValue("gen_ai.request.seed", params.seed().toString());
+    return Observation.createNotStarted(DURATION, observations)
+        .contextualName(operation + " " + completion.model())
+        .lowCardinalityKeyValue(OPERATION, operation)
+        .lowCardinalityKeyValue(MODEL, completion.model())
+        .lowCardinalityKeyValue("gen_ai.provider.name", "gregale")
+        .lowCardinalityKeyValue("gregale.outcome", "none");
+  }
+
+  /** What is told of the span alone; with tracing off there is none. */
+  private static void tag(
+      Observation observation, Completion completion, GenerationProgress progress) {
+    TracingContext tracing = observation.getContext().get(TracingContext.class);
+    Span span = tracing == null ? null : tracing.getSpan();
+    if (span == null || span.isNoop()) {
+      return;
     }
-    return observation;
+    SamplingParams params = completion.generation().params();
+    span.tag("gen_ai.response.model", completion.model());
+    span.tag("gen_ai.response.id", completion.id());
+    span.tag("gregale.request.id", progress.requestId());
+    span.tag("gen_ai.request.choice.count", completion.n());
+    span.tag("gen_ai.request.max_tokens", params.maxTokens());
+    span.tag("gen_ai.request.temperature", exact(params.temperature()));
+    span.tag("gen_ai.request.top_p", exact(params.topP()));
+    span.tag("gen_ai.request.top_k", params.topK());
+    span.tag("gen_ai.request.frequency_penalty", exact(params.frequencyPenalty()));
+    span.tag("gen_ai.request.presence_penalty", exact(params.presencePenalty()));
+    if (params.seed() != null) {
+      span.tag("gen_ai.request.seed", params.seed());
+    }
+    span.tagOfStrings("gen_ai.response.finish_reasons", progress.finishReasons());
+    span.tag("gen_ai.usage.input_tokens", progress.promptTokens());
+    span.tag("gen_ai.usage.output_tokens", progress.completionTokens());
+  }
+
+  /** 0.7, not 0.699999988079071. */
+  private static double exact(float value) {
+    return Double.parseDouble(Float.toString(value));
   }
 
   private void end(
@@ -94,12 +112,8 @@ final class GenerationObserver {
           case CANCEL -> "cancelled";
           default -> "failed";
         };
-    observation
-        .lowCardinalityKeyValue("gregale.outcome", outcome)
-        .highCardinalityKeyValue("gen_ai.response.finish_reasons", progress.finishReasons())
-        .highCardinalityKeyValue("gen_ai.usage.input_tokens", "" + progress.promptTokens())
-        .highCardinalityKeyValue("gen_ai.usage.output_tokens", "" + progress.completionTokens())
-        .stop();
+    tag(observation, completion, progress);
+    observation.lowCardinalityKeyValue("gregale.outcome", outcome).stop();
     if (progress.firstTokenNanos() >= 0) {
       time("gen_ai.server.time_to_first_token", completion, operation, progress.firstTokenNanos());
     }
@@ -111,14 +125,16 @@ final class GenerationObserver {
           progress.meanNanosPerToken());
     }
     log.atDebug()
-        .addKeyValue("request_id", completion.id())
+        .addKeyValue("request_id", progress.requestId())
+        .addKeyValue("response_id", completion.id())
         .addKeyValue("outcome", outcome)
         .addKeyValue("prompt_tokens", progress.promptTokens())
         .addKeyValue("completion_tokens", progress.completionTokens())
         .addKeyValue("ttft_ms", progress.firstTokenNanos() / 1_000_000)
         .addKeyValue("duration_ms", progress.elapsedNanos() / 1_000_000)
         .log(
-            "{} {} {}: {} + {} tokens, first after {} ms, {} ms in all",
+            "{} {} {} {}: {} + {} tokens, first after {} ms, {} ms in all",
+            progress.requestId(),
             operation,
             completion.id(),
             outcome,

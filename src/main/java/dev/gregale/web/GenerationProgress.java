@@ -1,18 +1,31 @@
 package dev.gregale.web;
 
 import dev.gregale.engine.GenerationEvent;
+import java.util.List;
 import java.util.Locale;
 import java.util.Set;
 import java.util.TreeSet;
 
 /** How far the engine has come with a request. For one thread at a time. */
 final class GenerationProgress {
+  private final String requestId;
   private final long start = System.nanoTime();
   private final Set<String> finishReasons = new TreeSet<>();
   private long firstToken;
   private long lastToken;
   private int promptTokens;
   private int completionTokens;
+
+  /**
+   * @param requestId of the HTTP exchange
+   */
+  GenerationProgress(String requestId) {
+    this.requestId = requestId;
+  }
+
+  String requestId() {
+    return requestId;
+  }
 
   void accept(GenerationEvent event) {
     switch (event) {
@@ -40,8 +53,8 @@ final class GenerationProgress {
   }
 
   /** Why its sequences ended, as far as they have. */
-  String finishReasons() {
-    return String.join(",", finishReasons);
+  List<String> finishReasons() {
+    return List.copyOf(finishReasons);
   }
 
   /** From the start to the first token; -1 if there was none. */
