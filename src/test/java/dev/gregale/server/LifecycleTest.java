@@ -12,6 +12,8 @@ import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.random.RandomGenerator;
+import java.util.random.RandomGeneratorFactory;
 import org.awaitility.Awaitility;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -49,6 +51,15 @@ class LifecycleTest {
       drained(server);
       assertLogs(server);
     }
+  }
+
+  /** As {@link LoadTest} does fifty times. */
+  @Test
+  void noAnswerIsCutOffByAShutdown(@TempDir Path folder) throws Exception {
+    RandomGenerator random = RandomGeneratorFactory.of("L64X128MixRandom").create(5);
+    ShutdownRound.Ends ends = new ShutdownRound().run(folder.resolve("log"), random);
+    assertThat(ends.wrong()).isEmpty();
+    assertThat(ends.whole() + ends.cutShort()).isPositive();
   }
 
   /** The caller's trace goes on into what the engine did. */
