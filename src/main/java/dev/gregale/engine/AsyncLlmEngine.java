@@ -6,6 +6,7 @@ import dev.gregale.sampling.FinishReason;
 import dev.gregale.sampling.SamplingParams;
 import io.micrometer.core.instrument.MeterRegistry;
 import java.time.Duration;
+import java.util.function.Supplier;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import reactor.core.publisher.Flux;
@@ -96,13 +97,30 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
         });
   }
 
+  @Override
+  public void requireRoom() {
+    counted(
+        () -> {
+          admission.requireRoom(1);
+          return true;
+        });
+  }
+
   private ActiveRequest admit(GenerationRequest request) {
+    return counted(
+        () -> {
+          checks.check(request);
+          ActiveRequest active = new ActiveRequest(request, model.eosTokenIds(), limits);
+          admission.enter(active, () -> commands.submit(new LoopCommand.Admit(active)));
+          metrics.admitted(request);
+          return active;
+        });
+  }
+
+  /** Counts the refusal if that is what comes of it. */
+  private <T> T counted(Supplier<T> entrance) {
     try {
-      checks.check(request);
-      ActiveRequest active = new ActiveRequest(request, model.eosTokenIds(), limits);
-      admission.enter(active, () -> commands.submit(new LoopCommand.Admit(active)));
-      metrics.admitted(request);
-      return active;
+      return entrance.get();
     } catch (IllegalArgumentException e) {
       metrics.rejected(Rejection.INVALID);
       throw e;

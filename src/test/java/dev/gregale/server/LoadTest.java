@@ -28,6 +28,9 @@ import tools.jackson.databind.json.JsonMapper;
 @Tag("load")
 class LoadTest {
   private static final long SEED = Long.getLong("gregale.test.seed", 20_261_123L);
+  private static final Duration OVERLOAD =
+      Duration.ofSeconds(Integer.getInteger("gregale.load.seconds", 120));
+  private static final Duration WARM_UP = Duration.ofSeconds(20);
   private static final JsonMapper JSON = JsonMapper.shared();
   @TempDir private Path folder;
 
@@ -45,9 +48,10 @@ class LoadTest {
             "--gregale.engine.max-num-seqs=" + Overload.SEQS,
             "--gregale.engine.max-queued-requests=" + Overload.QUEUE)) {
       Overload overload = new Overload(server);
-      overload.unloaded(Duration.ofSeconds(10)); // to compile both sides
+      // Until both sides are compiled, what is refused as well as what is served.
+      overload.overloaded(10 * overload.unloaded(WARM_UP).perSecond(), WARM_UP);
       Overload.Phase unloaded = overload.unloaded(Duration.ofSeconds(30));
-      Overload.Phase loaded = overload.overloaded(10 * unloaded.perSecond(), Duration.ofMinutes(2));
+      Overload.Phase loaded = overload.overloaded(10 * unloaded.perSecond(), OVERLOAD);
       System.out.printf(
           "overload: unloaded %.1f/s %s%n  10x: %.1f/s, admitted %s%n  refused %s%n"
               + "  waiting at most %.0f, Retry-After %s, wrong %d%n",
