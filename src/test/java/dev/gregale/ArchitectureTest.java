@@ -26,7 +26,8 @@ class ArchitectureTest {
   /** Room and what it may use, beside the JDK and libraries. */
   private static final Map<String, List<String>> MAY_USE =
       Map.ofEntries(
-          Map.entry("web", List.of("engine", "sampling", "tokenizer", "convert")),
+          Map.entry("web", List.of("engine", "sampling", "tokenizer", "convert", "security")),
+          Map.entry("security", List.of()),
           Map.entry(
               "engine",
               List.of("scheduler", "model", "sampling", "tokenizer", "backend", "tensor")),
@@ -94,7 +95,8 @@ class ArchitectureTest {
   void springStaysAtTheEdge() {
     noClasses()
         .that()
-        .resideOutsideOfPackages("dev.gregale", BASE + "config", BASE + "web", BASE + "cli")
+        .resideOutsideOfPackages(
+            "dev.gregale", BASE + "config", BASE + "web", BASE + "security", BASE + "cli")
         .should()
         .dependOnClassesThat()
         .resideInAPackage("org.springframework..")
@@ -105,10 +107,38 @@ class ArchitectureTest {
   void reactorStaysAtTheEdge() {
     noClasses()
         .that()
-        .resideOutsideOfPackages(BASE + "config", BASE + "web", BASE + "cli", BASE + "engine")
+        .resideOutsideOfPackages(
+            BASE + "config", BASE + "web", BASE + "security", BASE + "cli", BASE + "engine")
         .should()
         .dependOnClassesThat()
         .resideInAPackage("reactor..")
+        .check(CLASSES);
+  }
+
+  /** No URL is fetched for a request, because nothing here can fetch one. */
+  @Test
+  void nothingCallsOut() {
+    noClasses()
+        .should()
+        .dependOnClassesThat()
+        .resideInAnyPackage(
+            "java.net.http..",
+            "javax.net..",
+            "org.springframework.http.client..",
+            "org.springframework.web.client..",
+            "org.springframework.web.reactive.function.client..",
+            "reactor.netty.http.client..",
+            "reactor.netty.tcp..",
+            "okhttp3..")
+        .orShould()
+        .dependOnClassesThat()
+        .haveNameMatching("java\\.net\\.(Socket|URLConnection|HttpURLConnection)")
+        .orShould()
+        .callMethod(java.net.URL.class, "openStream")
+        .orShould()
+        .callMethod(java.net.URL.class, "openConnection")
+        .orShould()
+        .callMethod(java.net.URL.class, "getContent")
         .check(CLASSES);
   }
 }

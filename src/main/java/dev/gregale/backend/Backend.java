@@ -49,6 +49,11 @@ public interface Backend extends AutoCloseable {
     return freeBytes();
   }
 
+  /** What its device's memory is used for; null where it has none of its own. For any thread. */
+  default @Nullable DeviceMemory deviceMemory() {
+    return null;
+  }
+
   /** Takes a weight over, in whatever layout and stored precision suits its role. */
   Tensor upload(WeightRole role, HostTensor source);
 

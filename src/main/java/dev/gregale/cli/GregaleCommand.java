@@ -21,7 +21,8 @@ import picocli.CommandLine.Command;
       ConvertCommand.class,
       InspectCommand.class,
       BenchCommand.class,
-      DoctorCommand.class
+      DoctorCommand.class,
+      KeygenCommand.class
     })
 public final class GregaleCommand {
 

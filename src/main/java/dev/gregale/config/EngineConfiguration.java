@@ -1,5 +1,7 @@
 package dev.gregale.config;
 
+import dev.gregale.backend.Backend;
+import dev.gregale.backend.DeviceMemory;
 import dev.gregale.engine.AsyncLlmEngine;
 import dev.gregale.engine.EngineState;
 import dev.gregale.engine.ServedModel;
@@ -13,7 +15,9 @@ import dev.gregale.tokenizer.DjlTokenizer;
 import dev.gregale.tokenizer.IncrementalDetokenizer;
 import dev.gregale.tokenizer.Tokenizer;
 import dev.gregale.tokenizer.TokenizerLoadException;
+import io.micrometer.core.instrument.Gauge;
 import io.micrometer.core.instrument.MeterRegistry;
+import io.micrometer.core.instrument.binder.MeterBinder;
 import java.time.Instant;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -118,6 +122,30 @@ public class EngineConfiguration {
       DeferredRunner runner,
       Environment environment) {
     return new EngineLifecycle(assembly, engine, runner, environment);
+  }
+
+  /** How full the device's memory is, where the backend has a device. */
+  @Bean
+  MeterBinder deviceMemoryMetrics(ModelAssembly assembly) {
+    return registry -> {
+      Backend backend = assembly.backend();
+      DeviceMemory now = backend.deviceMemory();
+      if (now != null) {
+        Gauge.builder("gregale.device.memory.total", now, DeviceMemory::totalBytes)
+            .description("Memory of the device")
+            .baseUnit("bytes")
+            .register(registry);
+        Gauge.builder("gregale.device.memory.allocated", backend, EngineConfiguration::allocated)
+            .description("Memory of the device that weights, KV cache and scratch take")
+            .baseUnit("bytes")
+            .register(registry);
+      }
+    };
+  }
+
+  private static double allocated(Backend backend) {
+    DeviceMemory memory = backend.deviceMemory();
+    return memory == null ? 0 : memory.allocatedBytes();
   }
 
   /** Part of readiness: up once the model is loaded, out of service while draining. */

@@ -10,6 +10,8 @@ import io.swagger.v3.oas.models.media.IntegerSchema;
 import io.swagger.v3.oas.models.media.MediaType;
 import io.swagger.v3.oas.models.media.Schema;
 import io.swagger.v3.oas.models.responses.ApiResponse;
+import io.swagger.v3.oas.models.security.SecurityRequirement;
+import io.swagger.v3.oas.models.security.SecurityScheme;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
@@ -20,6 +22,7 @@ import org.springframework.context.annotation.Configuration;
 /** The OpenAPI document: its head, the errors that all routes share. */
 @Configuration(proxyBeanMethods = false)
 public class OpenApiConfiguration {
+  private static final String API_KEY = "apiKey";
 
   @Bean
   OpenAPI openApi() {
@@ -32,8 +35,24 @@ public class OpenApiConfiguration {
                     "Serves Mixtral-style Mixture-of-Experts models behind OpenAI's API. Errors under"
                         + " /v1 are OpenAI's error object. Every answer carries X-Request-Id: the"
                         + " client's own or a new one."))
+        .addSecurityItem(new SecurityRequirement().addList(API_KEY))
+        .addSecurityItem(new SecurityRequirement()) // none, where the server has no keys
         .components(
             new Components()
+                .addSecuritySchemes(
+                    API_KEY,
+                    new SecurityScheme()
+                        .type(SecurityScheme.Type.HTTP)
+                        .scheme("bearer")
+                        .description("A key of gregale.api.keys, where there are any."))
+                .addResponses(
+                    "Unauthenticated",
+                    error(
+                        "The server has keys, and the request has none of them.",
+                        "The API key is not one of this server's; check it",
+                        "invalid_request_error",
+                        null,
+                        "invalid_api_key"))
                 .addResponses(
                     "ModelNotFound",
                     error(
@@ -62,7 +81,8 @@ public class OpenApiConfiguration {
                     "Overloaded",
                     retryable(
                         error(
-                            "The queue is full; try again after Retry-After seconds.",
+                            "The queue is full, or the key is over its limit; try again after Retry-After"
+                                + " seconds.",
                             "The queue is full; try again in 2 s",
                             "rate_limit_error",
                             null,

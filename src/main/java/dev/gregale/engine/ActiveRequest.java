@@ -13,6 +13,7 @@ import reactor.util.concurrent.Queues;
 final class ActiveRequest {
   private final GenerationRequest request;
   private final long arrivalNanos = System.nanoTime();
+  private final RequestEvent event = new RequestEvent();
   private final List<ActiveSequence> sequences;
   private final Sinks.Many<GenerationEvent> sink;
 
@@ -43,10 +44,15 @@ final class ActiveRequest {
     sequences = List.copyOf(all);
     liveSequences = all.size();
     openSequences = all.size();
+    event.begin();
   }
 
   String id() {
     return request.requestId();
+  }
+
+  RequestEvent event() {
+    return event;
   }
 
   SamplingParams params() {
@@ -72,11 +78,13 @@ final class ActiveRequest {
     return sink.tryEmitNext(event) != Sinks.EmitResult.FAIL_OVERFLOW;
   }
 
-  /** The last event of one of the sequences is out. */
-  void sequenceClosed() {
-    if (--openSequences == 0) {
-      sink.tryEmitComplete();
+  /** The last event of one of the sequences is out; true if it was the last sequence. */
+  boolean sequenceClosed() {
+    if (--openSequences > 0) {
+      return false;
     }
+    sink.tryEmitComplete();
+    return true;
   }
 
   void fail(RuntimeException error) {

@@ -20,6 +20,7 @@ final class ActiveSequence {
   private @Nullable SequenceText text;
   private @Nullable List<TokenLogprob> promptScores;
   private int completionTokens;
+  private long firstTokenNanos;
   private long lastTokenNanos;
 
   ActiveSequence(ActiveRequest request, int index, int[] promptTokens, Sequence sequence) {
@@ -97,9 +98,22 @@ final class ActiveSequence {
     return completionTokens;
   }
 
+  /** When its first token came, if any has. */
+  long firstTokenNanos() {
+    return firstTokenNanos;
+  }
+
+  /** When its last token so far came, if any has. */
+  long lastTokenNanos() {
+    return lastTokenNanos;
+  }
+
   /** Counts a token that came just now; returns the nanoseconds since the one before, or -1. */
   long countToken(long now) {
     long since = completionTokens == 0 ? -1 : now - lastTokenNanos;
+    if (completionTokens == 0) {
+      firstTokenNanos = now;
+    }
     completionTokens++;
     lastTokenNanos = now;
     return since;

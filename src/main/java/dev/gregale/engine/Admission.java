@@ -36,21 +36,26 @@ final class Admission {
    * is enqueued from then on.
    */
   synchronized void enter(ActiveRequest request, Runnable enqueue) {
+    int numSequences = request.sequences().size();
+    requireRoom(numSequences);
+    queuedRequests++;
+    liveSequences += numSequences;
+    enqueue.run();
+  }
+
+  /** Refuses where a request of that many sequences would be refused now. */
+  synchronized void requireRoom(int numSequences) {
     switch (state) {
       case LOADING -> throw new EngineUnavailableException("The model is still being loaded.");
       case DRAINING -> throw new EngineUnavailableException("The server is shutting down.");
       case FAILED -> throw new EngineUnavailableException("The engine has failed.");
       case SERVING -> {}
     }
-    int numSequences = request.sequences().size();
     if (queuedRequests >= maxQueuedRequests && liveSequences + numSequences > maxNumSeqs) {
       throw new EngineOverloadedException(
           "%d requests are waiting, which is the limit. Try again later.".formatted(queuedRequests),
           retryAfterSeconds());
     }
-    queuedRequests++;
-    liveSequences += numSequences;
-    enqueue.run();
   }
 
   /** When about half of the queue should have started. */

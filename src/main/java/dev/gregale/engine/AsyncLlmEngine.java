@@ -9,6 +9,7 @@ import io.micrometer.core.instrument.MeterRegistry;
 import java.time.Duration;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionStage;
+import java.util.function.Supplier;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import reactor.core.publisher.Flux;
@@ -116,12 +117,30 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
         });
   }
 
+  @Override
+  public void requireRoom() {
+    counted(
+        () -> {
+          admission.requireRoom(1);
+          return true;
+        });
+  }
+
   private ActiveRequest admit(GenerationRequest request) {
+    return counted(
+        () -> {
+          checks.check(request);
+          ActiveRequest active = new ActiveRequest(request, model.eosTokenIds(), limits);
+          admission.enter(active, () -> commands.submit(new LoopCommand.Admit(active)));
+          metrics.admitted(request);
+          return active;
+        });
+  }
+
+  /** Counts the refusal if that is what comes of it. */
+  private <T> T counted(Supplier<T> entrance) {
     try {
-      checks.check(request);
-      ActiveRequest active = new ActiveRequest(request, model.eosTokenIds(), limits);
-      admission.enter(active, () -> commands.submit(new LoopCommand.Admit(active)));
-      return active;
+      return entrance.get();
     } catch (IllegalArgumentException e) {
       metrics.rejected(Rejection.INVALID);
       throw e;
@@ -145,6 +164,7 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
     }
     if (cancelled) {
       metrics.cancelled(Cancellation.CLIENT);
+      RequestEvent.commit(request, "cancelled");
     }
   }
 

@@ -3,9 +3,11 @@ package dev.gregale.engine;
 import dev.gregale.sampling.FinishReason;
 import dev.gregale.scheduler.Scheduler;
 import io.micrometer.core.instrument.Counter;
+import io.micrometer.core.instrument.DistributionSummary;
 import io.micrometer.core.instrument.Gauge;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.Timer;
+import java.time.Duration;
 import java.util.Locale;
 import java.util.concurrent.TimeUnit;
 import java.util.function.ToDoubleFunction;
@@ -28,6 +30,16 @@ final class EngineMetrics {
     SLOW_READER
   }
 
+  /** Upper bounds of the histograms; those that vLLM has are among them, for its dashboards. */
+  private static final double[] SECONDS = {
+    .001, .0025, .005, .01, .02, .025, .04, .05, .06, .075, .08, .1, .15, .2, .25, .3, .4, .5, .75,
+    .8, 1, 1.5, 2, 2.5, 5, 7.5, 10, 15, 20, 30, 40, 50, 60, 80, 120, 160, 240, 480, 640, 960, 1920
+  };
+
+  private static final double[] COUNTS = {
+    1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000
+  };
+
   private final MeterRegistry registry;
   private final Counter promptTokens;
   private final Counter generationTokens;
@@ -37,6 +49,16 @@ final class EngineMetrics {
   private final Timer timeToFirstToken;
   private final Timer interTokenLatency;
   private final Timer queueTime;
+  private final Timer endToEnd;
+  private final Timer prefill;
+  private final Timer decode;
+  private final Timer inference;
+  private final Timer timePerOutputToken;
+  private final DistributionSummary promptLength;
+  private final DistributionSummary outputLength;
+  private final DistributionSummary sequencesAsked;
+  private final DistributionSummary maxTokensAsked;
+  private final DistributionSummary stepTokens;
   private volatile int running;
   private volatile int waiting;
   private volatile int freeBlocks;
@@ -50,6 +72,11 @@ final class EngineMetrics {
         "gregale.requests.waiting", "Sequences waiting for a place or for blocks", m -> m.waiting);
     gauge("gregale.kv.blocks.free", "KV blocks that no sequence owns", m -> m.freeBlocks);
     gauge("gregale.kv.blocks.total", "KV blocks there are", m -> limits.numBlocks());
+    gauge(
+        "gregale.kv.usage",
+        "Share of the KV blocks that sequences own",
+        m -> 1 - (double) m.freeBlocks / limits.numBlocks());
+    gauge("gregale.kv.block.size", "Tokens of one KV block", m -> limits.blockSize());
     promptTokens = counter("gregale.tokens.prompt", "Prompt tokens of the sequences let in");
     generationTokens = counter("gregale.tokens.generation", "Tokens drawn");
     preemptions = counter("gregale.preemptions", "Times a sequence lost its KV blocks");
@@ -58,6 +85,16 @@ final class EngineMetrics {
     timeToFirstToken = timer("gregale.request.ttft", "From arrival to a sequence's first token");
     interTokenLatency = timer("gregale.request.itl", "Between a sequence's tokens");
     queueTime = timer("gregale.request.queue", "From arrival to the first step");
+    endToEnd = timer("gregale.request.e2e", "From arrival to the end of a sequence");
+    prefill = timer("gregale.request.prefill", "From the first step to a sequence's first token");
+    decode = timer("gregale.request.decode", "From a sequence's first token to its end");
+    inference = timer("gregale.request.inference", "From the first step to a sequence's end");
+    timePerOutputToken = timer("gregale.request.tpot", "A sequence's mean time between tokens");
+    promptLength = summary("gregale.request.prompt.tokens", "Prompt tokens of a sequence");
+    outputLength = summary("gregale.request.generation.tokens", "Tokens drawn for a sequence");
+    sequencesAsked = summary("gregale.request.sequences", "Sequences of a request");
+    maxTokensAsked = summary("gregale.request.max.tokens", "max_tokens of a request");
+    stepTokens = summary("gregale.engine.step.tokens", "Tokens computed in a step");
     for (Rejection reason : Rejection.values()) {
       rejections(reason);
     }
@@ -79,7 +116,21 @@ final class EngineMetrics {
   }
 
   private Timer timer(String name, String description) {
-    return Timer.builder(name).description(description).register(registry);
+    Duration[] buckets = new Duration[SECONDS.length];
+    for (int i = 0; i < buckets.length; i++) {
+      buckets[i] = Duration.ofNanos(Math.round(SECONDS[i] * 1e9));
+    }
+    return Timer.builder(name)
+        .description(description)
+        .serviceLevelObjectives(buckets)
+        .register(registry);
+  }
+
+  private DistributionSummary summary(String name, String description) {
+    return DistributionSummary.builder(name)
+        .description(description)
+        .serviceLevelObjectives(COUNTS)
+        .register(registry);
   }
 
   private Counter counter(String name, String description, String tag, String value) {
@@ -131,7 +182,19 @@ final class EngineMetrics {
     promptTokens.increment(count);
   }
 
-  void step(long nanos, int drawnTokens) {
+  /** A request was let in. */
+  void admitted(GenerationRequest request) {
+    sequencesAsked.record(request.numSequences());
+    maxTokensAsked.record(request.params().maxTokens());
+  }
+
+  /**
+   * A step that computed that many tokens and drew some.
+   *
+   * @param tokens of prompts and outputs
+   */
+  void step(long nanos, int tokens, int drawnTokens) {
+    stepTokens.record(tokens);
     stepTime.record(nanos, TimeUnit.NANOSECONDS);
     generationTokens.increment(drawnTokens);
   }
@@ -142,6 +205,26 @@ final class EngineMetrics {
 
   void nextToken(long nanosSinceLast) {
     interTokenLatency.record(nanosSinceLast, TimeUnit.NANOSECONDS);
+  }
+
+  /** A sequence ended by itself at that time. */
+  void ended(ActiveSequence sequence, long now) {
+    ActiveRequest request = sequence.request();
+    promptLength.record(sequence.numPromptTokens());
+    outputLength.record(sequence.completionTokens());
+    endToEnd.record(now - request.arrivalNanos(), TimeUnit.NANOSECONDS);
+    if (request.started()) {
+      inference.record(now - request.startedNanos(), TimeUnit.NANOSECONDS);
+    }
+    if (sequence.completionTokens() > 0) {
+      long first = sequence.firstTokenNanos();
+      prefill.record(first - request.startedNanos(), TimeUnit.NANOSECONDS);
+      decode.record(now - first, TimeUnit.NANOSECONDS);
+      if (sequence.completionTokens() > 1) {
+        long mean = (sequence.lastTokenNanos() - first) / (sequence.completionTokens() - 1);
+        timePerOutputToken.record(mean, TimeUnit.NANOSECONDS);
+      }
+    }
   }
 
   /** Publishes the scheduler's figures; called by its thread. */

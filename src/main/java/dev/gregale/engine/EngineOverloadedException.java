@@ -6,7 +6,7 @@ public final class EngineOverloadedException extends RuntimeException {
   private final int retryAfterSeconds;
 
   public EngineOverloadedException(String message, int retryAfterSeconds) {
-    super(message);
+    super(message, null, false, false); // an answer, not a defect: no stack to fill in
     this.retryAfterSeconds = retryAfterSeconds;
   }
 

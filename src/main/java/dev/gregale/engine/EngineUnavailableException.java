@@ -5,6 +5,6 @@ public final class EngineUnavailableException extends RuntimeException {
   private static final long serialVersionUID = 1;
 
   public EngineUnavailableException(String message) {
-    super(message);
+    super(message, null, false, false); // an answer; what went wrong is logged where it did
   }
 }

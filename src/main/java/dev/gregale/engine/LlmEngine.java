@@ -14,6 +14,15 @@ public interface LlmEngine {
    */
   Flux<GenerationEvent> generate(GenerationRequest request);
 
+  /**
+   * Refuses at once, as {@link #generate} would, where not even a request of one sequence would be
+   * let in: so that nobody reads and tokenises what cannot run.
+   *
+   * @throws EngineOverloadedException if the queue is full
+   * @throws EngineUnavailableException if the engine is not serving
+   */
+  default void requireRoom() {}
+
   /** Limits and state that callers check requests against. */
   EngineInfo info();
 }

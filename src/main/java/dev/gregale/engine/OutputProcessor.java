@@ -133,12 +133,17 @@ final class OutputProcessor implements Runnable {
   private void finish(ActiveSequence sequence, @Nullable FinishReason reason) {
     if (reason != null && sequence.end()) {
       metrics.finished(reason);
+      if (reason != FinishReason.ABORT) {
+        metrics.ended(sequence, System.nanoTime());
+      }
       int promptTokens = sequence.numPromptTokens();
       int completionTokens = sequence.completionTokens();
       emit(
           sequence,
           new GenerationEvent.Finished(sequence.index(), reason, promptTokens, completionTokens));
-      sequence.request().sequenceClosed();
+      if (sequence.request().sequenceClosed()) {
+        RequestEvent.commit(sequence.request(), "finished");
+      }
     }
   }
 
@@ -159,6 +164,7 @@ final class OutputProcessor implements Runnable {
       }
     }
     request.fail(error);
+    RequestEvent.commit(request, "failed");
   }
 
   private void abort(ActiveRequest request) {

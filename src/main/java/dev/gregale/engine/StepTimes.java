@@ -45,7 +45,7 @@ final class StepTimes {
    */
   void completed(ScheduledBatch batch, int drawn, int waiting, boolean isLast) {
     long now = System.nanoTime();
-    metrics.step(now - startedAt, drawn);
+    metrics.step(now - startedAt, batch.numTokens, drawn);
     event.end(); // commit() would take the first step's duration for every later one's
     if (event.shouldCommit()) {
       event.tokens = batch.numTokens;

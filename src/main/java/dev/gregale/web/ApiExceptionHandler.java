@@ -1,5 +1,8 @@
 package dev.gregale.web;
 
+import io.micrometer.core.instrument.Counter;
+import io.micrometer.core.instrument.MeterRegistry;
+import java.util.Objects;
 import java.util.Set;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -28,9 +31,11 @@ final class ApiExceptionHandler implements ErrorWebExceptionHandler {
   private static final Set<String> VLLM_PATHS = Set.of("/tokenize", "/detokenize");
 
   private final JsonReplies replies;
+  private final MeterRegistry registry;
 
-  ApiExceptionHandler(JsonReplies replies) {
+  ApiExceptionHandler(JsonReplies replies, MeterRegistry registry) {
     this.replies = replies;
+    this.registry = registry;
   }
 
   @Override
@@ -43,6 +48,7 @@ final class ApiExceptionHandler implements ErrorWebExceptionHandler {
       return Mono.empty(); // nobody is there to answer, and nothing to log
     }
     ApiException answer = translate(exchange, failure);
+    count(answer);
     response.setStatusCode(answer.status());
     response.getHeaders().putAll(answer.headers());
     if (exchange.getRequest().getMethod() == HttpMethod.HEAD) {
@@ -52,6 +58,16 @@ final class ApiExceptionHandler implements ErrorWebExceptionHandler {
         ? replies.write(response, MediaType.APPLICATION_JSON, answer.body())
         : replies.write(
             response, MediaType.APPLICATION_PROBLEM_JSON, problem(exchange, answer, failure));
+  }
+
+  /** Status and code are a few words of our own, so that the tags stay few. */
+  private void count(ApiException answer) {
+    Counter.builder("gregale.api.errors")
+        .description("Requests answered with an error")
+        .tag("status", Integer.toString(answer.status().value()))
+        .tag("code", Objects.requireNonNullElse(answer.body().error().code(), "none"))
+        .register(registry)
+        .increment();
   }
 
   /** What the client is told; failures of the server itself are logged here. */

@@ -13,6 +13,8 @@ import org.springframework.util.unit.DataSize;
  * @param workerQueue requests that may wait for such a thread; more are refused with 429
  * @param streamBuffer events kept for each sequence of a client that reads its stream too slowly; a
  *     request that needs more is aborted
+ * @param generationTimeout longest time that the engine may have a request, waiting included; what
+ *     takes longer is aborted with an error
  * @param readTimeout longest pause between two pieces of a request
  * @param requestTimeout longest time for a whole request to arrive
  * @param writeTimeout a connection whose client takes nothing for this long is closed
@@ -23,6 +25,7 @@ public record ApiProperties(
     @DefaultValue("2") int workerThreads,
     @DefaultValue("256") int workerQueue,
     @DefaultValue("1024") int streamBuffer,
+    @DefaultValue("10m") Duration generationTimeout,
     @DefaultValue("20s") Duration readTimeout,
     @DefaultValue("60s") Duration requestTimeout,
     @DefaultValue("30s") Duration writeTimeout) {
@@ -32,6 +35,7 @@ public record ApiProperties(
     requirePositive("worker-threads", workerThreads);
     requirePositive("worker-queue", workerQueue);
     requirePositive("stream-buffer", streamBuffer);
+    requirePositive("generation-timeout", generationTimeout.toMillis());
     requirePositive("read-timeout", readTimeout.toMillis());
     requirePositive("request-timeout", requestTimeout.toMillis());
     requirePositive("write-timeout", writeTimeout.toMillis());

@@ -34,7 +34,7 @@ final class ChatController implements ChatApi {
   @Override
   public Mono<Void> createChatCompletion(ServerWebExchange exchange) {
     return requests
-        .read(exchange, ChatRequest.class, this::prepare)
+        .readIfRoom(exchange, ChatRequest.class, this::prepare)
         .flatMap(completion -> completions.reply(completion, format, exchange));
   }
 

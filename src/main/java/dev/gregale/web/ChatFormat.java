@@ -18,6 +18,11 @@ final class ChatFormat implements ReplyFormat<Logprobs> {
   }
 
   @Override
+  public String operation() {
+    return "chat";
+  }
+
+  @Override
   public LogprobsCollector<Logprobs> logprobs(Completion completion, int sequence) {
     return new ChatLogprobs(texts);
   }

@@ -35,7 +35,7 @@ final class CompletionController implements CompletionApi {
   @Override
   public Mono<Void> createCompletion(ServerWebExchange exchange) {
     return requests
-        .read(exchange, CompletionRequest.class, this::prepare)
+        .readIfRoom(exchange, CompletionRequest.class, this::prepare)
         .flatMap(completion -> completions.reply(completion, format, exchange));
   }
 

@@ -16,6 +16,11 @@ final class CompletionFormat implements ReplyFormat<Logprobs> {
   }
 
   @Override
+  public String operation() {
+    return "text_completion";
+  }
+
+  @Override
   public LogprobsCollector<Logprobs> logprobs(Completion completion, int sequence) {
     return new CompletionLogprobs(completion, sequence, texts);
   }

@@ -5,9 +5,11 @@ import dev.gregale.engine.GenerationEvent;
 import dev.gregale.engine.GenerationRequest;
 import dev.gregale.engine.LlmEngine;
 import dev.gregale.sampling.SamplingParams;
+import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
 import java.util.UUID;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.springframework.http.HttpStatus;
 import org.springframework.http.MediaType;
 import org.springframework.stereotype.Component;
@@ -26,14 +28,22 @@ final class CompletionService {
   private final LlmEngine engine;
   private final TokenTexts texts;
   private final JsonReplies replies;
+  private final GenerationObserver observer;
   private final int streamBuffer;
+  private final Duration timeout;
 
   CompletionService(
-      LlmEngine engine, TokenTexts texts, JsonReplies replies, ApiProperties properties) {
+      LlmEngine engine,
+      TokenTexts texts,
+      JsonReplies replies,
+      GenerationObserver observer,
+      ApiProperties properties) {
     this.engine = engine;
     this.texts = texts;
     this.replies = replies;
+    this.observer = observer;
     this.streamBuffer = properties.streamBuffer();
+    this.timeout = properties.generationTimeout();
   }
 
   /**
@@ -79,11 +89,35 @@ final class CompletionService {
    *
    * @param buffer how many may wait; one more cancels the subscription, which aborts the request
    */
-  private Flux<GenerationEvent> events(Completion completion, int buffer) {
-    return Flux.defer(() -> engine.generate(completion.generation()))
+  private Flux<GenerationEvent> events(
+      Completion completion, String operation, ServerWebExchange exchange, int buffer) {
+    Flux<GenerationEvent> events = Flux.defer(() -> generate(completion.generation()));
+    return observer
+        .observe(completion, operation, RequestIdFilter.idOf(exchange), events)
         .onBackpressureBuffer(buffer)
         .onErrorMap(Exceptions::isOverflow, e -> tooSlow())
         .publishOn(Schedulers.parallel(), PREFETCH);
+  }
+
+  /** The engine's events; an error, and the request's end, if they take too long to end. */
+  private Flux<GenerationEvent> generate(GenerationRequest request) {
+    AtomicBoolean late = new AtomicBoolean();
+    return engine
+        .generate(request)
+        .takeUntilOther(Mono.delay(timeout).doOnNext(tick -> late.set(true)))
+        .concatWith(Mono.defer(() -> late.get() ? Mono.error(tookTooLong()) : Mono.empty()));
+  }
+
+  /** Asking again would take as long again; OpenAI's clients heed the header. */
+  private ApiException tookTooLong() {
+    return new ApiException(
+            HttpStatus.GATEWAY_TIMEOUT,
+            "The request was aborted after %s s, the limit of this server; ask for fewer tokens"
+                .formatted(timeout.toMillis() / 1000.0),
+            "server_error",
+            null,
+            "generation_timeout")
+        .withHeader("x-should-retry", "false");
   }
 
   private static ApiException tooSlow() {
@@ -96,7 +130,7 @@ final class CompletionService {
   private <L> Mono<Void> answer(
       Completion completion, ReplyFormat<L> format, ServerWebExchange exchange) {
     // Whatever comes is collected at once; how much that can be was checked with the request.
-    return events(completion, Integer.MAX_VALUE)
+    return events(completion, format.operation(), exchange, Integer.MAX_VALUE)
         .collect(
             () -> new CompletionAssembler<>(completion, format, texts), CompletionAssembler::accept)
         .map(CompletionAssembler::response)
@@ -110,7 +144,11 @@ final class CompletionService {
     CompletionChunks<L> chunks = new CompletionChunks<>(completion, format, texts);
     // An event's frames stay together, for an error must not overtake any of them.
     Flux<List<String>> frames =
-        events(completion, streamBuffer * completion.generation().numSequences())
+        events(
+                completion,
+                format.operation(),
+                exchange,
+                streamBuffer * completion.generation().numSequences())
             .map(chunks::of)
             .concatWith(Mono.fromCallable(chunks::end))
             .filter(list -> !list.isEmpty())

@@ -2,11 +2,16 @@ package dev.gregale.web;
 
 import dev.gregale.engine.EngineOverloadedException;
 import dev.gregale.engine.EngineUnavailableException;
+import dev.gregale.security.RateLimitException;
 import java.util.Locale;
 import java.util.Objects;
 import org.springframework.http.HttpHeaders;
 import org.springframework.http.HttpStatus;
 import org.springframework.http.server.reactive.ServerHttpRequest;
+import org.springframework.security.access.AccessDeniedException;
+import org.springframework.security.authentication.AuthenticationCredentialsNotFoundException;
+import org.springframework.security.core.AuthenticationException;
+import org.springframework.security.web.server.firewall.ServerExchangeRejectedException;
 import org.springframework.web.server.MethodNotAllowedException;
 import org.springframework.web.server.UnsupportedMediaTypeStatusException;
 import reactor.core.Exceptions;
@@ -40,6 +45,28 @@ final class ErrorTranslator {
                   null,
                   "engine_unavailable")
               .withHeader(HttpHeaders.RETRY_AFTER, RETRY_AFTER_SECONDS);
+      case RateLimitException e ->
+          new ApiException(
+                  HttpStatus.TOO_MANY_REQUESTS,
+                  e.getMessage() + "; try again in " + e.retryAfterSeconds() + " s",
+                  "rate_limit_error",
+                  null,
+                  e.code())
+              .withHeader(HttpHeaders.RETRY_AFTER, Integer.toString(e.retryAfterSeconds()));
+      case AuthenticationCredentialsNotFoundException e ->
+          unauthenticated("No API key was given; send it as 'Authorization: Bearer KEY'");
+      case AuthenticationException e ->
+          unauthenticated("The API key is not one of this server's; check it");
+      case AccessDeniedException e ->
+          ApiException.refused(
+              HttpStatus.FORBIDDEN, "This API key does not open " + call(request), "forbidden");
+      case ServerExchangeRejectedException e ->
+          ApiException.refused(
+              HttpStatus.BAD_REQUEST,
+              "The request is refused for its host, method, URL or headers. A server without API"
+                  + " keys answers only to localhost; URLs must be plain, without encoded dots,"
+                  + " double slashes, backslashes or semicolons",
+              "malformed_request");
       case org.springframework.web.ErrorResponse e when e.getStatusCode().is4xxClientError() ->
           ofFramework(e, request);
       case Throwable e ->
@@ -52,9 +79,18 @@ final class ErrorTranslator {
     };
   }
 
+  private static ApiException unauthenticated(String message) {
+    return ApiException.refused(HttpStatus.UNAUTHORIZED, message, "invalid_api_key")
+        .withHeader(HttpHeaders.WWW_AUTHENTICATE, "Bearer realm=\"gregale\"");
+  }
+
+  private static String call(ServerHttpRequest request) {
+    return request.getMethod() + " " + Quoted.cut(request.getPath().value());
+  }
+
   private static ApiException ofFramework(
       org.springframework.web.ErrorResponse e, ServerHttpRequest request) {
-    String call = request.getMethod() + " " + Quoted.cut(request.getPath().value());
+    String call = call(request);
     HttpStatus status =
         Objects.requireNonNullElse(
             HttpStatus.resolve(e.getStatusCode().value()), HttpStatus.BAD_REQUEST);

@@ -19,6 +19,7 @@ import org.springframework.http.MediaType;
             mediaType = MediaType.APPLICATION_JSON_VALUE,
             schema = @Schema(implementation = ErrorResponse.class),
             examples = @ExampleObject(GenerationErrors.BAD_REQUEST)))
+@ApiResponse(responseCode = "401", ref = "#/components/responses/Unauthenticated")
 @ApiResponse(responseCode = "404", ref = "#/components/responses/ModelNotFound")
 @ApiResponse(responseCode = "413", ref = "#/components/responses/RequestTooLarge")
 @ApiResponse(responseCode = "415", ref = "#/components/responses/UnsupportedMediaType")

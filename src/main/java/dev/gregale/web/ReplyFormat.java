@@ -10,6 +10,9 @@ import org.jspecify.annotations.Nullable;
  */
 interface ReplyFormat<L> {
 
+  /** OpenTelemetry's name of what the route does. */
+  String operation();
+
   /** What collects the log-probabilities of a sequence of the engine. */
   LogprobsCollector<L> logprobs(Completion completion, int sequence);
 

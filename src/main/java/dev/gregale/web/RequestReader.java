@@ -1,5 +1,6 @@
 package dev.gregale.web;
 
+import dev.gregale.engine.LlmEngine;
 import java.util.function.Function;
 import org.springframework.stereotype.Component;
 import org.springframework.web.server.ServerWebExchange;
@@ -11,11 +12,26 @@ final class RequestReader {
   private final BodyReader bodies;
   private final RequestParser parser;
   private final RequestWorkers workers;
+  private final LlmEngine engine;
 
-  RequestReader(BodyReader bodies, RequestParser parser, RequestWorkers workers) {
+  RequestReader(BodyReader bodies, RequestParser parser, RequestWorkers workers, LlmEngine engine) {
+    this.engine = engine;
     this.bodies = bodies;
     this.parser = parser;
     this.workers = workers;
+  }
+
+  /**
+   * Reads a request to generate, unless the engine has no room for it anyway.
+   *
+   * @param prepare runs on the workers
+   */
+  <R, T> Mono<T> readIfRoom(ServerWebExchange exchange, Class<R> type, Function<R, T> prepare) {
+    return Mono.defer(
+        () -> {
+          engine.requireRoom();
+          return read(exchange, type, prepare);
+        });
   }
 
   /**

@@ -6,11 +6,13 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import dev.gregale.GregaleApplication;
+import dev.gregale.security.ApiKeys;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
@@ -133,6 +135,19 @@ class ProgramTest {
     assertTrue(result.err().getFirst().endsWith("goes on where this one stopped"));
     assertFalse(Files.exists(te));
     assertEquals(0, run("convert", ODD.toString(), te.toString()).exitCode());
+  }
+
+  @Test
+  void keygenPrintsAKeyAndItsHash() throws Exception {
+    Result result = run("keygen", "ops", "--admin");
+    assertEquals(0, result.exitCode(), () -> result.err().toString());
+    List<String> lines = result.out().lines().toList();
+    assertTrue(lines.getFirst().matches("gk-[A-Za-z0-9_-]{43}"), result.out());
+    String hash = HexFormat.of().formatHex(ApiKeys.sha256(lines.getFirst()));
+    assertEquals(
+        List.of("--gregale.admin.keys[0].name=ops", "--gregale.admin.keys[0].sha256=" + hash),
+        lines.subList(1, 3));
+    assertEquals(64, run("keygen", "a name").exitCode());
   }
 
   @Test

@@ -12,10 +12,12 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Random;
 import java.util.concurrent.locks.LockSupport;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** {@code kill -9} at random moments: what is visible is always whole. */
+@Tag("counts")
 class ConversionKillTest {
   private static final int KILLS = LoadCounts.of(12, 100);
   private static final long SEED = 20260102;

@@ -214,6 +214,16 @@ class ServerTest extends RunningServer {
     }
   }
 
+  /** As {@link LoadTest} does with five hundred. */
+  @Test
+  void streamsCutAtRandomMomentsFreeTheirBlocks() {
+    CutStreams.cut(port, 60, 7);
+    Awaitility.await()
+        .atMost(Duration.ofSeconds(1))
+        .pollInterval(Duration.ofMillis(10))
+        .until(() -> gauge("gregale.kv.usage") == 0 && gauge("gregale.requests.waiting") == 0);
+  }
+
   /** Of a bad request only its sender hears. */
   @Test
   void badRequestsHarmNobodyElse() {

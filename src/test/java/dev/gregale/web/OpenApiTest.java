@@ -53,12 +53,13 @@ class OpenApiTest extends WebTest {
         .doesNotContain("PromptInput", "ServerWebExchange");
     JsonNode post = api.at("/paths/~1v1~1completions/post");
     assertThat(post.get("responses").propertyNames())
-        .contains("200", "400", "404", "413", "415", "429", "500", "503");
+        .contains("200", "400", "401", "404", "413", "415", "429", "500", "503");
     assertThat(post.at("/responses/200/content").propertyNames())
         .containsExactlyInAnyOrder("application/json", "text/event-stream");
     assertThat(post.at("/requestBody/content/application~1json/examples").propertyNames())
         .containsExactly("text", "token ids", "stream", "score a prompt");
     assertThat(post.path("parameters").isMissingNode()).isTrue();
+    assertThat(api.at("/components/securitySchemes/apiKey/scheme").asString()).isEqualTo("bearer");
     assertThat(api.at("/components/responses/Overloaded/headers/Retry-After").isObject()).isTrue();
   }
 

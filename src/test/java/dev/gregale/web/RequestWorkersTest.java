@@ -17,7 +17,7 @@ class RequestWorkersTest {
   @Test
   void aFullQueueIsAnOverload() throws Exception {
     Duration any = Duration.ofSeconds(1);
-    ApiProperties one = new ApiProperties(DataSize.ofBytes(1), 1, 1, 1, any, any, any);
+    ApiProperties one = new ApiProperties(DataSize.ofBytes(1), 1, 1, 1, any, any, any, any);
     CountDownLatch running = new CountDownLatch(1);
     CountDownLatch release = new CountDownLatch(1);
     try (RequestWorkers workers = new RequestWorkers(one)) {

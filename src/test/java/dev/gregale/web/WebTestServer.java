@@ -1,6 +1,8 @@
 package dev.gregale.web;
 
 import dev.gregale.config.OpenApiConfiguration;
+import dev.gregale.config.SecurityConfiguration;
+import dev.gregale.config.SecurityHeadersConfiguration;
 import dev.gregale.config.WebServerConfiguration;
 import dev.gregale.tokenizer.ChatRenderer;
 import dev.gregale.tokenizer.ChatTemplate;
@@ -17,9 +19,14 @@ import org.springframework.context.annotation.Import;
 
 /** The web side alone, on a real server, before a stub engine. No component scan finds it. */
 @EnableAutoConfiguration
-@ConfigurationPropertiesScan
+@ConfigurationPropertiesScan({"dev.gregale.web", "dev.gregale.security"})
 @ComponentScan
-@Import({OpenApiConfiguration.class, WebServerConfiguration.class})
+@Import({
+  OpenApiConfiguration.class,
+  SecurityConfiguration.class,
+  SecurityHeadersConfiguration.class,
+  WebServerConfiguration.class
+})
 class WebTestServer {
   private static final ChatTemplate.Limits LIMITS =
       new ChatTemplate.Limits(1000, 1000, Duration.ofSeconds(5));

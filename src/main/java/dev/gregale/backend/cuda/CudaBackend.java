@@ -3,6 +3,7 @@ package dev.gregale.backend.cuda;
 import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.Ceilings;
+import dev.gregale.backend.DeviceMemory;
 import dev.gregale.backend.Kernels;
 import dev.gregale.backend.KvLayer;
 import dev.gregale.backend.Readback;
@@ -248,6 +249,11 @@ public final class CudaBackend implements Backend {
     workspace.recorded();
     graphs.add(step);
     return step;
+  }
+
+  @Override
+  public DeviceMemory deviceMemory() {
+    return new DeviceMemory(memory.allocatedBytes(), context.device().memoryBytes());
   }
 
   /** Frees all device and page-locked memory. */

@@ -11,7 +11,7 @@ import jcuda.driver.JCudaDriver;
 final class CudaMemory implements AutoCloseable {
   private final CudaContext context;
   private final Map<DevicePointer, Long> sizes = new HashMap<>();
-  private long allocatedBytes;
+  private volatile long allocatedBytes; // written by one thread, read by metrics
 
   CudaMemory(CudaContext context) {
     this.context = context;
