@@ -10,6 +10,7 @@
 #   tar xf jre.tar.xz && tar xf app.tar.xz
 #   ./app/gregale serve                 or any other command
 #   ./app/gpu-tests [CLASS ...]         with --tests; from the folder that holds src/
+#   ./app/http-load URL MODEL 64 512 256   with --tests: streams, prompt and output tokens of each
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tests=
@@ -24,14 +25,17 @@ mkdir -p "$out" "$work/app/lib"
 
 if [ ! -e "$out/jre.tar.xz" ]; then
   # Not compressed by jlink: xz packs the raw image to 23 MB, jlink's own compression ends at 38 MB.
-  "$jdk/bin/jlink" --add-modules "$modules" --strip-debug --no-man-pages --no-header-files \
+  "$jdk/bin/jlink" --add-modules "$modules" --strip-debug --no-man-pages --no-header-files --generate-cds-archive \
     --compress=zip-0 --add-options="$flags" --output "$work/jre"
   tar -C "$work" -c jre | xz -T0 -9e > "$out/jre.tar.xz"
 fi
 
-scope=runtime
-[ -n "$tests" ] && scope=test
-mvn -q -B -ntp dependency:build-classpath -Dmdep.outputFile="$work/classpath" -DincludeScope=$scope
+mvn -q -B -ntp dependency:build-classpath -Dmdep.outputFile="$work/classpath" -DincludeScope=runtime
+if [ -n "$tests" ]; then
+  mvn -q -B -ntp dependency:build-classpath -Dmdep.outputFile="$work/junit" -DincludeScope=test \
+    -DincludeGroupIds=org.junit,org.junit.platform,org.junit.jupiter,org.opentest4j,org.assertj
+  printf ':%s' "$(cat "$work/junit")" >> "$work/classpath"
+fi
 # Jars without other platforms' natives, stored: xz finds more in raw bytes than in deflated ones.
 python3 - "$work/classpath" "$work/app/lib" <<'PYTHON'
 import os, re, sys, zipfile
@@ -57,12 +61,14 @@ SCRIPT
 if [ -n "$tests" ]; then
   cp -r target/test-classes "$work/app/test-classes"
   rm -rf "$work/app/test-classes/golden"
-  cat > "$work/app/gpu-tests" <<'SCRIPT'
+  for program in gpu-tests:GpuTests http-load:HttpLoad; do
+    cat > "$work/app/${program%:*}" <<SCRIPT
 #!/bin/sh
-here=$(cd "$(dirname "$0")" && pwd)
-exec "${GREGALE_JAVA:-$here/../jre/bin/java}" $JAVA_OPTS -cp "$here/test-classes:$here/classes:$here/lib/*" dev.gregale.GpuTests "$@"
+here=\$(cd "\$(dirname "\$0")" && pwd)
+exec "\${GREGALE_JAVA:-\$here/../jre/bin/java}" \$JAVA_OPTS -cp "\$here/test-classes:\$here/classes:\$here/lib/*" dev.gregale.${program#*:} "\$@"
 SCRIPT
+  done
 fi
-chmod +x "$work"/app/gregale "$work"/app/gpu-tests 2>/dev/null || true
+find "$work/app" -maxdepth 1 -type f -exec chmod +x {} +
 tar -C "$work" -c app | xz -T0 -9 > "$out/app.tar.xz"
 ls -l "$out"

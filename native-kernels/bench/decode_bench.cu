@@ -1,7 +1,7 @@
 // Checks every decode kernel against references on the GPU, then times a Mixtral-8x7B layer's
 // decode step under a CUDA graph and prints its share of the read ceiling measured in the same run.
 //
-//   make -f bench/decode.mk && .../decode_bench [odd] [check] [stages] [table]     (default: all)
+//   make -f bench/decode.mk && .../decode_bench [odd] [check] [ceiling] [stages] [table]     (default: all)
 //
 // Weights rotate over several layers (2.9 GB each, L2 is 50 MB); medians of device events; bytes
 // are those of the projections, the experts actually chosen, and keys and values.
@@ -155,6 +155,11 @@ class Bench {
     });
     CHECK(cudaFree(sink));
     return 2 * count * 16 / ms / 1e6;
+  }
+
+  void print_ceiling() {
+    make_layers();
+    std::printf("read ceiling %.0f GB/s\n", ceiling());
   }
 
   void table() {
@@ -363,6 +368,7 @@ int main(int argc, char** argv) {
   Bench bench;
   int failed = asked("odd") ? bench.check_odd() : 0;
   failed += asked("check") ? bench.check() : 0;
+  if (asked("ceiling")) bench.print_ceiling();
   if (asked("stages")) bench.stages();
   if (asked("table")) bench.table();
   return failed == 0 ? 0 : 1;

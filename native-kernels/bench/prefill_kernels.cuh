@@ -10,11 +10,11 @@ __global__ void tile_weight_bf16(bf16*, const bf16*, int, int);
 __global__ void tile_gate_up_bf16(bf16*, const bf16*, const bf16*, long long, int, int);
 __global__ void expert_plan_i32(GroupPlan*, int*, int*, const int*, int, int, int);
 __global__ void expert_gather_bf16(bf16*, const bf16*, const GroupPlan*, const int*, int, int, int);
-__global__ void expert_combine_bf16(bf16*, const bf16*, const int*, const float*, int, int);
-__global__ void expert_combine_f32(float*, const bf16*, const int*, const float*, int, int);
+__global__ void expert_combine_bf16(bf16*, const float*, const int*, const float*, int, int);
+__global__ void expert_combine_f32(float*, const float*, const int*, const float*, int, int);
 __global__ void expert_gate_up_bf16(bf16*, const bf16*, const bf16*, const GroupPlan*, int, int,
                                     int);
-__global__ void expert_down_bf16(bf16*, const bf16*, const bf16*, const GroupPlan*, int, int, int,
+__global__ void expert_down_bf16(float*, const bf16*, const bf16*, const GroupPlan*, int, int, int,
                                  int);
 __global__ void tile_rows_bf16(bf16*, const bf16*, int, int, int);
 __global__ void matmul_wgmma_bf16(bf16*, const bf16*, const bf16*, int, int, int, int, int);
@@ -63,7 +63,7 @@ struct MoeLayer {
   Buffer<int> row_pair{static_cast<size_t>(capacity)};
   Buffer<bf16> tiles{static_cast<size_t>(capacity) * hidden_tiles * kTileK};
   Buffer<bf16> inner{static_cast<size_t>(capacity) * intermediate_tiles * kTileK};
-  Buffer<bf16> rows{static_cast<size_t>(capacity) * hidden};
+  Buffer<float> rows{static_cast<size_t>(capacity) * hidden};
 
   void poison() const {
     plan.poison(), pair_row.poison(), row_pair.poison();

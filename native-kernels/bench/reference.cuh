@@ -61,7 +61,7 @@ static __global__ void reference_gate_up(float* want, float* got, const bf16* in
 }
 
 // want = down projection of the tiles that the kernel read.
-static __global__ void reference_down(float* want, float* got, const bf16* rows, const bf16* inner,
+static __global__ void reference_down(float* want, float* got, const float* rows, const bf16* inner,
                                       const bf16* weights, const int* expert_ids,
                                       const GroupPlan* plan, const int* pair_row, int pairs,
                                       int hidden, int intermediate, size_t count) {
@@ -79,7 +79,7 @@ static __global__ void reference_down(float* want, float* got, const bf16* rows,
   sum = warp_total(sum);
   if (threadIdx.x % 32 == 0) {
     want[sample] = sum;
-    got[sample] = __bfloat162float(rows[static_cast<size_t>(pair_row[pair]) * hidden + column]);
+    got[sample] = rows[static_cast<size_t>(pair_row[pair]) * hidden + column];
   }
 }
 

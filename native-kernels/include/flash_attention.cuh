@@ -12,9 +12,10 @@
 
 #include <math_constants.h>
 
+#include "kv_layout.cuh"
 #include "mma.cuh"
 
-// Paged keys and values of one layer: [block][G][block_size][row], row = d rounded up to 8.
+// Paged keys and values of one layer: kv_layout.cuh.
 struct PagedKv {
   const __nv_bfloat16* keys;
   const __nv_bfloat16* values;
@@ -22,12 +23,11 @@ struct PagedKv {
   int block_size;
   int num_kv_heads;
   int head;
-  int row;
+  int head_dim;
 
-  __device__ __forceinline__ size_t element(int position) const {
-    const int block = block_table[position / block_size];
-    return (static_cast<size_t>(block * num_kv_heads + head) * block_size +
-            position % block_size) * row;
+  __device__ __forceinline__ size_t element(int position, int column) const {
+    return kv_element(block_table[position / block_size], head, position % block_size, column,
+                      num_kv_heads, block_size, head_dim);
   }
 };
 
@@ -85,9 +85,9 @@ __device__ __forceinline__ void load_keys(uint32_t keys, uint32_t values, const 
     const int r = at / Tile::kChunks;
     const int chunk = at % Tile::kChunks;
     const int position = start + r;
-    const bool inside = position >= first && position <= last && chunk * kChunk < kv.row;
+    const bool inside = position >= first && position <= last && chunk * kChunk < kv.head_dim;
     // Zeros outside the range: what stands there may be NaN, and 0 * NaN would spoil the sums.
-    const size_t element = inside ? kv.element(position) + chunk * kChunk : 0;
+    const size_t element = inside ? kv.element(position, chunk * kChunk) : 0;
     copy_async(keys + Tile::offset(r, chunk), kv.keys + element, inside ? 16 : 0);
     copy_async(values + Tile::offset(r, chunk), kv.values + element, inside ? 16 : 0);
   }

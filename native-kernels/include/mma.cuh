@@ -6,9 +6,7 @@
 #pragma once
 
 #include "common.cuh"
-
-// Elements of one 16-byte chunk.
-constexpr int kChunk = 8;
+#include "tiled_layout.cuh"
 
 __device__ __forceinline__ uint32_t shared_address(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));

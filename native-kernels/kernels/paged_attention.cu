@@ -215,11 +215,11 @@ __device__ __forceinline__ void decode(__nv_bfloat16* out, float* partials,
 #define PREFILL(NAME, TILE)                                                                       \
   extern "C" __global__ void __launch_bounds__(TILE::kThreads)                                    \
       NAME(__nv_bfloat16* out, const __nv_bfloat16* qkv, const __nv_bfloat16* keys,               \
-           const __nv_bfloat16* values, int block_size, int cache_row, const int* cu_seq_lens,    \
+           const __nv_bfloat16* values, int block_size, const int* cu_seq_lens,                   \
            const int* context_lens, const int* block_tables, int num_seqs, int max_blocks,        \
            int num_heads, int num_kv_heads, int head_dim, int window, float scale,                \
            int all_sequences) {                                                                   \
-    prefill<TILE>(out, qkv, {keys, values, nullptr, block_size, num_kv_heads, 0, cache_row},      \
+    prefill<TILE>(out, qkv, {keys, values, nullptr, block_size, num_kv_heads, 0, head_dim},      \
                   {cu_seq_lens, context_lens, block_tables, num_seqs, max_blocks},                \
                   {num_heads, num_kv_heads, head_dim, window, scale}, all_sequences != 0);        \
   }
@@ -227,12 +227,12 @@ __device__ __forceinline__ void decode(__nv_bfloat16* out, float* partials,
 #define DECODE(NAME, TILE)                                                                        \
   extern "C" __global__ void __launch_bounds__(TILE::kThreads)                                    \
       NAME(__nv_bfloat16* out, float* partials, const __nv_bfloat16* qkv,                         \
-           const __nv_bfloat16* keys, const __nv_bfloat16* values, int block_size, int cache_row, \
+           const __nv_bfloat16* keys, const __nv_bfloat16* values, int block_size,                \
            const int* cu_seq_lens, const int* context_lens, const int* block_tables,              \
            int num_seqs, int max_blocks, int num_heads, int num_kv_heads, int head_dim,           \
            int window, float scale, int split_tokens) {                                           \
     decode<TILE>(out, partials, qkv,                                                              \
-                 {keys, values, nullptr, block_size, num_kv_heads, 0, cache_row},                 \
+                 {keys, values, nullptr, block_size, num_kv_heads, 0, head_dim},                 \
                  {cu_seq_lens, context_lens, block_tables, num_seqs, max_blocks},                 \
                  {num_heads, num_kv_heads, head_dim, window, scale}, split_tokens);               \
   }

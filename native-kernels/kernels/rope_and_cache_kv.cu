@@ -3,12 +3,13 @@
 //
 // Half-split form: the pair (i, i + d/2) of every query and key head turns by the angle whose cosine
 // and sine the fp32 table holds for the token's position. H query heads, G KV heads, d head dim.
-// Cache: [block][G][block_size][row] for keys and for values, row = d rounded up to 8 elements. The
-// key that is cached has the bits of the key in qkv. Rows with slot -1 write no cache.
+// Cache: kv_layout.cuh. The key that is cached has the bits of the key in qkv. Rows with slot -1
+// write no cache.
 //
 // One block per token.
 
 #include "common.cuh"
+#include "kv_layout.cuh"
 
 extern "C" __global__ void rope_and_cache_kv_bf16(
     __nv_bfloat16* qkv,  // [T, (H + 2G) d]
@@ -16,18 +17,17 @@ extern "C" __global__ void rope_and_cache_kv_bf16(
     const float* table,    // [positions, d]: d/2 cosines, then d/2 sines
     const int* positions,  // [T]
     const int* slots,      // [T]
-    int num_heads, int num_kv_heads, int head_dim, int block_size, int cache_row) {
+    int num_heads, int num_kv_heads, int head_dim, int block_size) {
   const int token = blockIdx.x;
   const int half = head_dim / 2;
   const int slot = slots[token];
   const float* cosines = table + static_cast<size_t>(positions[token]) * head_dim;
   const float* sines = cosines + half;
   __nv_bfloat16* row = qkv + static_cast<size_t>(token) * (num_heads + 2 * num_kv_heads) * head_dim;
-  // Slot s of head g starts at element ((s / block_size * G + g) * block_size + s % block_size) row.
   const int block = slot < 0 ? 0 : slot / block_size;
   const int offset = slot < 0 ? 0 : slot % block_size;
-  const auto cache_at = [=](int head) {
-    return (static_cast<size_t>(block * num_kv_heads + head) * block_size + offset) * cache_row;
+  const auto cache_at = [=](int head, int column) {
+    return kv_element(block, head, offset, column, num_kv_heads, block_size, head_dim);
   };
   for (int at = threadIdx.x; at < (num_heads + num_kv_heads) * half; at += blockDim.x) {
     const int head = at / half;
@@ -40,9 +40,8 @@ extern "C" __global__ void rope_and_cache_kv_bf16(
     vector[i] = turned_a;
     vector[i + half] = turned_b;
     if (head >= num_heads && slot >= 0) {
-      __nv_bfloat16* key = keys + cache_at(head - num_heads);
-      key[i] = turned_a;
-      key[i + half] = turned_b;
+      keys[cache_at(head - num_heads, i)] = turned_a;
+      keys[cache_at(head - num_heads, i + half)] = turned_b;
     }
   }
   if (slot < 0) {
@@ -50,6 +49,6 @@ extern "C" __global__ void rope_and_cache_kv_bf16(
   }
   const __nv_bfloat16* value_row = row + (num_heads + num_kv_heads) * head_dim;
   for (int at = threadIdx.x; at < num_kv_heads * head_dim; at += blockDim.x) {
-    values[cache_at(at / head_dim) + at % head_dim] = value_row[at];
+    values[cache_at(at / head_dim, at % head_dim)] = value_row[at];
   }
 }

@@ -2,7 +2,7 @@
 // expert_plan_i32 and expert_gather_bf16 (expert_routing.cu):
 //
 //   expert_gate_up_bf16   hidden = silu(x gate^T) * (x up^T), tiled to tiled
-//   expert_down_bf16      out[padded row] = hidden down^T, tiled to rows [padded rows, D]
+//   expert_down_bf16      out[padded row] = hidden down^T, tiled to fp32 rows [padded rows, D]
 //
 // Legend: T tokens, K experts per token, D hidden, I intermediate, E experts.
 // Layouts: tiled_layout.cuh; the plan: grouped_plan.cuh, made with max_tile_rows 256. tokens and
@@ -30,12 +30,12 @@ extern "C" __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kG
 }
 
 extern "C" __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kGemmThreads, 1)
-    expert_down_bf16(__nv_bfloat16* out,            // [padded rows, width]; padding is not written
+    expert_down_bf16(float* out,                    // [padded rows, width]; padding is not written
                      const __nv_bfloat16* weights,  // tiled [E][n_tiles = ceil(D / 128)][k_tiles]
                      const __nv_bfloat16* hidden,   // tiled [padded rows, 64 k_tiles]
                      const GroupPlan* plan, int experts, int n_tiles,
                      int k_tiles,  // ceil(I / 64)
                      int width) {  // D
   const GemmOperands op{weights, hidden, plan, experts, 0, 0, n_tiles, k_tiles};
-  grouped_gemm(op, RowsBf16{out, width});
+  grouped_gemm(op, RowsF32{out, width});
 }

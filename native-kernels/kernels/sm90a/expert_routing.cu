@@ -61,13 +61,15 @@ __device__ void count_experts(int* counts, const int* expert_ids, int begin, int
 }
 
 // A pair's row of the down projection, eight columns of it, added with its weight.
-__device__ __forceinline__ void add_weighted(float (&sum)[kChunk], const __nv_bfloat16* from,
+__device__ __forceinline__ void add_weighted(float (&sum)[kChunk], const float* from,
                                              float weight) {
-  float values[kChunk];
-  unpack(*reinterpret_cast<const Bf16x8*>(from), values);
 #pragma unroll
-  for (int i = 0; i < kChunk; i++) {
-    sum[i] = fmaf(weight, values[i], sum[i]);
+  for (int i = 0; i < kChunk; i += 4) {
+    const float4 values = *reinterpret_cast<const float4*>(from + i);
+    sum[i] = fmaf(weight, values.x, sum[i]);
+    sum[i + 1] = fmaf(weight, values.y, sum[i + 1]);
+    sum[i + 2] = fmaf(weight, values.z, sum[i + 2]);
+    sum[i + 3] = fmaf(weight, values.w, sum[i + 3]);
   }
 }
 
@@ -85,7 +87,7 @@ __device__ __forceinline__ void store(__nv_bfloat16* to, float sum) { *to = __fl
 __device__ __forceinline__ void store(float* to, float sum) { *to = sum; }
 
 template <class Out>
-__device__ __forceinline__ void combine(Out* out, const __nv_bfloat16* rows, const int* pair_row,
+__device__ __forceinline__ void combine(Out* out, const float* rows, const int* pair_row,
                                         const float* expert_weights, int experts_per_token,
                                         int width) {
   const size_t token = blockIdx.x;
@@ -104,7 +106,7 @@ __device__ __forceinline__ void combine(Out* out, const __nv_bfloat16* rows, con
     float sum = 0.0f;
     for (int slot = 0; slot < experts_per_token; slot++) {
       const size_t from = static_cast<size_t>(row_of[slot]) * width + at;
-      sum = fmaf(weight_of[slot], __bfloat162float(rows[from]), sum);
+      sum = fmaf(weight_of[slot], rows[from], sum);
     }
     store(to + at, sum);
   }
@@ -195,14 +197,14 @@ extern "C" __global__ void expert_gather_bf16(__nv_bfloat16* tiles,    // tiled 
 }
 
 extern "C" __global__ void expert_combine_bf16(__nv_bfloat16* out,           // [T, D]
-                                               const __nv_bfloat16* rows,    // [padded rows, D]
+                                               const float* rows,            // [padded rows, D]
                                                const int* pair_row,          // [T K]
                                                const float* expert_weights,  // [T, K]
                                                int experts_per_token, int width) {
   combine(out, rows, pair_row, expert_weights, experts_per_token, width);
 }
 
-extern "C" __global__ void expert_combine_f32(float* out, const __nv_bfloat16* rows,
+extern "C" __global__ void expert_combine_f32(float* out, const float* rows,
                                               const int* pair_row, const float* expert_weights,
                                               int experts_per_token, int width) {
   combine(out, rows, pair_row, expert_weights, experts_per_token, width);

@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.junit.platform.engine.DiscoverySelector;
 import org.junit.platform.engine.TestExecutionResult;
+import org.junit.platform.engine.discovery.ClassNameFilter;
 import org.junit.platform.launcher.LauncherDiscoveryRequest;
 import org.junit.platform.launcher.TagFilter;
 import org.junit.platform.launcher.TestExecutionListener;
@@ -18,8 +19,9 @@ import org.junit.platform.launcher.core.LauncherFactory;
 import org.junit.platform.launcher.listeners.SummaryGeneratingListener;
 
 /**
- * Runs the tests tagged {@code gpu} where there is no Maven: all, or the classes named. Exits with
- * 1 if one fails or none ran.
+ * Runs the tests tagged {@code gpu} where there is no Maven: all, or the classes named. They are
+ * called CudaSomethingTest, so that no other is loaded and they need JUnit and AssertJ alone beside
+ * what the application needs. Exits with 1 if one fails or none ran.
  */
 public final class GpuTests {
 
@@ -36,7 +38,9 @@ public final class GpuTests {
     LauncherDiscoveryRequest request =
         LauncherDiscoveryRequestBuilder.request()
             .selectors(selectors)
-            .filters(TagFilter.includeTags("gpu"))
+            .filters(
+                TagFilter.includeTags("gpu"),
+                ClassNameFilter.includeClassNamePatterns(".*\\.Cuda\\w+Test"))
             .build();
     SummaryGeneratingListener summary = new SummaryGeneratingListener();
     LauncherFactory.create().execute(request, summary, new Progress());

@@ -26,14 +26,26 @@ public interface Backend extends AutoCloseable {
   /** The element type of the KV cache where the user asks for none. */
   DType kvCacheDType();
 
+  /** Tokens per block of the KV cache where the user asks for no number. */
+  default int kvBlockSize() {
+    return 16;
+  }
+
+  /** Bytes that a block takes in one layer, keys and values. */
+  default long kvBlockBytes(int blockSize, AttentionShape shape, DType dtype) {
+    return 2L * blockSize * shape.numKvHeads() * shape.headDim() * dtype.bytes();
+  }
+
   /** Bytes that this backend may still allocate for a KV cache, or -1 where it cannot tell. */
   long freeBytes();
 
   /**
    * Bytes that a KV cache may take beside a model whose weights and activations, not yet allocated,
    * take that many.
+   *
+   * @param utilization share of a GPU's memory that this process may take in all
    */
-  default long freeBytesBeside(long modelBytes) {
+  default long freeBytesBeside(long modelBytes, double utilization) {
     return freeBytes();
   }
 
@@ -71,6 +83,22 @@ public interface Backend extends AutoCloseable {
 
   /** Waits for the ops issued so far, then copies the first {@code count} elements out as fp32. */
   void read(Tensor source, float[] values, int count);
+
+  /** Fetches that array's content, again and again, without holding up the ops behind it. */
+  Readback readback(Tensor source);
+
+  /** Marks among the ops, to time them by. */
+  Timeline timeline();
+
+  /** Measures what the device gives at best; null for a backend that does not know how. */
+  default @Nullable Ceilings measureCeilings() {
+    return null;
+  }
+
+  /** Whether ops are queued and run beside their caller, rather than have run on return. */
+  default boolean isAsynchronous() {
+    return false;
+  }
 
   /**
    * Makes the scratch memory that ops need for batches up to these limits, so that later steps

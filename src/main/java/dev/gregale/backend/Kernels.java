@@ -2,7 +2,8 @@ package dev.gregale.backend;
 
 /**
  * The steps of Mixtral, each a step that the architecture names. How many kernels an op takes, and
- * in what layout its data lies, is the backend's business.
+ * in what layout its data lies, is the backend's business. The three largest ops, the blocks that
+ * the forward pass is made of, are composed of the others unless a backend has something better.
  *
  * <p>Ops return nothing, write into arrays that the caller allocated, never allocate and never read
  * back: what a CUDA graph can capture. Where an op takes {@code rows}, rows at and beyond it are
@@ -14,6 +15,14 @@ package dev.gregale.backend;
  */
 public interface Kernels {
 
+  /**
+   * tokenIds[t] = drawn[sources[t]] where sources[t] is not negative: int32 {@code [rows]}. A token
+   * outside the vocabulary, as NaN logits may give, becomes 0.
+   *
+   * @param drawn the tokens of an earlier step's rows of logits
+   */
+  void gatherTokens(Tensor tokenIds, Tensor sources, Tensor drawn, int vocabSize, int rows);
+
   /** out[t] = table[tokenIds[t]]: {@code [T, D]} from {@code [V, D]}. */
   void embed(Tensor out, Tensor table, ForwardBatch batch);
 
@@ -23,8 +32,8 @@ public interface Kernels {
    */
   void rmsNorm(Tensor out, Tensor x, Tensor weight, float eps, int rows);
 
-  /** residual += x; out = rmsNorm(residual): {@code [rows, D]}. {@code out} may be {@code x}. */
-  void addRmsNorm(Tensor out, Tensor residual, Tensor x, Tensor weight, float eps, int rows);
+  /** residual += x: fp32 {@code [rows, D]}. */
+  void add(Tensor residual, Tensor x, int rows);
 
   /** out = x * weight^T: {@code [rows, N]} from {@code [rows, M]} and {@code [N, M]}. */
   void matmul(Tensor out, Tensor x, Tensor weight, int rows);
@@ -65,6 +74,63 @@ public interface Kernels {
 
   /** out[r] = x[rowIds[r]]: {@code [rows, D]}. */
   void gatherRows(Tensor out, Tensor x, Tensor rowIds, int rows);
+
+  /**
+   * residual += attention(rmsNorm(residual)), with the projections around it: fp32 {@code [T, D]}.
+   * Writes the batch's keys and values into the cache.
+   */
+  default void attentionBlock(
+      Tensor residual,
+      AttentionWeights weights,
+      float eps,
+      KvLayer kv,
+      Tensor ropeTable,
+      AttentionShape shape,
+      ForwardBatch batch,
+      BlockScratch scratch) {
+    int tokens = batch.numTokens();
+    rmsNorm(scratch.hidden(), residual, weights.norm(), eps, tokens); // [T, D]
+    matmul(scratch.qkv(), scratch.hidden(), weights.qkv(), tokens); // [T, (H + 2G) d]
+    ropeAndCacheKv(scratch.qkv(), kv, ropeTable, shape, batch);
+    pagedAttention(scratch.context(), scratch.qkv(), kv, shape, batch); // [T, H d]
+    matmul(scratch.update(), scratch.context(), weights.output(), tokens); // [T, D]
+    add(residual, scratch.update(), tokens);
+  }
+
+  /**
+   * residual += experts(rmsNorm(residual)): fp32 {@code [T, D]}. Padding rows (slot -1) may be left
+   * as they are.
+   */
+  default void expertBlock(
+      Tensor residual, ExpertWeights weights, float eps, ForwardBatch batch, BlockScratch scratch) {
+    int tokens = batch.numTokens();
+    rmsNorm(scratch.hidden(), residual, weights.norm(), eps, tokens); // [T, D]
+    matmul(scratch.routerLogits(), scratch.hidden(), weights.router(), tokens); // [T, E]
+    routeTopK(scratch.routing(), scratch.routerLogits(), tokens); // [T, K]
+    expertFeedForward(
+        scratch.update(),
+        scratch.hidden(),
+        scratch.routing(),
+        weights.gateUp(),
+        weights.down(),
+        tokens); // [T, D]
+    add(residual, scratch.update(), tokens);
+  }
+
+  /** logits = rmsNorm(residual) * lmHead^T of the batch's logit rows: fp32 {@code [R, V]}. */
+  default void computeLogits(
+      Tensor logits,
+      Tensor residual,
+      Tensor norm,
+      float eps,
+      Tensor lmHead,
+      ForwardBatch batch,
+      BlockScratch scratch) {
+    int rows = batch.numLogitRows();
+    rmsNorm(scratch.hidden(), residual, norm, eps, batch.numTokens()); // [T, D]
+    gatherRows(scratch.lastHidden(), scratch.hidden(), batch.logitRows(), rows); // [R, D]
+    matmul(logits, scratch.lastHidden(), lmHead, rows); // [R, V]
+  }
 
   /**
    * Draws or scores one token per row; see {@link SamplingInputs}. May destroy the logits.

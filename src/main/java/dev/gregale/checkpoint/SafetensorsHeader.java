@@ -30,8 +30,12 @@ import tools.jackson.core.JsonToken;
 record SafetensorsHeader(Map<String, String> metadata, Map<String, TensorInfo> tensors) {
 
   static final long MAX_HEADER_BYTES = 100_000_000;
-  static final int MAX_TENSORS = 1 << 18;
-  static final int MAX_METADATA = 1 << 16;
+  static final int MAX_TENSORS = 1 << 16;
+  static final int MAX_METADATA = 1 << 14;
+
+  /** Of all names and metadata together: what a file can make us keep is bounded. */
+  static final int MAX_TEXT = 8 << 20;
+
   static final int MAX_RANK = 8;
 
   private static final ValueLayout.OfLong U64 =
@@ -84,6 +88,7 @@ record SafetensorsHeader(Map<String, String> metadata, Map<String, TensorInfo> t
     private final long dataBytes;
     private final Map<String, TensorInfo> tensors = new LinkedHashMap<>();
     private @Nullable Map<String, String> metadata;
+    private long textLength;
 
     Reader(JsonInput json, MemorySegment header, long dataBytes) {
       this.json = json;
@@ -124,9 +129,18 @@ record SafetensorsHeader(Map<String, String> metadata, Map<String, TensorInfo> t
         if (metadata.putIfAbsent(key, value) != null) {
           throw json.fail("duplicate key %s in __metadata__".formatted(quote(key)));
         }
+        count(key);
+        count(value);
         if (metadata.size() > MAX_METADATA) {
           throw json.fail("more than " + MAX_METADATA + " entries in __metadata__");
         }
+      }
+    }
+
+    private void count(String text) {
+      textLength += text.length();
+      if (textLength > MAX_TEXT) {
+        throw json.fail("names and metadata of more than " + MAX_TEXT + " characters");
       }
     }
 
@@ -157,6 +171,7 @@ record SafetensorsHeader(Map<String, String> metadata, Map<String, TensorInfo> t
       if (tensors.putIfAbsent(name, info) != null) {
         throw json.fail("duplicate key: %s occurs twice".formatted(what));
       }
+      count(name);
       if (tensors.size() > MAX_TENSORS) {
         throw json.fail("more than " + MAX_TENSORS + " tensors");
       }

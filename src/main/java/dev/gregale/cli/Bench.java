@@ -1,5 +1,7 @@
 package dev.gregale.cli;
 
+import dev.gregale.backend.Backend;
+import dev.gregale.backend.Ceilings;
 import dev.gregale.backend.Kernels;
 import dev.gregale.config.ModelAssembly;
 import dev.gregale.config.ModelAssembly.LoadedModel;
@@ -9,6 +11,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.function.DoubleSupplier;
+import org.jspecify.annotations.Nullable;
 
 /** Measures a model without a server: the bare loop of scheduler and model. */
 final class Bench {
@@ -16,46 +19,50 @@ final class Bench {
   private static final double WARM_UP_SECONDS = 3;
 
   private final ModelAssembly assembly;
+  private final Backend backend;
+  private final StepWork work;
+  private final int contextTokens;
   private final int repetitions;
 
-  Bench(ModelAssembly assembly, int repetitions) {
+  /**
+   * @param contextTokens of every sequence before its decode is timed
+   */
+  Bench(ModelAssembly assembly, int contextTokens, int repetitions) {
     this.assembly = assembly;
+    this.backend = assembly.backend();
+    this.work = new StepWork(assembly.config(), backend.activationDType().bytes());
+    this.contextTokens = contextTokens;
     this.repetitions = repetitions;
   }
 
   BenchReport run(List<Integer> promptLengths, List<Integer> sequenceCounts, int outputTokens) {
+    @Nullable Ceilings before = backend.measureCeilings();
     long start = System.nanoTime();
     LoadedModel model = assembly.load();
     double loadSeconds = (System.nanoTime() - start) / 1e9;
-    StepLoop loop = loop(model, assembly.backend().kernels());
-
     List<BenchReport.Prefill> prefills = new ArrayList<>();
+    List<BenchReport.Decode> decodes = new ArrayList<>();
+    StepLoop loop = loop(model, backend.kernels());
+    OpTimes times = new OpTimes(backend.timeline());
+    StepLoop ofOps = loop(model, times.around(backend.kernels(), false));
+    // What runs on a device at its own pace is timed as it is run: in whole blocks.
+    StepLoop ofBlocks = loop(model, times.around(backend.kernels(), backend.isAsynchronous()));
     for (int length : promptLengths) {
       System.err.println("prefill of " + length + " tokens ...");
-      double seconds = median(() -> loop.prefill(length));
-      prefills.add(new BenchReport.Prefill(length, length / seconds, 1e3 * seconds));
+      prefills.add(prefill(loop, length, times, ofOps));
     }
-    List<BenchReport.Decode> decodes = new ArrayList<>();
     for (int count : sequenceCounts) {
       System.err.println("decode of " + count + " sequences ...");
-      double seconds = median(() -> loop.decode(count, outputTokens));
-      decodes.add(
-          new BenchReport.Decode(
-              count,
-              outputTokens,
-              (double) count * outputTokens / seconds,
-              1e3 * seconds / outputTokens));
+      decodes.add(decode(loop, count, outputTokens, times, ofBlocks));
     }
-    OpTimes times = new OpTimes();
-    StepLoop timed = loop(model, times.around(assembly.backend().kernels()));
+    @Nullable Ceilings after = before == null ? null : backend.measureCeilings();
     return new BenchReport(
         assembly.name(),
-        assembly.backend().description(),
+        backend.description(),
         loadSeconds,
+        before == null || after == null ? null : before.max(after),
         prefills,
-        decodes,
-        shares(times, () -> timed.prefill(promptLengths.getFirst())),
-        shares(times, () -> timed.decode(sequenceCounts.getFirst(), outputTokens)));
+        decodes);
   }
 
   private StepLoop loop(LoadedModel model, Kernels ops) {
@@ -63,26 +70,62 @@ final class Bench {
         assembly.limits(), assembly.config().vocabSize(), assembly.runner(model, ops));
   }
 
-  /**
-   * The second run counts. Empty for a backend that only queues its ops: the time of a call says
-   * nothing of the time on the device.
-   */
-  private Map<String, Double> shares(OpTimes times, Runnable run) {
-    if (!assembly.backend().name().equals("cpu")) {
-      return Map.of();
-    }
-    System.err.println("shares of the ops ...");
-    run.run();
+  private BenchReport.Prefill prefill(StepLoop loop, int length, OpTimes times, StepLoop timed) {
+    double seconds = median(() -> loop.prefill(length));
+    Map<String, Double> flops = work.prefillFlops(length);
+    timed.prefill(length);
     times.clear();
-    run.run();
-    return times.shares();
+    timed.prefill(length);
+    return new BenchReport.Prefill(
+        length,
+        length / seconds,
+        1e3 * seconds,
+        StepWork.total(flops) / seconds / 1e12,
+        ops(times.millis(), flops, 1e9));
+  }
+
+  private BenchReport.Decode decode(
+      StepLoop loop, int sequences, int outputTokens, OpTimes times, StepLoop timed) {
+    double seconds = median(() -> loop.decode(sequences, contextTokens, outputTokens));
+    Map<String, Double> bytes =
+        work.decodeBytes(sequences, contextTokens + (outputTokens + 1) / 2.0);
+    double rate = StepWork.total(bytes) * outputTokens / seconds;
+    for (int i = 0; i < 2; i++) { // the second counts
+      timed.decode(sequences, contextTokens, outputTokens, times::clear);
+    }
+    Map<String, Double> millis = times.millis();
+    millis.replaceAll((op, sum) -> sum / outputTokens);
+    return new BenchReport.Decode(
+        sequences,
+        outputTokens,
+        (double) sequences * outputTokens / seconds,
+        1e3 * seconds / outputTokens,
+        rate / 1e9,
+        ops(millis, bytes, 1e6));
+  }
+
+  /**
+   * @param perMillisecond so much work in a millisecond is one of the rate's unit
+   */
+  private static List<BenchReport.Op> ops(
+      Map<String, Double> millis, Map<String, Double> work, double perMillisecond) {
+    double total = StepWork.total(millis);
+    List<BenchReport.Op> ops = new ArrayList<>();
+    millis.forEach(
+        (op, time) -> {
+          Double amount = work.get(op);
+          ops.add(
+              new BenchReport.Op(
+                  op, time / total, time, amount == null ? null : amount / time / perMillisecond));
+        });
+    return ops;
   }
 
   /** Seconds. The compiler needs some runs, whose number depends on how long they are. */
   private double median(DoubleSupplier run) {
-    double warm = 0;
-    for (int i = 0; i < MAX_WARM_UPS && warm < WARM_UP_SECONDS; i++) {
-      warm += run.getAsDouble();
+    long start = System.nanoTime();
+    for (int i = 0; i < MAX_WARM_UPS && System.nanoTime() - start < 1e9 * WARM_UP_SECONDS; i++) {
+      var unused = run.getAsDouble();
     }
     double[] seconds = new double[repetitions];
     for (int i = 0; i < repetitions; i++) {

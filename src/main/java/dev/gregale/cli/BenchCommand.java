@@ -4,6 +4,7 @@ import dev.gregale.config.EngineProperties;
 import dev.gregale.config.EngineProperties.BackendChoice;
 import dev.gregale.config.ModelAssembly;
 import dev.gregale.config.ModelProperties;
+import dev.gregale.config.StepLoop;
 import dev.gregale.model.LoadFormat;
 import java.time.Duration;
 import java.util.Collections;
@@ -34,6 +35,16 @@ final class BenchCommand implements Callable<Integer> {
   @Option(names = "--threads", description = "Threads of the CPU backend; 0 takes all processors.")
   private int threads;
 
+  @Option(
+      names = "--deterministic",
+      description = "On a GPU: the same bits whatever is computed together.")
+  private boolean deterministic;
+
+  @Option(
+      names = "--gpu-memory-utilization",
+      description = "Share of the GPU's memory to take. Default: 0.80.")
+  private double gpuMemoryUtilization = 0.80;
+
   @Option(names = "--prompt-tokens", split = ",", description = "Prompt lengths. Default: 512.")
   private List<Integer> promptTokens = List.of(512);
 
@@ -46,6 +57,16 @@ final class BenchCommand implements Callable<Integer> {
   @Option(names = "--output-tokens", description = "Tokens decoded per sequence. Default: 128.")
   private int outputTokens = 128;
 
+  @Option(
+      names = "--context-tokens",
+      description = "Tokens of every sequence before decoding is timed. Default: 1.")
+  private int contextTokens = 1;
+
+  @Option(
+      names = "--max-num-batched-tokens",
+      description = "Tokens of one step, at most. Default: 512, at least two of every sequence.")
+  private int maxNumBatchedTokens = 512;
+
   @Option(names = "--repetitions", description = "Counted runs, of which the median is told.")
   private int repetitions = 11;
 
@@ -54,17 +75,21 @@ final class BenchCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    int longest = Math.max(Collections.max(promptTokens), outputTokens + 1) + 1;
     int most = Collections.max(sequences);
+    int batched = Math.max(maxNumBatchedTokens, 2 * most);
+    int ahead = StepLoop.prefillSteps(batched, most, contextTokens);
+    int longest = Math.max(Collections.max(promptTokens), contextTokens + ahead + outputTokens) + 1;
     ModelProperties modelProperties = new ModelProperties(model, null, loadFormat);
     EngineProperties engineProperties =
         new EngineProperties(
             backend,
             threads,
+            deterministic,
+            gpuMemoryUtilization,
             most,
-            Math.max(512, most),
+            batched,
             longest,
-            16,
+            null,
             null,
             most,
             1,
@@ -72,7 +97,8 @@ final class BenchCommand implements Callable<Integer> {
             Duration.ZERO);
     try (ModelAssembly assembly = ModelAssembly.prepare(modelProperties, engineProperties)) {
       BenchReport report =
-          new Bench(assembly, repetitions).run(promptTokens, sequences, outputTokens);
+          new Bench(assembly, contextTokens, repetitions)
+              .run(promptTokens, sequences, outputTokens);
       System.out.println(
           json
               ? JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(report)

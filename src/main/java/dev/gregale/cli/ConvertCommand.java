@@ -1,22 +1,29 @@
 package dev.gregale.cli;
 
 import dev.gregale.checkpoint.CheckpointException;
-import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.config.ExitCode;
+import dev.gregale.config.LogitsComparison;
 import dev.gregale.config.StartupException;
+import dev.gregale.convert.ByteSize;
 import dev.gregale.convert.CheckpointConverter;
 import dev.gregale.convert.ConversionRequest;
 import dev.gregale.convert.ConversionResult;
+import dev.gregale.convert.IoReason;
+import dev.gregale.convert.LogitsDifference;
 import dev.gregale.convert.TargetException;
-import dev.gregale.tensor.DType;
+import dev.gregale.convert.TargetLayout;
+import dev.gregale.convert.VerificationException;
+import dev.gregale.convert.WeightType;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
+import picocli.CommandLine.TypeConversionException;
 import tools.jackson.databind.json.JsonMapper;
 
 @Command(
@@ -29,28 +36,15 @@ import tools.jackson.databind.json.JsonMapper;
     })
 final class ConvertCommand implements Callable<Integer> {
 
-  /** Layouts that are written. */
-  enum Target {
-    HF(CheckpointLayout.HUGGING_FACE),
-    TE(CheckpointLayout.TRANSFORMER_ENGINE);
-
-    private final CheckpointLayout layout;
-
-    Target(CheckpointLayout layout) {
-      this.layout = layout;
-    }
-  }
-
-  /** Types that weights are cast to. */
-  enum Type {
-    BF16(DType.BF16),
-    FP16(DType.F16),
-    FP32(DType.F32);
-
-    private final DType dtype;
-
-    Type(DType dtype) {
-      this.dtype = dtype;
+  /** As in 5GB. */
+  static final class Size implements ITypeConverter<Long> {
+    @Override
+    public Long convert(String text) {
+      try {
+        return ByteSize.parse(text);
+      } catch (IllegalArgumentException e) {
+        throw new TypeConversionException(e.getMessage());
+      }
     }
   }
 
@@ -61,17 +55,17 @@ final class ConvertCommand implements Callable<Integer> {
   private Path target = Path.of("");
 
   @Option(names = "--to", description = "te or hf; default: the one that SRC is not.")
-  private @Nullable Target to;
+  private @Nullable TargetLayout to;
 
   @Option(
       names = "--dtype",
       description = "bf16, fp16 or fp32, rounded to nearest even; default: as in SRC.")
-  private @Nullable Type dtype;
+  private @Nullable WeightType dtype;
 
   @Option(
       names = "--max-shard-size",
       defaultValue = "5GB",
-      converter = ByteSize.class,
+      converter = Size.class,
       description = "Data per file, as in 5GB or 500MiB; default ${DEFAULT-VALUE}.")
   private long maxShardBytes;
 
@@ -82,6 +76,19 @@ final class ConvertCommand implements Callable<Integer> {
       names = "--overwrite",
       description = "Replace a checkpoint at DST; give up an interrupted conversion of another.")
   private boolean overwrite;
+
+  /** What is compared beside the bytes. */
+  enum Verification {
+    LOGITS
+  }
+
+  @Option(
+      names = "--verify",
+      paramLabel = "logits",
+      description =
+          "Also run both models on a few prompts and tell how far losses and logits are apart."
+              + " Takes memory for one of them. Without --dtype they must be equal.")
+  private @Nullable Verification verify;
 
   @Option(names = "--dry-run", description = "Check everything, write nothing.")
   private boolean dryRun;
@@ -102,26 +109,25 @@ final class ConvertCommand implements Callable<Integer> {
       throw new StartupException(ExitCode.DATA, String.valueOf(e.getMessage()));
     } catch (TargetException e) {
       throw new StartupException(ExitCode.CANNOT_CREATE, String.valueOf(e.getMessage()));
+    } catch (VerificationException e) {
+      throw new StartupException(ExitCode.SOFTWARE, String.valueOf(e.getMessage()));
     } catch (IOException e) {
       throw new StartupException(
           ExitCode.IO_ERROR,
-          "%s: %s; the same command goes on where this one stopped".formatted(target, reason(e)));
+          "%s: %s; the same command goes on where this one stopped"
+              .formatted(target, IoReason.of(e)));
     }
   }
 
-  /** Java's file exceptions have only the file's name for a message. */
-  private static String reason(IOException e) {
-    return e.getClass() == IOException.class ? String.valueOf(e.getMessage()) : e.toString();
-  }
-
   private ConversionResult convert() throws IOException {
-    CheckpointConverter converter = new CheckpointConverter();
+    CheckpointConverter converter =
+        new CheckpointConverter(verify == null ? null : new LogitsComparison());
     ConversionRequest request =
         new ConversionRequest(
             source,
             target,
-            to == null ? null : to.layout,
-            dtype == null ? null : dtype.dtype,
+            to == null ? null : to.layout(),
+            dtype == null ? null : dtype.dtype(),
             maxShardBytes,
             overwrite,
             resume);
@@ -135,17 +141,37 @@ final class ConvertCommand implements Callable<Integer> {
 
   private String describe(ConversionResult result) {
     return "%s%s: %s to %s, %d tensors, %,d bytes in %d file%s%s"
+            .formatted(
+                dryRun ? "would write " : "",
+                target,
+                result.from(),
+                result.to(),
+                result.tensors(),
+                result.bytes(),
+                result.shards(),
+                result.shards() == 1 ? "" : "s",
+                result.resumedBytes() == 0
+                    ? ""
+                    : ", %,d of them done before".formatted(result.resumedBytes()))
+        + (result.difference() == null ? "" : describe(result.difference()));
+  }
+
+  private static String describe(LogitsDifference difference) {
+    return """
+
+        logits of %d prompts, %d tokens: %s
+          largest difference  %.3g
+          mean difference     %.3g
+          same likeliest      %.2f%%
+          loss                %.6f, converted %.6f"""
         .formatted(
-            dryRun ? "would write " : "",
-            target,
-            result.from(),
-            result.to(),
-            result.tensors(),
-            result.bytes(),
-            result.shards(),
-            result.shards() == 1 ? "" : "s",
-            result.resumedBytes() == 0
-                ? ""
-                : ", %,d of them done before".formatted(result.resumedBytes()));
+            difference.prompts(),
+            difference.tokens(),
+            difference.identical() ? "identical, bit for bit" : "different",
+            difference.maxAbsDifference(),
+            difference.meanAbsDifference(),
+            100 * difference.sameArgmax(),
+            difference.sourceLoss(),
+            difference.convertedLoss());
   }
 }

@@ -1,7 +1,6 @@
 package dev.gregale.cli;
 
 import dev.gregale.config.ExitCode;
-import dev.gregale.config.StartupException;
 import java.io.PrintWriter;
 import org.springframework.boot.logging.LoggingInitializationContext;
 import org.springframework.boot.logging.LoggingSystem;
@@ -30,11 +29,14 @@ public final class GregaleCommand {
   /** Runs a command. Progress goes to standard error, the result to standard output. */
   public static int execute(String[] args) {
     logToStandardError();
+    return commandLine().execute(args);
+  }
+
+  static CommandLine commandLine() {
     return new CommandLine(new GregaleCommand())
         .setCaseInsensitiveEnumValuesAllowed(true)
         .setExecutionExceptionHandler(GregaleCommand::report)
-        .setParameterExceptionHandler(GregaleCommand::usage)
-        .execute(args);
+        .setParameterExceptionHandler(GregaleCommand::usage);
   }
 
   private static void logToStandardError() {
@@ -48,11 +50,12 @@ public final class GregaleCommand {
 
   private static int report(Exception e, CommandLine command, CommandLine.ParseResult parsed)
       throws Exception {
-    if (e instanceof StartupException startup) {
-      command.getErr().println("gregale: " + startup.getMessage());
-      return startup.exitCode().code();
+    ExitCode code = ExitCode.of(e);
+    if (code == ExitCode.SOFTWARE) {
+      throw e;
     }
-    throw e;
+    command.getErr().println("gregale: " + e.getMessage());
+    return code.code();
   }
 
   private static int usage(CommandLine.ParameterException e, String[] args) {

@@ -2,28 +2,48 @@ package dev.gregale.cli;
 
 import dev.gregale.backend.Kernels;
 import dev.gregale.backend.Tensor;
+import dev.gregale.backend.Timeline;
+import java.lang.reflect.InvocationHandler;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
+import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 
-/** Adds up how long each op takes, matmuls apart by the shape of their weight. */
+/** Adds up how long each op takes where it runs, matmuls apart by the shape of their weight. */
 final class OpTimes {
-  private final Map<String, Long> nanos = new LinkedHashMap<>();
 
-  /** The same ops, timed. Of use where an op has run when it returns, as on the CPU. */
-  Kernels around(Kernels ops) {
+  private record Lap(String op, int from, int to) {}
+
+  private final Timeline timeline;
+  private final List<Lap> laps = new ArrayList<>();
+
+  OpTimes(Timeline timeline) {
+    this.timeline = timeline;
+  }
+
+  /**
+   * The same ops, timed.
+   *
+   * @param wholeBlocks time a block as the backend computes it; else run its composition, so that
+   *     the ops within it are seen
+   */
+  Kernels around(Kernels ops, boolean wholeBlocks) {
     return (Kernels)
         Proxy.newProxyInstance(
             Kernels.class.getClassLoader(),
             new Class<?>[] {Kernels.class},
-            (proxy, method, arguments) -> timed(ops, method, arguments));
+            (proxy, method, arguments) ->
+                method.isDefault() && !wholeBlocks
+                    ? InvocationHandler.invokeDefault(proxy, method, arguments)
+                    : timed(ops, method, arguments));
   }
 
   private Object timed(Kernels ops, Method method, Object[] arguments) throws Throwable {
-    long start = System.nanoTime();
+    int from = timeline.mark();
     try {
       return method.invoke(ops, arguments);
     } catch (InvocationTargetException e) {
@@ -33,21 +53,23 @@ final class OpTimes {
       if (op.equals("matmul")) {
         op += " " + ((Tensor) arguments[2]).shape();
       }
-      nanos.merge(op, System.nanoTime() - start, Long::sum);
+      laps.add(new Lap(op, from, timeline.mark()));
     }
   }
 
   void clear() {
-    nanos.clear();
+    laps.clear();
+    timeline.clear();
   }
 
-  /** Each op's share of the time of all, largest first. */
-  Map<String, Double> shares() {
-    double total = nanos.values().stream().mapToLong(Long::longValue).sum();
-    Map<String, Double> shares = new LinkedHashMap<>();
-    nanos.entrySet().stream()
+  /** Milliseconds of each op since {@link #clear}, largest first. */
+  Map<String, Double> millis() {
+    Map<String, Double> sums = new LinkedHashMap<>();
+    laps.forEach(lap -> sums.merge(lap.op(), timeline.millis(lap.from(), lap.to()), Double::sum));
+    Map<String, Double> sorted = new LinkedHashMap<>();
+    sums.entrySet().stream()
         .sorted(Map.Entry.comparingByValue(Comparator.reverseOrder()))
-        .forEach(entry -> shares.put(entry.getKey(), entry.getValue() / total));
-    return shares;
+        .forEach(entry -> sorted.put(entry.getKey(), entry.getValue()));
+    return sorted;
   }
 }

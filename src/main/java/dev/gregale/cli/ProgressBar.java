@@ -1,7 +1,9 @@
 package dev.gregale.cli;
 
 import dev.gregale.convert.ConversionProgress;
+import dev.gregale.convert.ProgressMeter;
 import java.io.PrintStream;
+import java.util.Locale;
 import java.util.concurrent.TimeUnit;
 
 /** One line on a terminal, redrawn; a line now and then elsewhere. */
@@ -12,9 +14,8 @@ final class ProgressBar implements ConversionProgress.Listener, AutoCloseable {
 
   private final PrintStream out;
   private final boolean terminal = System.console() != null && System.console().isTerminal();
-  private final long start = System.nanoTime();
-  private long last = start;
-  private long bytesBefore = -1; // what an interrupted run had done counts for no speed
+  private final ProgressMeter meter = new ProgressMeter();
+  private long last = System.nanoTime();
   private boolean drawn;
 
   ProgressBar(PrintStream out) {
@@ -23,30 +24,29 @@ final class ProgressBar implements ConversionProgress.Listener, AutoCloseable {
 
   @Override
   public synchronized void progress(ConversionProgress progress) {
-    if (bytesBefore < 0 && progress.phase() == ConversionProgress.Phase.COPY) {
-      bytesBefore = progress.bytesDone();
-    }
+    meter.progress(progress);
     long now = System.nanoTime();
-    if (now - last >= (terminal ? REDRAW_NANOS : LINE_NANOS)) {
+    ProgressMeter.Reading reading = meter.read();
+    if (reading != null && now - last >= (terminal ? REDRAW_NANOS : LINE_NANOS)) {
       last = now;
-      draw(progress, (now - start) / 1e9);
+      draw(reading);
     }
   }
 
-  private void draw(ConversionProgress progress, double seconds) {
+  private void draw(ProgressMeter.Reading reading) {
+    ConversionProgress progress = reading.progress();
     double part =
         progress.bytesTotal() == 0 ? 1 : 1.0 * progress.bytesDone() / progress.bytesTotal();
-    double rate = Math.max(0, progress.bytesDone() - Math.max(0, bytesBefore)) / seconds;
     int full = (int) (part * WIDTH);
     String line =
         "%-7s [%s%s] %3.0f%% %6.0f MB/s %s"
             .formatted(
-                progress.phase().name().toLowerCase(java.util.Locale.ROOT),
+                progress.phase().name().toLowerCase(Locale.ROOT),
                 "=".repeat(full),
                 " ".repeat(WIDTH - full),
                 100 * part,
-                rate / 1e6,
-                rate == 0 ? "" : left((progress.bytesTotal() - progress.bytesDone()) / rate));
+                reading.bytesPerSecond() / 1e6,
+                reading.secondsLeft() == null ? "" : left(reading.secondsLeft()));
     if (terminal) {
       out.print("\r" + line + "\u001b[K"); // erases what a longer line left
       out.flush();
@@ -56,9 +56,8 @@ final class ProgressBar implements ConversionProgress.Listener, AutoCloseable {
     drawn = true;
   }
 
-  private static String left(double seconds) {
-    long whole = Math.round(seconds);
-    return "%d:%02d left".formatted(whole / 60, whole % 60);
+  private static String left(long seconds) {
+    return "%d:%02d left".formatted(seconds / 60, seconds % 60);
   }
 
   @Override

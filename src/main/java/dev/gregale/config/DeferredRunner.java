@@ -1,7 +1,7 @@
 package dev.gregale.config;
 
-import dev.gregale.engine.StepRunner;
 import dev.gregale.model.StepOutput;
+import dev.gregale.model.StepRunner;
 import dev.gregale.scheduler.ScheduledBatch;
 import java.util.concurrent.CompletableFuture;
 
@@ -14,8 +14,22 @@ final class DeferredRunner implements StepRunner {
   }
 
   /** The engine starts after {@link #complete}, so this never waits. */
+  private StepRunner runner() {
+    return runner.join();
+  }
+
   @Override
-  public StepOutput run(ScheduledBatch batch) {
-    return runner.join().run(batch);
+  public int maxInFlight() {
+    return runner().maxInFlight();
+  }
+
+  @Override
+  public void submit(ScheduledBatch batch) {
+    runner().submit(batch);
+  }
+
+  @Override
+  public StepOutput await() {
+    return runner().await();
   }
 }

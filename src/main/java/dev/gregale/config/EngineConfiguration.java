@@ -7,6 +7,7 @@ import dev.gregale.engine.EngineState;
 import dev.gregale.engine.ServedModel;
 import dev.gregale.engine.TextStream;
 import dev.gregale.engine.TextStreamFactory;
+import dev.gregale.model.StepRunner;
 import dev.gregale.tokenizer.ChatRenderer;
 import dev.gregale.tokenizer.ChatTemplate;
 import dev.gregale.tokenizer.CheckpointChat;
@@ -76,7 +77,7 @@ public class EngineConfiguration {
   AsyncLlmEngine llmEngine(
       ModelAssembly assembly,
       ObjectProvider<Tokenizer> tokenizer,
-      DeferredRunner runner,
+      StepRunner runner,
       MeterRegistry registry) {
     ServedModel model =
         new ServedModel(

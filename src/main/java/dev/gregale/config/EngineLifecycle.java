@@ -1,5 +1,6 @@
 package dev.gregale.config;
 
+import dev.gregale.backend.BackendException;
 import dev.gregale.engine.AsyncLlmEngine;
 import dev.gregale.model.ModelRunner;
 import java.time.Duration;
@@ -15,6 +16,7 @@ import org.springframework.core.env.Environment;
 final class EngineLifecycle implements SmartLifecycle {
   private static final Logger LOG = LoggerFactory.getLogger(EngineLifecycle.class);
   private static final Duration WARM_UP = Duration.ofSeconds(2);
+  private static final Duration WARM_UP_OF_DEVICE = Duration.ofMillis(300); // no kernel is compiled
 
   private final ModelAssembly assembly;
   private final AsyncLlmEngine engine;
@@ -36,19 +38,35 @@ final class EngineLifecycle implements SmartLifecycle {
   @Override
   public void start() {
     running = true;
+    var unused = engine.failure().thenAccept(EngineLifecycle::exitIfSticky);
     Thread.ofPlatform().name("model-loader").start(this::load);
   }
 
   private void load() {
     try {
       ModelRunner model = assembly.runner(assembly.load(), assembly.backend().kernels());
-      new StepLoop(assembly.limits(), assembly.config().vocabSize(), model).warmUp(WARM_UP);
-      runner.complete(model::run);
+      new StepLoop(assembly.limits(), assembly.config().vocabSize(), model)
+          .warmUp(assembly.backend().isAsynchronous() ? WARM_UP_OF_DEVICE : WARM_UP);
+      runner.complete(model);
       engine.start();
       LOG.info("Gregale serves {}; try it at {}/swagger-ui.html", assembly.name(), address());
     } catch (RuntimeException | OutOfMemoryError e) {
-      LOG.error("gregale: the model could not be loaded: {}", e.toString(), e);
-      System.exit(ExitCode.SOFTWARE.code());
+      ExitCode code = ExitCode.of(e);
+      if (code == ExitCode.SOFTWARE) {
+        LOG.error("gregale: the model could not be loaded: {}", e.toString(), e);
+      } else { // the message is all there is to know
+        LOG.error("gregale: the model could not be loaded: {}", e.getMessage());
+      }
+      System.exit(code.code());
+    }
+  }
+
+  /** Ends the process for a supervisor to start it again where nothing else helps. */
+  private static void exitIfSticky(Throwable failure) {
+    if (failure instanceof BackendException e && e.isSticky()) {
+      LOG.error("gregale: the device has failed for good and the process ends");
+      // Not on this thread, which the engine waits for when it is closed.
+      Thread.ofPlatform().name("exit").start(() -> System.exit(ExitCode.SOFTWARE.code()));
     }
   }
 

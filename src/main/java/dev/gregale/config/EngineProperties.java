@@ -11,14 +11,18 @@ import org.springframework.boot.context.properties.bind.DefaultValue;
  * @param backend What runs the model: auto, cpu or cuda. auto takes CUDA where it works, else the
  *     CPU; cuda where it does not work fails at start.
  * @param threads Threads of the CPU backend; 0 takes all processors.
+ * @param deterministic Give a request the same bits whatever it is computed together with, on a GPU
+ *     too, at some cost in speed. The CPU always does.
+ * @param gpuMemoryUtilization Share of a GPU's memory that this process may take: weights,
+ *     activations, and what remains for the KV cache.
  * @param maxNumSeqs Sequences that run together at most.
  * @param maxNumBatchedTokens Tokens computed in one step at most; longer prompts are computed in
  *     chunks.
  * @param maxModelLen Prompt and output of one sequence in tokens, at most. Default: what the model
  *     was made for, as far as the KV cache holds it.
- * @param blockSize Tokens per block of the KV cache.
+ * @param blockSize Tokens per block of the KV cache. Default: 16 on the CPU, 64 on a GPU.
  * @param numBlocks Blocks of the KV cache. Default: enough for max-num-seqs sequences of
- *     max-model-len, within a quarter of the memory.
+ *     max-model-len, within the memory that is left.
  * @param maxQueuedRequests Requests that may wait; further ones are answered 429.
  * @param maxSequencesPerRequest Prompts times n (or best_of) of one request, at most.
  * @param maxTokensPerRequest Prompts times n times max_tokens of one request, at most.
@@ -28,10 +32,12 @@ import org.springframework.boot.context.properties.bind.DefaultValue;
 public record EngineProperties(
     @DefaultValue("auto") BackendChoice backend,
     @DefaultValue("0") int threads,
+    @DefaultValue("false") boolean deterministic,
+    @DefaultValue("0.90") double gpuMemoryUtilization,
     @DefaultValue("64") int maxNumSeqs,
     @DefaultValue("512") int maxNumBatchedTokens,
     @Nullable Integer maxModelLen,
-    @DefaultValue("16") int blockSize,
+    @Nullable Integer blockSize,
     @Nullable Integer numBlocks,
     @DefaultValue("256") int maxQueuedRequests,
     @DefaultValue("128") int maxSequencesPerRequest,

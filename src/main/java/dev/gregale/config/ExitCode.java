@@ -1,5 +1,7 @@
 package dev.gregale.config;
 
+import dev.gregale.backend.cuda.CudaUnavailableException;
+import dev.gregale.checkpoint.CheckpointException;
 import org.springframework.boot.context.properties.bind.BindException;
 import org.springframework.boot.web.server.PortInUseException;
 
@@ -45,6 +47,12 @@ public enum ExitCode {
         }
         case PortInUseException port -> {
           return UNAVAILABLE;
+        }
+        case CudaUnavailableException cuda -> {
+          return UNAVAILABLE;
+        }
+        case CheckpointException checkpoint -> {
+          return DATA;
         }
         default -> {}
       }

@@ -1,8 +1,6 @@
 package dev.gregale.config;
 
-import dev.gregale.model.KvCache;
 import dev.gregale.model.MixtralConfig;
-import dev.gregale.tensor.DType;
 
 /**
  * How large the KV cache is, and how long a sequence may get in it.
@@ -13,12 +11,17 @@ import dev.gregale.tensor.DType;
 record KvPlan(int maxModelLen, int numBlocks) {
 
   /**
+   * @param blockSize tokens per block
+   * @param bytesPerBlock over all layers
    * @param freeBytes what the cache may take at most
    * @throws StartupException if not even one sequence fits; the message shows the arithmetic
    */
-  static KvPlan of(MixtralConfig config, EngineProperties engine, long freeBytes, DType dtype) {
-    int blockSize = engine.blockSize();
-    long bytesPerBlock = KvCache.bytesPerBlock(config, blockSize, dtype);
+  static KvPlan of(
+      MixtralConfig config,
+      EngineProperties engine,
+      int blockSize,
+      long bytesPerBlock,
+      long freeBytes) {
     int wantedLen =
         engine.maxModelLen() == null ? config.maxPositionEmbeddings() : engine.maxModelLen();
     if (wantedLen > config.maxPositionEmbeddings()) {
@@ -40,8 +43,9 @@ record KvPlan(int maxModelLen, int numBlocks) {
       throw new StartupException(
           ExitCode.CONFIG,
           ("the KV cache has room for %d blocks of %d tokens (%d MiB at %d bytes a block), which is"
-                  + " less than one sequence of max-model-len %d: lower gregale.engine.max-model-len"
-                  + " or raise gregale.engine.num-blocks")
+                  + " less than one sequence of max-model-len %d: lower gregale.engine.max-model-len,"
+                  + " or raise gregale.engine.num-blocks or, on a GPU,"
+                  + " gregale.engine.gpu-memory-utilization")
               .formatted(numBlocks, blockSize, freeBytes >> 20, bytesPerBlock, wantedLen));
     }
     return new KvPlan(wantedLen, (int) numBlocks);

@@ -71,14 +71,24 @@ public record ModelAssembly(
 
   private static EngineLimits limits(
       MixtralConfig config, EngineProperties engine, Backend backend) {
+    int blockSize = engine.blockSize() == null ? backend.kvBlockSize() : engine.blockSize();
+    if (blockSize < 1) {
+      throw new StartupException(
+          ExitCode.CONFIG, "gregale.engine.block-size is %d, not 1 or more".formatted(blockSize));
+    }
     KvPlan plan =
-        KvPlan.of(config, engine, cacheBytes(config, engine, backend), backend.kvCacheDType());
+        KvPlan.of(
+            config,
+            engine,
+            blockSize,
+            KvCache.bytesPerBlock(backend, config, blockSize, backend.kvCacheDType()),
+            cacheBytes(config, engine, backend));
     try {
       return new EngineLimits(
           engine.maxNumSeqs(),
           engine.maxNumBatchedTokens(),
           plan.maxModelLen(),
-          engine.blockSize(),
+          blockSize,
           plan.numBlocks(),
           logitRows(engine),
           engine.maxQueuedRequests(),
@@ -93,6 +103,13 @@ public record ModelAssembly(
 
   /** What remains for the KV cache, once scratch memory is taken and the model is accounted for. */
   private static long cacheBytes(MixtralConfig config, EngineProperties engine, Backend backend) {
+    double utilization = engine.gpuMemoryUtilization();
+    if (!(utilization > 0 && utilization <= 1)) {
+      throw new StartupException(
+          ExitCode.CONFIG,
+          "gregale.engine.gpu-memory-utilization is %s, not above 0 and up to 1"
+              .formatted(utilization));
+    }
     int tokens = engine.maxNumBatchedTokens();
     int longest =
         engine.maxModelLen() == null ? config.maxPositionEmbeddings() : engine.maxModelLen();
@@ -100,7 +117,8 @@ public record ModelAssembly(
       backend.reserve(ModelRunner.workspaceLimits(config, tokens, engine.maxNumSeqs(), longest));
       return backend.freeBytesBeside(
           MixtralWeights.numBytes(config, backend.activationDType().bytes())
-              + Activations.numBytes(backend, config, tokens, logitRows(engine)));
+              + Activations.numBytes(backend, config, tokens, logitRows(engine)),
+          engine.gpuMemoryUtilization());
     } catch (CudaUnavailableException e) {
       throw new StartupException(ExitCode.UNAVAILABLE, String.valueOf(e.getMessage()));
     }

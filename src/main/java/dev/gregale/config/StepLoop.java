@@ -1,12 +1,15 @@
 package dev.gregale.config;
 
 import dev.gregale.engine.EngineLimits;
-import dev.gregale.model.ModelRunner;
+import dev.gregale.engine.StepPipeline;
+import dev.gregale.model.StepRunner;
 import dev.gregale.sampling.SamplingParams;
 import dev.gregale.scheduler.ScheduledBatch;
 import dev.gregale.scheduler.Scheduler;
 import dev.gregale.scheduler.Sequence;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.SplittableRandom;
 
 /**
@@ -19,32 +22,80 @@ public final class StepLoop {
 
   private final EngineLimits limits;
   private final int vocabSize;
-  private final ModelRunner runner;
-  private final ScheduledBatch batch;
+  private final StepRunner runner;
   private final SplittableRandom random = new SplittableRandom(1);
 
-  public StepLoop(EngineLimits limits, int vocabSize, ModelRunner runner) {
+  public StepLoop(EngineLimits limits, int vocabSize, StepRunner runner) {
     this.limits = limits;
     this.vocabSize = vocabSize;
     this.runner = runner;
-    this.batch = limits.scheduler().newBatch();
   }
 
   /** Seconds from an empty engine to the first token after a prompt of that length. */
   public double prefill(int promptTokens) {
     Scheduler scheduler = new Scheduler(limits.scheduler());
     scheduler.add(sequence(promptTokens, 1));
-    return finish(scheduler);
+    StepPipeline pipeline = pipeline(scheduler);
+    long start = System.nanoTime();
+    while (scheduler.hasWork()) {
+      if (!submit(pipeline)) {
+        complete(scheduler, pipeline);
+      }
+    }
+    return (System.nanoTime() - start) / 1e9;
   }
 
-  /** Seconds of the decode steps alone: prompts of one token are computed before. */
-  public double decode(int sequences, int outputTokens) {
+  /**
+   * Seconds of {@code outputTokens} decode steps alone: prompts are computed before. Sequences
+   * whose prompt is done sooner decode beside the others' prompts, {@link #prefillSteps} tokens at
+   * most.
+   */
+  public double decode(int sequences, int contextTokens, int outputTokens) {
+    return decode(sequences, contextTokens, outputTokens, () -> {});
+  }
+
+  /**
+   * The same, with something to do when the prompts are computed.
+   *
+   * @param atStart of what is timed, in its time
+   */
+  public double decode(int sequences, int contextTokens, int outputTokens, Runnable atStart) {
     Scheduler scheduler = new Scheduler(limits.scheduler());
+    List<Sequence> all = new ArrayList<>();
+    int ahead = prefillSteps(limits, sequences, contextTokens);
     for (int i = 0; i < sequences; i++) {
-      scheduler.add(sequence(1, outputTokens + 1));
+      Sequence sequence = sequence(contextTokens, ahead + outputTokens);
+      scheduler.add(sequence);
+      all.add(sequence);
     }
-    step(scheduler);
-    return finish(scheduler);
+    StepPipeline pipeline = pipeline(scheduler);
+    while (all.stream().anyMatch(sequence -> sequence.numOutputTokens() == 0)) {
+      if (submit(pipeline)) {
+        complete(scheduler, pipeline);
+      }
+    }
+    long start = System.nanoTime();
+    atStart.run();
+    int submitted = 0;
+    do {
+      if (submitted < outputTokens && submit(pipeline)) {
+        submitted++;
+      } else {
+        complete(scheduler, pipeline);
+      }
+    } while (scheduler.hasWork() && !(submitted == outputTokens && pipeline.isEmpty()));
+    return (System.nanoTime() - start) / 1e9;
+  }
+
+  /** Steps that compute so many prompts, at most. */
+  public static int prefillSteps(EngineLimits limits, int sequences, int contextTokens) {
+    return prefillSteps(limits.maxNumBatchedTokens(), sequences, contextTokens);
+  }
+
+  /** The same where a step takes that many tokens. */
+  public static int prefillSteps(int maxNumBatchedTokens, int sequences, int contextTokens) {
+    int room = Math.max(1, maxNumBatchedTokens - sequences); // decoding takes the rest
+    return Math.ceilDiv(sequences * contextTokens, room) + 1;
   }
 
   /**
@@ -57,21 +108,26 @@ public final class StepLoop {
     long end = System.nanoTime() + atMost.toNanos();
     do {
       prefill(prompt);
-      decode(1, output - 1);
+      decode(1, 1, Math.max(1, output - 2));
     } while (System.nanoTime() < end);
   }
 
-  private double finish(Scheduler scheduler) {
-    long start = System.nanoTime();
-    while (scheduler.hasWork()) {
-      step(scheduler);
-    }
-    return (System.nanoTime() - start) / 1e9;
+  private StepPipeline pipeline(Scheduler scheduler) {
+    return new StepPipeline(scheduler, limits.scheduler(), runner);
   }
 
-  private void step(Scheduler scheduler) {
-    scheduler.schedule(batch);
-    scheduler.update(batch, runner.run(batch).tokens);
+  /** False where a step has to be completed first. */
+  private static boolean submit(StepPipeline pipeline) {
+    boolean found = pipeline.schedule() != null;
+    if (found) {
+      pipeline.submit();
+    }
+    return found;
+  }
+
+  private static void complete(Scheduler scheduler, StepPipeline pipeline) {
+    ScheduledBatch batch = pipeline.oldest();
+    scheduler.update(batch, pipeline.await().tokens);
   }
 
   private Sequence sequence(int promptTokens, int outputTokens) {

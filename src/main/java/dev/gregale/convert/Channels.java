@@ -4,16 +4,24 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.OpenOption;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.HashSet;
 import java.util.Set;
 
 /** Opens files; the one place through which a conversion writes. */
 @FunctionalInterface
 interface Channels {
 
-  Channels SYSTEM = FileChannel::open;
+  /** Follows no link: what lies in the target's folder under a name is written there or not. */
+  Channels SYSTEM =
+      (path, options) -> {
+        Set<OpenOption> unfollowing = new HashSet<>(options);
+        unfollowing.add(LinkOption.NOFOLLOW_LINKS);
+        return FileChannel.open(path, unfollowing);
+      };
 
   FileChannel open(Path path, Set<? extends OpenOption> options) throws IOException;
 
@@ -74,6 +82,6 @@ interface Channels {
 
   /** Whether a name is taken, be it by a link that leads nowhere. */
   static boolean exists(Path path) {
-    return Files.exists(path, java.nio.file.LinkOption.NOFOLLOW_LINKS);
+    return Files.exists(path, LinkOption.NOFOLLOW_LINKS);
   }
 }

@@ -9,11 +9,15 @@ import dev.gregale.checkpoint.SafetensorsIndex;
 import dev.gregale.checkpoint.TensorInfo;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Converts a checkpoint into another layout, type or division into files. The target appears only
@@ -25,17 +29,22 @@ public final class CheckpointConverter {
 
   private final Channels channels;
   private final long batchBytes;
+  private final @Nullable ModelComparison comparison;
 
-  public CheckpointConverter() {
-    this(Channels.SYSTEM, BATCH_BYTES);
+  /**
+   * @param comparison of the source with what was written, before that gets its name; null for none
+   */
+  public CheckpointConverter(@Nullable ModelComparison comparison) {
+    this(Channels.SYSTEM, BATCH_BYTES, comparison);
   }
 
   /**
    * @param batchBytes after how many the disk is waited for and the journal written
    */
-  CheckpointConverter(Channels channels, long batchBytes) {
+  CheckpointConverter(Channels channels, long batchBytes, @Nullable ModelComparison comparison) {
     this.channels = channels;
     this.batchBytes = batchBytes;
+    this.comparison = comparison;
   }
 
   /**
@@ -50,7 +59,7 @@ public final class CheckpointConverter {
       TargetDirectory target = new TargetDirectory(request.target());
       target.require(request.source(), request.overwrite());
       SideFiles.of(request.source());
-      return plan.result(0);
+      return plan.result(0, null);
     }
   }
 
@@ -59,6 +68,7 @@ public final class CheckpointConverter {
    *
    * @throws CheckpointException if the source is no complete, valid model
    * @throws TargetException if the target cannot be made
+   * @throws VerificationException if no value was to be changed, and yet the logits differ
    * @throws IOException if a file cannot be read or written, or the disk is full
    */
   public ConversionResult convert(ConversionRequest request, ConversionProgress.Listener listener)
@@ -66,8 +76,9 @@ public final class CheckpointConverter {
     try (ConversionPlan plan = ConversionPlan.open(request)) {
       TargetDirectory target = new TargetDirectory(request.target());
       if (isFinished(target, plan)) {
+        LogitsDifference difference = compare(request, target.path());
         target.finish();
-        return plan.result(plan.totalBytes());
+        return plan.result(plan.totalBytes(), difference);
       }
       target.require(request.source(), request.overwrite());
       if (request.resume() && !Files.exists(target.partial().resolve(Journal.FILE_NAME))) {
@@ -83,10 +94,20 @@ public final class CheckpointConverter {
   /**
    * Gives an interrupted conversion up and removes what it has written.
    *
+   * @throws TargetException if a conversion is at work there
    * @throws IOException if a file cannot be removed
    */
   public void discard(Path target) throws IOException {
-    new TargetDirectory(target).discard();
+    TargetDirectory directory = new TargetDirectory(target);
+    Path journal = directory.partial().resolve(Journal.FILE_NAME);
+    if (!Channels.exists(journal)) {
+      directory.discard();
+      return;
+    }
+    try (FileChannel locked = Channels.SYSTEM.open(journal, Set.of(StandardOpenOption.WRITE))) {
+      Journal.lock(locked, directory.partial());
+      directory.discard();
+    }
   }
 
   private static boolean isFinished(TargetDirectory target, ConversionPlan plan) {
@@ -110,15 +131,35 @@ public final class CheckpointConverter {
     requireSpace(target, plan.totalBytes() - done);
     Path folder = target.partial();
     long resumed = new TensorCopier(folder, plan, journal, channels, batchBytes, listener).run();
-    listener.progress(
-        new ConversionProgress(
-            ConversionProgress.Phase.PUBLISH, "", plan.totalBytes(), plan.totalBytes()));
     Map<String, String> files = writeFiles(plan, folder);
     check(plan, folder);
+    report(ConversionProgress.Phase.VERIFY, plan, listener);
+    LogitsDifference difference = compare(request, folder);
+    report(ConversionProgress.Phase.PUBLISH, plan, listener);
     Manifest manifest = Manifest.of(plan, journal.sums(), files);
     write(folder.resolve(Manifest.FILE_NAME), manifest.json());
     target.publish();
-    return plan.result(resumed);
+    return plan.result(resumed, difference);
+  }
+
+  private static void report(
+      ConversionProgress.Phase phase, ConversionPlan plan, ConversionProgress.Listener listener) {
+    listener.progress(new ConversionProgress(phase, "", plan.totalBytes(), plan.totalBytes()));
+  }
+
+  private @Nullable LogitsDifference compare(ConversionRequest request, Path converted)
+      throws IOException {
+    if (comparison == null) {
+      return null;
+    }
+    LogitsDifference difference = comparison.compare(request.source(), converted);
+    if (request.dtype() == null && !difference.identical()) {
+      throw new VerificationException(
+          "%s: the logits differ from the source's by up to %s although no value was changed;"
+                  .formatted(request.target(), difference.maxAbsDifference())
+              + " the target is not made. Check the memory of this machine, then report a defect");
+    }
+    return difference;
   }
 
   private static void requireMayClear(

@@ -9,13 +9,12 @@ import dev.gregale.checkpoint.SafetensorsIndex;
 import dev.gregale.checkpoint.ShardLayout;
 import dev.gregale.checkpoint.TensorInfo;
 import dev.gregale.checkpoint.TensorSpec;
-import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostTensor;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.BasicFileAttributes;
-import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeSet;
@@ -31,7 +30,8 @@ final class ConversionPlan implements AutoCloseable {
   private final CheckpointLayout from;
   private final CheckpointLayout to;
   private final String config;
-  private final Map<String, HostTensor> tensors = new HashMap<>();
+  private final TensorEncoding encoding;
+  private final Map<TensorSpec, HostTensor> sources = new LinkedHashMap<>();
   private final List<ShardLayout> shards;
   private final String id;
 
@@ -42,12 +42,11 @@ final class ConversionPlan implements AutoCloseable {
     Path configPath = Checkpoint.resolve(source.directory(), "config.json");
     ConfigJson json = ConfigJson.read(configPath);
     this.config = ConfigConverter.convert(json, to, request.dtype());
-    List<HostTensor> mapped = MixtralTensorMapping.map(source, to, ModelDimensions.of(json));
-    mapped.forEach(tensor -> tensors.put(tensor.name(), tensor));
-    this.shards =
-        ShardLayout.split(
-            mapped.stream().map(tensor -> spec(tensor, request.dtype())).toList(),
-            request.maxShardBytes());
+    this.encoding = new WeightCast(request.dtype());
+    for (HostTensor tensor : MixtralTensorMapping.map(source, to, ModelDimensions.of(json))) {
+      encoding.targets(tensor).forEach(target -> sources.put(target, tensor));
+    }
+    this.shards = ShardLayout.split(List.copyOf(sources.keySet()), request.maxShardBytes());
     this.id = id();
   }
 
@@ -70,10 +69,6 @@ final class ConversionPlan implements AutoCloseable {
     return from == CheckpointLayout.TRANSFORMER_ENGINE
         ? CheckpointLayout.HUGGING_FACE
         : CheckpointLayout.TRANSFORMER_ENGINE;
-  }
-
-  private static TensorSpec spec(HostTensor tensor, @Nullable DType dtype) {
-    return new TensorSpec(tensor.name(), dtype == null ? tensor.dtype() : dtype, tensor.shape());
   }
 
   /** A digest of all that decides what is written; the source's files by name, size and time. */
@@ -111,13 +106,14 @@ final class ConversionPlan implements AutoCloseable {
     return id;
   }
 
-  /** Where the bytes of a tensor of the target come from. */
-  HostTensor sourceOf(TensorInfo tensor) {
-    HostTensor found = tensors.get(tensor.name());
-    if (found == null) {
+  /** Hands out the bytes of a tensor of the target, as in {@link TensorEncoding#forEachPiece}. */
+  void forEachPiece(TensorInfo tensor, int maxBytes, TensorEncoding.Sink sink) throws IOException {
+    TensorSpec target = new TensorSpec(tensor.name(), tensor.dtype(), tensor.shape());
+    HostTensor from = sources.get(target);
+    if (from == null) {
       throw new IllegalArgumentException(tensor.name() + " is no tensor of the target");
     }
-    return found;
+    encoding.forEachPiece(from, target, maxBytes, sink);
   }
 
   /** All tensors in the order in which they are written. */
@@ -143,9 +139,9 @@ final class ConversionPlan implements AutoCloseable {
     return PythonJson.write(index);
   }
 
-  ConversionResult result(long resumedBytes) {
+  ConversionResult result(long resumedBytes, @Nullable LogitsDifference difference) {
     return new ConversionResult(
-        from, to, tensors().size(), shards.size(), totalBytes(), resumedBytes);
+        from, to, tensors().size(), shards.size(), totalBytes(), resumedBytes, difference);
   }
 
   @Override

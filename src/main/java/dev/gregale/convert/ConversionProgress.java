@@ -15,6 +15,9 @@ public record ConversionProgress(Phase phase, String tensor, long bytesDone, lon
     /** What an interrupted run has written is read again. */
     CHECK,
     COPY,
+    /** Both models run on prompts, where that was asked for. */
+    VERIFY,
+    /** The last files, and the target's name. */
     PUBLISH
   }
 

@@ -1,6 +1,7 @@
 package dev.gregale.convert;
 
 import dev.gregale.checkpoint.CheckpointLayout;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What a conversion makes, or would make.
@@ -11,6 +12,7 @@ import dev.gregale.checkpoint.CheckpointLayout;
  * @param shards safetensors files
  * @param bytes of all tensors
  * @param resumedBytes those of them that an interrupted run had done
+ * @param difference of the two models' logits; null where it was not asked for
  */
 public record ConversionResult(
     CheckpointLayout from,
@@ -18,4 +20,5 @@ public record ConversionResult(
     int tensors,
     int shards,
     long bytes,
-    long resumedBytes) {}
+    long resumedBytes,
+    @Nullable LogitsDifference difference) {}

@@ -56,8 +56,13 @@ final class Journal implements AutoCloseable {
     }
   }
 
+  /**
+   * Keeps conversions out of a folder until the channel is closed.
+   *
+   * @throws TargetException if one is at work there
+   */
   @SuppressWarnings("MustBeClosed") // the lock goes with the channel
-  private static void lock(FileChannel channel, Path folder) throws IOException {
+  static void lock(FileChannel channel, Path folder) throws IOException {
     FileLock lock;
     try {
       lock = channel.tryLock();

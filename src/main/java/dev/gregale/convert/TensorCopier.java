@@ -2,9 +2,8 @@ package dev.gregale.convert;
 
 import dev.gregale.checkpoint.ShardLayout;
 import dev.gregale.checkpoint.TensorInfo;
-import dev.gregale.tensor.HostTensor;
 import java.io.IOException;
-import java.lang.foreign.MemorySegment;
+import java.lang.foreign.Arena;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
@@ -15,6 +14,9 @@ import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
 import java.util.Set;
+import java.util.concurrent.ArrayBlockingQueue;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CancellationException;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -22,13 +24,17 @@ import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * Writes the tensors of a plan. While one batch is written, those before it are forced to the disk,
- * read back, compared with their source and summed on other threads; then they are noted in the
- * journal, in order. Memory: a buffer or two per thread, whatever the tensors' size.
+ * Writes the tensors of a plan, several at a time, each by a thread of its own that reads it back
+ * as well. Those that are done are noted in the journal, in order, once they are on the disk.
+ * Memory: a few buffers per thread, whatever the tensors' size.
  */
 final class TensorCopier {
   private static final int PIECE_BYTES = 1 << 20;
+
   private static final int THREADS = Math.clamp(Runtime.getRuntime().availableProcessors(), 1, 4);
+
+  /** Tensors ahead of the journal; bounds the files that are open. */
+  private static final int MAX_PENDING = 4 * THREADS;
 
   private final Path folder;
   private final ConversionPlan plan;
@@ -38,10 +44,12 @@ final class TensorCopier {
   private final ConversionProgress.Listener listener;
   private final long totalBytes;
   private final AtomicLong doneBytes = new AtomicLong();
-  private final Deque<Batch> pending = new ArrayDeque<>();
+  private final BlockingQueue<TensorWriter> writers = new ArrayBlockingQueue<>(THREADS);
+  private final Deque<Copy> pending = new ArrayDeque<>();
+  private final List<Copy> unnoted = new ArrayList<>();
 
-  /** Tensors that are written, and their sums once they have been read back. */
-  private record Batch(List<TensorInfo> tensors, Future<List<String>> sums) {}
+  /** A tensor on its way, and its sum once it has been read back. */
+  private record Copy(TensorInfo tensor, ShardFile file, boolean last, Future<String> sum) {}
 
   TensorCopier(
       Path folder,
@@ -65,18 +73,21 @@ final class TensorCopier {
     journal.truncate(skip);
     long resumed = plan.tensors().stream().limit(skip).mapToLong(TensorInfo::bytes).sum();
     doneBytes.set(resumed);
-    try (ExecutorService verifier =
-        Executors.newFixedThreadPool(
-            THREADS, Thread.ofPlatform().daemon().name("convert-verify-", 0).factory())) {
-      for (ShardLayout shard : plan.shards()) {
-        int count = shard.tensors().size();
-        if (skip < count) {
-          copy(shard, shard.tensors().subList(skip, count), verifier);
-        }
-        skip = Math.max(0, skip - count);
+    try (Arena arena = Arena.ofShared();
+        ExecutorService transfers = pool("convert-transfer-", THREADS * (TensorWriter.DEPTH + 1));
+        ExecutorService pool = pool("convert-", THREADS)) {
+      long largest = plan.tensors().stream().mapToLong(TensorInfo::bytes).max().orElse(0);
+      for (int i = 0; i < THREADS; i++) {
+        writers.add(new TensorWriter(arena, transfers, largest));
       }
+      copyAfter(skip, pool);
     }
     return resumed;
+  }
+
+  private static ExecutorService pool(String name, int threads) {
+    return Executors.newFixedThreadPool(
+        threads, Thread.ofPlatform().daemon().name(name, 0).factory());
   }
 
   /** How many of the journal's tensors are in the files, first to last, as the journal has them. */
@@ -110,120 +121,98 @@ final class TensorCopier {
       buffer.clear().limit((int) Math.min(PIECE_BYTES, end - at));
       count = Math.max(0, file.read(buffer, at));
       sha.update(buffer.array(), count);
-      doneBytes.addAndGet(count);
-      report(ConversionProgress.Phase.CHECK, tensor);
+      report(ConversionProgress.Phase.CHECK, tensor, count);
     }
     return sha.hex();
   }
 
-  private void report(ConversionProgress.Phase phase, TensorInfo tensor) {
-    listener.progress(new ConversionProgress(phase, tensor.name(), doneBytes.get(), totalBytes));
+  private void report(ConversionProgress.Phase phase, TensorInfo tensor, long bytes) {
+    long done = doneBytes.addAndGet(bytes);
+    listener.progress(new ConversionProgress(phase, tensor.name(), done, totalBytes));
   }
 
-  private void copy(ShardLayout shard, List<TensorInfo> rest, ExecutorService verifier)
-      throws IOException {
-    try (FileChannel file =
-        channels.open(
-            folder.resolve(shard.fileName()),
-            Set.of(StandardOpenOption.READ, StandardOpenOption.WRITE, StandardOpenOption.CREATE))) {
-      try {
-        Channels.writeFully(file, shard.head(), 0);
-        for (int from = 0; from < rest.size(); ) {
-          List<TensorInfo> batch = rest.subList(from, batchEnd(rest, from));
-          for (TensorInfo tensor : batch) {
-            write(file, tensor);
-          }
-          pending.add(new Batch(batch, verifier.submit(() -> readBack(file, batch))));
-          from += batch.size();
-          finish(THREADS);
-        }
-        finish(0);
-      } finally {
-        pending.forEach(batch -> batch.sums().cancel(true)); // after a failure
-        pending.clear();
-      }
-      file.truncate(shard.fileBytes());
-      file.force(true);
-    }
-  }
-
-  private int batchEnd(List<TensorInfo> tensors, int from) {
-    long bytes = 0;
-    int to = from;
-    while (to < tensors.size() && bytes < batchBytes) {
-      bytes += tensors.get(to++).bytes();
-    }
-    return to;
-  }
-
-  private void write(FileChannel file, TensorInfo tensor) throws IOException {
-    long[] at = {tensor.offset()};
-    WeightCast.forEachPiece(
-        plan.sourceOf(tensor),
-        tensor.dtype(),
-        PIECE_BYTES,
-        piece -> at[0] += Channels.writeFully(file, piece.asByteBuffer(), at[0]));
-  }
-
-  /** Notes the oldest batches in the journal, until no more than some are left. */
-  private void finish(int left) throws IOException {
-    while (pending.size() > left) {
-      Batch batch = pending.getFirst();
-      journal.append(batch.tensors(), await(batch.sums()));
-      pending.removeFirst();
-    }
-  }
-
-  private List<String> readBack(FileChannel file, List<TensorInfo> batch) throws IOException {
-    file.force(true);
-    List<String> sums = new ArrayList<>();
-    for (TensorInfo tensor : batch) {
-      sums.add(readBack(file, tensor));
-    }
-    return sums;
-  }
-
-  private String readBack(FileChannel file, TensorInfo tensor) throws IOException {
-    HostTensor source = plan.sourceOf(tensor);
-    Sha256 sha = new Sha256();
-    ByteBuffer buffer = ByteBuffer.allocate(PIECE_BYTES);
-    long[] at = {tensor.offset()};
-    WeightCast.forEachPiece(
-        source,
-        tensor.dtype(),
-        PIECE_BYTES,
-        piece -> {
-          buffer.clear().limit((int) piece.byteSize());
-          while (buffer.hasRemaining()) {
-            int count = file.read(buffer, at[0] + buffer.position());
-            if (count <= 0) {
-              throw new IOException(tensor.name() + ": the file is shorter than what was written");
-            }
-          }
-          if (MemorySegment.ofBuffer(buffer.flip()).mismatch(piece) >= 0) {
-            throw new IOException(tensor.name() + ": read back, it is not what was written");
-          }
-          sha.update(buffer.array(), buffer.limit());
-          at[0] += piece.byteSize();
-          doneBytes.addAndGet(piece.byteSize());
-          report(ConversionProgress.Phase.COPY, tensor);
-        });
-    return sha.hex();
-  }
-
-  private static List<String> await(Future<List<String>> sums) throws IOException {
+  private void copyAfter(int skip, ExecutorService pool) throws IOException {
+    Deque<ShardFile> open = new ArrayDeque<>();
     try {
-      return sums.get();
-    } catch (ExecutionException e) {
-      switch (e.getCause()) {
-        case IOException io -> throw io;
-        case RuntimeException runtime -> throw runtime;
-        case Error error -> throw error;
-        case null, default -> throw new IllegalStateException(e.getCause());
+      int index = 0;
+      for (ShardLayout shard : plan.shards()) {
+        List<TensorInfo> tensors = shard.tensors();
+        int first = Math.clamp((long) skip - index, 0, tensors.size());
+        index += tensors.size();
+        if (first < tensors.size()) {
+          ShardFile file = ShardFile.open(folder, shard, channels);
+          open.add(file);
+          for (TensorInfo tensor : tensors.subList(first, tensors.size())) {
+            boolean last = tensor == tensors.getLast();
+            pending.add(new Copy(tensor, file, last, pool.submit(() -> copy(tensor, file))));
+            finish(MAX_PENDING, open);
+          }
+        }
       }
+      finish(0, open);
+      note(open);
+    } finally {
+      pool.shutdown();
+      pending.forEach(copy -> copy.sum().cancel(true)); // after a failure
+      pool.close();
+      for (ShardFile file : open) {
+        file.close();
+      }
+    }
+  }
+
+  private String copy(TensorInfo tensor, ShardFile file) throws IOException, InterruptedException {
+    TensorWriter writer = writers.take();
+    try {
+      return writer.write(
+          plan, tensor, file, bytes -> report(ConversionProgress.Phase.COPY, tensor, bytes));
+    } catch (InternalError e) { // what a mapped file costs that cannot be read
+      throw new IOException(
+          tensor.name() + ": the source cannot be read, it was cut short or its disk fails", e);
+    } finally {
+      writers.add(writer);
+    }
+  }
+
+  /** Waits for the oldest tensors, until no more than some are left. */
+  private void finish(int left, Deque<ShardFile> open) throws IOException {
+    while (pending.size() > left) {
+      Copy copy = pending.getFirst();
+      await(copy.sum());
+      unnoted.add(pending.removeFirst());
+      if (unnoted.stream().mapToLong(done -> done.tensor().bytes()).sum() >= batchBytes) {
+        note(open);
+      }
+    }
+  }
+
+  /** Brings what has been read back onto the disk, for good, and notes it. */
+  private void note(Deque<ShardFile> open) throws IOException {
+    List<String> sums = new ArrayList<>();
+    for (Copy copy : unnoted) {
+      sums.add(await(copy.sum()));
+    }
+    for (ShardFile file : unnoted.stream().map(Copy::file).distinct().toList()) {
+      file.force();
+    }
+    journal.append(unnoted.stream().map(Copy::tensor).toList(), sums);
+    for (Copy copy : unnoted) {
+      if (copy.last()) {
+        open.remove(copy.file());
+        copy.file().close();
+      }
+    }
+    unnoted.clear();
+  }
+
+  private static String await(Future<String> sum) throws IOException {
+    try {
+      return sum.get();
+    } catch (ExecutionException e) {
+      throw TensorWriter.failure(e.getCause());
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
-      throw new IOException("interrupted", e);
+      throw new CancellationException("interrupted");
     }
   }
 }

@@ -3,37 +3,43 @@ package dev.gregale.convert;
 import static dev.gregale.checkpoint.CheckpointException.quote;
 
 import dev.gregale.checkpoint.CheckpointException;
+import dev.gregale.checkpoint.TensorSpec;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostTensor;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A tensor's bytes in a type, piece by piece: in place where it is the type that they are stored
- * in, else rounded to the nearest value, ties to even, as PyTorch does. Always goes over the same
- * pieces.
+ * in, else rounded to the nearest value, ties to even, as PyTorch does.
+ *
+ * @param dtype F32, F16 or BF16 of all tensors; null: as in the source
  */
-final class WeightCast {
+record WeightCast(@Nullable DType dtype) implements TensorEncoding {
   private static final ValueLayout.OfShort U16 =
       ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
   private static final ValueLayout.OfInt U32 =
       ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
-  /** Takes the next bytes of a tensor. */
-  interface Sink {
-    void accept(MemorySegment bytes) throws IOException;
+  @Override
+  public List<TensorSpec> targets(HostTensor source) {
+    DType to = dtype == null ? source.dtype() : dtype;
+    return List.of(new TensorSpec(source.name(), to, source.shape()));
   }
 
-  private WeightCast() {}
-
   /**
-   * @param maxBytes of a piece
+   * {@inheritDoc}
+   *
    * @throws CheckpointException if a finite value is beyond the type's largest
    */
-  static void forEachPiece(HostTensor tensor, DType to, int maxBytes, Sink sink)
+  @Override
+  public void forEachPiece(HostTensor tensor, TensorSpec target, int maxBytes, Sink sink)
       throws IOException {
+    DType to = target.dtype();
     int elements = maxBytes / Math.max(tensor.dtype().bytes(), to.bytes());
     boolean cast = tensor.dtype() != to;
     MemorySegment buffer =

@@ -2,10 +2,13 @@ package dev.gregale.engine;
 
 import dev.gregale.engine.EngineMetrics.Cancellation;
 import dev.gregale.engine.EngineMetrics.Rejection;
+import dev.gregale.model.StepRunner;
 import dev.gregale.sampling.FinishReason;
 import dev.gregale.sampling.SamplingParams;
 import io.micrometer.core.instrument.MeterRegistry;
 import java.time.Duration;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionStage;
 import java.util.function.Supplier;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -39,6 +42,7 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
   private final EngineLoop loop;
   private final Thread loopThread;
   private final Thread outputThread;
+  private final CompletableFuture<Throwable> failure = new CompletableFuture<>();
 
   /** An engine that takes nothing until {@link #start}. */
   public AsyncLlmEngine(
@@ -65,7 +69,18 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
     loop = new EngineLoop(limits, runner, model.vocabSize(), commands, reports, admission, metrics);
     OutputProcessor output = new OutputProcessor(reports, commands, textStreams, metrics);
     loopThread = Thread.ofPlatform().name("engine-loop").daemon().unstarted(loop);
-    outputThread = Thread.ofPlatform().name("engine-output").daemon().unstarted(output);
+    outputThread =
+        Thread.ofPlatform()
+            .name("engine-output")
+            .daemon()
+            .unstarted(
+                () -> {
+                  output.run();
+                  Throwable cause = loop.failure();
+                  if (cause != null) {
+                    failure.complete(cause);
+                  }
+                });
   }
 
   /** Starts serving. */
@@ -77,6 +92,11 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
 
   public EngineState state() {
     return admission.state();
+  }
+
+  /** Completes with the cause if the engine fails, once every request has been told. */
+  public CompletionStage<Throwable> failure() {
+    return failure.minimalCompletionStage();
   }
 
   @Override

@@ -1,6 +1,8 @@
 package dev.gregale.engine;
 
+import dev.gregale.backend.BackendException;
 import dev.gregale.model.StepOutput;
+import dev.gregale.model.StepRunner;
 import dev.gregale.sampling.FinishReason;
 import dev.gregale.scheduler.ScheduledBatch;
 import dev.gregale.scheduler.Scheduler;
@@ -14,21 +16,28 @@ import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** The one thread that runs the model: takes commands, steps while there is work, else sleeps. */
+/**
+ * The one thread that runs the model: takes commands, steps while there is work, else sleeps. Where
+ * the model takes a step ahead ({@link StepPipeline}), it hands out one step while the next runs.
+ */
 final class EngineLoop implements Runnable {
   private static final Logger log = LoggerFactory.getLogger(EngineLoop.class);
 
   private final Scheduler scheduler;
-  private final ScheduledBatch batch;
-  private final StepRunner runner;
+  private final StepPipeline pipeline;
   private final int vocabSize;
   private final LoopCommands commands;
   private final StepReports reports;
   private final Admission admission;
   private final EngineMetrics metrics;
+  private final StepTimes times;
   private final Map<Sequence, ActiveSequence> active = new HashMap<>();
   private volatile boolean draining;
   private volatile long drainDeadlineNanos;
+  private volatile @Nullable Throwable failure;
+
+  /** A step has failed: no other is scheduled before a probe has run. */
+  private boolean suspect;
 
   EngineLoop(
       EngineLimits limits,
@@ -39,13 +48,13 @@ final class EngineLoop implements Runnable {
       Admission admission,
       EngineMetrics metrics) {
     scheduler = new Scheduler(limits.scheduler());
-    batch = limits.scheduler().newBatch();
-    this.runner = runner;
+    pipeline = new StepPipeline(scheduler, limits.scheduler(), runner);
     this.vocabSize = vocabSize;
     this.commands = commands;
     this.reports = reports;
     this.admission = admission;
     this.metrics = metrics;
+    times = new StepTimes(metrics);
   }
 
   /** Asks the loop to end: with its work, or at the deadline. */
@@ -62,19 +71,28 @@ final class EngineLoop implements Runnable {
       loop();
     } catch (Throwable e) {
       log.error("the engine has failed", e);
+      failure = e;
       failAll();
     }
+  }
+
+  /** Why the engine has failed; null while it has not. */
+  @Nullable Throwable failure() {
+    return failure;
   }
 
   private void loop() throws InterruptedException {
     while (true) {
       boolean noneToCome = draining; // read first: admission ended before this was set
       runCommands();
-      if (noneToCome && (!scheduler.hasWork() || pastDeadline())) {
+      if (noneToCome && (!hasWork() || pastDeadline())) {
+        while (!pipeline.isEmpty()) {
+          complete();
+        }
         abortAll();
         return;
       }
-      if (scheduler.hasWork()) {
+      if (hasWork()) {
         step();
       } else {
         metrics.observe(scheduler);
@@ -83,34 +101,54 @@ final class EngineLoop implements Runnable {
     }
   }
 
+  private boolean hasWork() {
+    return scheduler.hasWork() || !pipeline.isEmpty() || suspect;
+  }
+
   private boolean pastDeadline() {
     return System.nanoTime() - drainDeadlineNanos >= 0;
   }
 
+  /** Queues a step, or completes the oldest where none can be queued. */
   private void step() throws InterruptedException {
-    long start = System.nanoTime();
-    scheduler.schedule(batch);
-    metrics.observe(scheduler);
-    noteStarts(start);
-    StepReport report = reports.takeFree();
-    try {
-      StepOutput output = runModel(report);
-      if (output != null) {
-        failInvalidTokens(output, report);
-        scheduler.update(batch, output.tokens);
-        int drawn = publish(output, report);
-        metrics.step(System.nanoTime() - start, batch.numTokens, drawn);
-      }
-    } finally {
-      reports.handOver(report); // also what failed before the engine did
-      batch.clear(); // keeps no sequence alive while idle
+    if (!suspect && submitNext()) {
+      return;
+    }
+    if (!pipeline.isEmpty()) {
+      complete();
+    } else if (suspect) {
+      pipeline.probe();
+      suspect = false;
+    } else {
+      throw new IllegalStateException("there is work, but the scheduler found none");
     }
   }
 
-  private void noteStarts(long now) {
-    if (batch.isEmpty()) {
-      throw new IllegalStateException("there is work, but the scheduler found none");
+  /** Schedules and submits a step; false if there is none now, or if it failed. */
+  private boolean submitNext() throws InterruptedException {
+    long now = System.nanoTime();
+    ScheduledBatch batch = pipeline.schedule();
+    if (batch == null) {
+      return false;
     }
+    metrics.observe(scheduler);
+    noteStarts(batch, now);
+    times.submitted(now, pipeline.isEmpty());
+    try {
+      pipeline.submit();
+      return true;
+    } catch (BackendException e) {
+      throw e;
+    } catch (RuntimeException e) {
+      StepReport report = reports.takeFree();
+      failStep(batch, report, e);
+      reports.handOver(report);
+      batch.clear();
+      return false;
+    }
+  }
+
+  private void noteStarts(ScheduledBatch batch, long now) {
     for (int s = 0; s < batch.numSeqs(); s++) {
       ActiveSequence sequence = active.get(batch.sequences.get(s));
       if (sequence != null && sequence.request().start(now)) {
@@ -120,27 +158,51 @@ final class EngineLoop implements Runnable {
     }
   }
 
+  /** Waits for the oldest step, takes it over and hands it out. */
+  private void complete() throws InterruptedException {
+    ScheduledBatch batch = pipeline.oldest();
+    StepReport report = reports.takeFree();
+    try {
+      StepOutput output = await(batch, report);
+      if (output != null) {
+        failInvalidTokens(batch, output, report);
+        scheduler.update(batch, output.tokens);
+        int drawn = publish(batch, output, report);
+        times.completed(batch, drawn, scheduler.numWaiting(), pipeline.isEmpty());
+      }
+    } finally {
+      reports.handOver(report); // also what failed before the engine did
+      batch.clear(); // keeps no sequence alive while idle
+    }
+  }
+
   /**
    * Null if the step failed, and with it the requests of its batch. If the model then fails at a
-   * harmless probe too, it is the model that is broken, not one of the requests.
+   * harmless probe too, it is the model that is broken, not one of the requests. An error of the
+   * device fails the engine at once.
    */
-  private @Nullable StepOutput runModel(StepReport report) {
+  private @Nullable StepOutput await(ScheduledBatch batch, StepReport report) {
     try {
-      return runner.run(batch);
+      return pipeline.await();
+    } catch (BackendException e) {
+      throw e;
     } catch (RuntimeException e) {
-      metrics.stepFailed();
-      log.error("a step of {} sequences failed; its requests fail", batch.numSeqs(), e);
-      for (int s = 0; s < batch.numSeqs(); s++) {
-        failRequestOf(batch.sequences.get(s), report);
-      }
+      failStep(batch, report, e);
+      return null;
     }
-    scheduler.scheduleProbe(batch);
-    runner.run(batch);
-    return null;
+  }
+
+  private void failStep(ScheduledBatch batch, StepReport report, RuntimeException e) {
+    metrics.stepFailed();
+    log.error("a step of {} sequences failed; its requests fail", batch.numSeqs(), e);
+    for (int s = 0; s < batch.numSeqs(); s++) {
+      failRequestOf(batch.sequences.get(s), report);
+    }
+    suspect = true;
   }
 
   /** A token outside the vocabulary, as NaN logits may give, must not find its way back in. */
-  private void failInvalidTokens(StepOutput output, StepReport report) {
+  private void failInvalidTokens(ScheduledBatch batch, StepOutput output, StepReport report) {
     for (int r = 0; r < batch.numLogitRows; r++) {
       int token = output.tokens[r];
       if (batch.draws(r) && (token < 0 || token >= vocabSize)) {
@@ -167,7 +229,7 @@ final class EngineLoop implements Runnable {
   }
 
   /** Copies the step's results into the report; returns how many tokens were drawn. */
-  private int publish(StepOutput output, StepReport report) {
+  private int publish(ScheduledBatch batch, StepOutput output, StepReport report) {
     int drawn = 0;
     for (int r = 0; r < batch.numLogitRows; r++) {
       ActiveSequence sequence = active.get(batch.sequences.get(batch.logitSequence[r]));

@@ -7,7 +7,7 @@ public interface LlmEngine {
 
   /**
    * Admits a request when the result is subscribed to, and streams its events. Cancelling the
-   * subscription aborts all its sequences within one step.
+   * subscription aborts all its sequences: no step is scheduled with them any more.
    *
    * <p>Errors: {@link EngineOverloadedException} if the queue is full, {@link
    * EngineUnavailableException} if the engine is stopping or failed.

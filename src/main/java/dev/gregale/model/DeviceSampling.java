@@ -15,7 +15,6 @@ final class DeviceSampling {
   private final SamplingOutputs outputs;
   private SamplingInputs inputs;
   private int adjustCapacity;
-  private int maxNumLogprobs;
 
   DeviceSampling(Backend backend, int maxRows, int topN) {
     this.backend = backend;
@@ -78,10 +77,6 @@ final class DeviceSampling {
     backend.write(inputs.adjustTokens(), scheduled.adjustTokens, adjustments);
     backend.write(inputs.adjustCounts(), scheduled.adjustCounts, adjustments);
     backend.write(inputs.adjustBias(), scheduled.adjustBias, adjustments);
-    maxNumLogprobs = -1;
-    for (int row = 0; row < rows; row++) {
-      maxNumLogprobs = Math.max(maxNumLogprobs, scheduled.numLogprobs[row]);
-    }
     return replaced;
   }
 
@@ -110,15 +105,7 @@ final class DeviceSampling {
     ops.sample(outputs, logits, inputs, rows);
   }
 
-  /** Log-probabilities are copied only where some row asked for them. */
-  void read(StepOutput output, int rows) {
-    backend.read(outputs.tokens(), output.tokens, rows);
-    if (maxNumLogprobs >= 0) {
-      backend.read(outputs.logprobs(), output.logprobs, rows);
-    }
-    if (maxNumLogprobs > 0) {
-      backend.read(outputs.topTokens(), output.topTokens, rows * output.topN);
-      backend.read(outputs.topLogprobs(), output.topLogprobs, rows * output.topN);
-    }
+  SamplingOutputs outputs() {
+    return outputs;
   }
 }

@@ -1,6 +1,8 @@
 package dev.gregale.model;
 
+import dev.gregale.backend.AttentionWeights;
 import dev.gregale.backend.Backend;
+import dev.gregale.backend.ExpertWeights;
 import dev.gregale.backend.Tensor;
 import dev.gregale.backend.WeightRole;
 import dev.gregale.tensor.Shape;
@@ -22,13 +24,15 @@ final class DummyWeights {
     long experts = config.numLocalExperts();
     long queryWidth = config.dimensions().queryWidth();
     return new LayerWeights(
-        norm(),
-        random(WeightRole.LINEAR, Shape.of(config.dimensions().qkvWidth(), hidden)),
-        random(WeightRole.LINEAR, Shape.of(hidden, queryWidth)),
-        norm(),
-        random(WeightRole.ROUTER, Shape.of(experts, hidden)),
-        random(WeightRole.EXPERTS_GATE_UP, Shape.of(experts, 2 * inner, hidden)),
-        random(WeightRole.EXPERTS_DOWN, Shape.of(experts, hidden, inner)));
+        new AttentionWeights(
+            norm(),
+            random(WeightRole.LINEAR, Shape.of(config.dimensions().qkvWidth(), hidden)),
+            random(WeightRole.LINEAR, Shape.of(hidden, queryWidth))),
+        new ExpertWeights(
+            norm(),
+            random(WeightRole.ROUTER, Shape.of(experts, hidden)),
+            random(WeightRole.EXPERTS_GATE_UP, Shape.of(experts, 2 * inner, hidden)),
+            random(WeightRole.EXPERTS_DOWN, Shape.of(experts, hidden, inner))));
   }
 
   /** {@code [D]}. */

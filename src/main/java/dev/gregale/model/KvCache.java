@@ -25,13 +25,10 @@ public record KvCache(List<KvLayer> layers) {
   }
 
   /** Bytes that one block takes over all layers. */
-  public static long bytesPerBlock(MixtralConfig config, int blockSize, DType dtype) {
-    return 2L
-        * config.numHiddenLayers()
-        * config.numKeyValueHeads()
-        * config.headDim()
-        * blockSize
-        * dtype.bytes();
+  public static long bytesPerBlock(
+      Backend backend, MixtralConfig config, int blockSize, DType dtype) {
+    return config.numHiddenLayers()
+        * backend.kvBlockBytes(blockSize, config.attentionShape(), dtype);
   }
 
   public KvLayer layer(int index) {

@@ -34,9 +34,4 @@ public record MixtralWeights(
   public LayerWeights layer(int index) {
     return layers.get(index);
   }
-
-  /** The norm that follows layer {@code index}: the next layer's first, or the final one. */
-  public Tensor normAfter(int index) {
-    return index + 1 < layers.size() ? layers.get(index + 1).inputNorm() : norm;
-  }
 }

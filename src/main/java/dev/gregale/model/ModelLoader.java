@@ -1,6 +1,8 @@
 package dev.gregale.model;
 
+import dev.gregale.backend.AttentionWeights;
 import dev.gregale.backend.Backend;
+import dev.gregale.backend.ExpertWeights;
 import dev.gregale.backend.Tensor;
 import dev.gregale.backend.WeightRole;
 import dev.gregale.checkpoint.Checkpoint;
@@ -90,13 +92,15 @@ public final class ModelLoader implements AutoCloseable {
     for (CheckpointWeights.Layer layer : stored.layers()) {
       layers.add(
           new LayerWeights(
-              backend.upload(WeightRole.NORM, layer.inputNorm()),
-              backend.upload(WeightRole.LINEAR, layer.qkv()),
-              backend.upload(WeightRole.LINEAR, layer.output()),
-              backend.upload(WeightRole.NORM, layer.postAttentionNorm()),
-              backend.upload(WeightRole.ROUTER, layer.router()),
-              backend.upload(WeightRole.EXPERTS_GATE_UP, layer.gateUp()),
-              backend.upload(WeightRole.EXPERTS_DOWN, layer.down())));
+              new AttentionWeights(
+                  backend.upload(WeightRole.NORM, layer.inputNorm()),
+                  backend.upload(WeightRole.LINEAR, layer.qkv()),
+                  backend.upload(WeightRole.LINEAR, layer.output())),
+              new ExpertWeights(
+                  backend.upload(WeightRole.NORM, layer.postAttentionNorm()),
+                  backend.upload(WeightRole.ROUTER, layer.router()),
+                  backend.upload(WeightRole.EXPERTS_GATE_UP, layer.gateUp()),
+                  backend.upload(WeightRole.EXPERTS_DOWN, layer.down()))));
       layerLoaded.accept(layers.size());
     }
     return new MixtralWeights(

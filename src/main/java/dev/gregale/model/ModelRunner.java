@@ -4,6 +4,7 @@ import dev.gregale.backend.Backend;
 import dev.gregale.backend.ForwardBatch;
 import dev.gregale.backend.Kernels;
 import dev.gregale.backend.Step;
+import dev.gregale.backend.Tensor;
 import dev.gregale.backend.WorkspaceLimits;
 import dev.gregale.scheduler.ScheduledBatch;
 import dev.gregale.tensor.DType;
@@ -15,19 +16,29 @@ import org.jspecify.annotations.Nullable;
  * Runs scheduled batches: copies their arrays to the device, runs the forward pass and sampling,
  * copies the drawn tokens back. Used by one thread; allocates nothing once warm.
  *
+ * <p>Two steps can be under way: what the second needs of the first, the drawn tokens, it takes
+ * from where sampling left them on the device. Steps run one after the other, so they share all
+ * arrays on the device; results are copied out before the next step overwrites them.
+ *
  * <p>A batch of one new token per sequence always runs the same work, so the backend records it
  * once per number of rows ({@link Backend#recordedRows}) and it is replayed from then on.
  */
-public final class ModelRunner {
+public final class ModelRunner implements StepRunner {
+  private static final int MAX_IN_FLIGHT = 2;
+
   private final Backend backend;
+  private final boolean records;
   private final ForwardBatch batch;
+  private final Tensor tokenSources;
   private final DeviceSampling sampling;
   private final Runnable work;
   private final @Nullable Step[] decodeSteps;
-  private final StepOutput output;
+  private final StepResults[] results = new StepResults[MAX_IN_FLIGHT];
+  private int oldest;
+  private int numInFlight;
 
   /**
-   * @param ops the backend's, or a decorator of them
+   * @param ops the backend's, or a decorator of them, which then sees every step: none is recorded
    * @param maxTokens T, the most tokens of one batch
    * @param maxSeqs S, the most sequences
    * @param maxLogitRows R, the most rows of logits
@@ -46,6 +57,8 @@ public final class ModelRunner {
       int maxBlocksPerSeq,
       int topN) {
     this.backend = backend;
+    this.records = ops == backend.kernels();
+    this.tokenSources = backend.allocate(DType.I32, Shape.of(maxTokens));
     this.batch =
         new ForwardBatch(
             backend.allocate(DType.I32, Shape.of(maxTokens)),
@@ -56,7 +69,9 @@ public final class ModelRunner {
             backend.allocate(DType.I32, Shape.of(maxSeqs, maxBlocksPerSeq)),
             backend.allocate(DType.I32, Shape.of(maxLogitRows)));
     this.sampling = new DeviceSampling(backend, maxLogitRows, topN);
-    this.output = new StepOutput(maxLogitRows, topN);
+    for (int i = 0; i < MAX_IN_FLIGHT; i++) {
+      results[i] = new StepResults(backend, sampling.outputs(), maxLogitRows, topN);
+    }
     backend.reserve(
         workspaceLimits(config, maxTokens, maxSeqs, maxBlocksPerSeq * cache.layer(0).blockSize()));
     Activations activations = Activations.allocate(backend, config, maxTokens, maxLogitRows);
@@ -64,6 +79,12 @@ public final class ModelRunner {
     this.decodeSteps = new Step[Math.min(maxSeqs, Math.min(maxTokens, maxLogitRows)) + 1];
     this.work =
         () -> {
+          ops.gatherTokens(
+              batch.tokenIds(),
+              tokenSources,
+              sampling.outputs().tokens(),
+              config.vocabSize(),
+              batch.numTokens());
           model.forward(batch, cache, activations);
           sampling.run(ops, activations.logits(), batch.numLogitRows());
         };
@@ -83,8 +104,17 @@ public final class ModelRunner {
         config.intermediateSize());
   }
 
-  /** Runs one step. The result is valid until the next call. */
-  public StepOutput run(ScheduledBatch scheduled) {
+  /** One where ops have run once they return: to run ahead would only delay results. */
+  @Override
+  public int maxInFlight() {
+    return backend.isAsynchronous() ? MAX_IN_FLIGHT : 1;
+  }
+
+  @Override
+  public void submit(ScheduledBatch scheduled) {
+    if (numInFlight == MAX_IN_FLIGHT) {
+      throw new IllegalStateException(numInFlight + " steps are under way, which is the limit");
+    }
     int seqs = scheduled.numSeqs();
     boolean isDecode = scheduled.numTokens == seqs && scheduled.numLogitRows == seqs;
     if (isDecode) {
@@ -93,8 +123,19 @@ public final class ModelRunner {
       write(scheduled, scheduled.numTokens, seqs, scheduled.numLogitRows);
       work.run();
     }
-    sampling.read(output, scheduled.numLogitRows);
-    return output;
+    results[(oldest + numInFlight) % MAX_IN_FLIGHT].start(scheduled);
+    numInFlight++;
+  }
+
+  @Override
+  public StepOutput await() {
+    if (numInFlight == 0) {
+      throw new IllegalStateException("no step is under way");
+    }
+    StepResults results = this.results[oldest];
+    oldest = (oldest + 1) % MAX_IN_FLIGHT;
+    numInFlight--;
+    return results.finish();
   }
 
   /**
@@ -105,7 +146,7 @@ public final class ModelRunner {
     write(scheduled, rows, rows, rows);
     Step step = decodeSteps[rows];
     if (step == null) {
-      step = backend.record(work);
+      step = records ? backend.record(work) : work::run;
       decodeSteps[rows] = step;
     }
     step.run();
@@ -113,6 +154,7 @@ public final class ModelRunner {
 
   private void write(ScheduledBatch scheduled, int tokens, int seqs, int logitRows) {
     backend.write(batch.tokenIds(), scheduled.tokenIds, tokens);
+    backend.write(tokenSources, scheduled.tokenSources, tokens);
     backend.write(batch.positions(), scheduled.positions, tokens);
     backend.write(batch.slotMapping(), scheduled.slotMapping, tokens);
     backend.write(batch.cuSeqLens(), scheduled.cuSeqLens, seqs + 1);

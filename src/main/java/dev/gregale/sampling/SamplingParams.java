@@ -68,4 +68,9 @@ public record SamplingParams(
   public boolean hasPenalties() {
     return repetitionPenalty != 1 || presencePenalty != 0 || frequencyPenalty != 0;
   }
+
+  /** Whether drawing a token needs to know the one before it, beside the cache. */
+  public boolean needsHistory() {
+    return hasPenalties() || noRepeatNgramSize > 0;
+  }
 }

@@ -40,7 +40,12 @@ public final class StopCriteria {
     if (numOutputTokens > minTokens && Arrays.binarySearch(stopTokens, token) >= 0) {
       return FinishReason.STOP;
     }
-    return numOutputTokens >= maxTokens || numTokens >= maxModelLen ? FinishReason.LENGTH : null;
+    return isFull(numOutputTokens, numTokens) ? FinishReason.LENGTH : null;
+  }
+
+  /** Whether a sequence of that length ends, whatever its last token is. */
+  public boolean isFull(int numOutputTokens, int numTokens) {
+    return numOutputTokens >= maxTokens || numTokens >= maxModelLen;
   }
 
   /** Whether the next token, after {@code numOutputTokens}, must not be a stop token. */

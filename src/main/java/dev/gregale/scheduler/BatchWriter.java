@@ -1,6 +1,7 @@
 package dev.gregale.scheduler;
 
 import dev.gregale.sampling.SamplingParams;
+import java.util.Arrays;
 
 /** Writes chunks of sequences into a {@link ScheduledBatch}. */
 final class BatchWriter {
@@ -18,7 +19,13 @@ final class BatchWriter {
     int firstRow = batch.numTokens;
     int start = sequence.numComputedTokens();
     int end = start + length;
-    sequence.copyTokens(start, batch.tokenIds, firstRow, length);
+    int known = Math.min(length, sequence.numTokens() - start);
+    sequence.copyTokens(start, batch.tokenIds, firstRow, known);
+    Arrays.fill(batch.tokenSources, firstRow, firstRow + known, ScheduledBatch.FROM_HOST);
+    if (known < length) { // the last one is being drawn by the step before this
+      batch.tokenIds[firstRow + known] = 0;
+      batch.tokenSources[firstRow + known] = sequence.drawnRow();
+    }
     for (int i = 0; i < length; i++) {
       batch.positions[firstRow + i] = start + i;
       batch.slotMapping[firstRow + i] = sequence.blockTable().slot(start + i, blockSize);
@@ -34,7 +41,8 @@ final class BatchWriter {
     for (int t = Math.max(start, sequence.firstUnscored()); t < lastScored; t++) {
       appendScoredRow(batch, sequence, s, firstRow + t - start, t + 1);
     }
-    if (end == sequence.numTokens() && sequence.drawsTokens()) {
+    sequence.computed(end);
+    if (end == sequence.length() && sequence.drawsTokens()) {
       appendDrawnRow(batch, sequence, s, firstRow + length - 1);
     }
   }
@@ -56,8 +64,9 @@ final class BatchWriter {
   }
 
   private static void appendDrawnRow(ScheduledBatch batch, Sequence sequence, int s, int tokenRow) {
-    int r = appendRow(batch, s, tokenRow, sequence.numTokens());
+    int r = appendRow(batch, s, tokenRow, sequence.length());
     SamplingParams params = sequence.params();
+    batch.needsHistory |= params.needsHistory();
     batch.givenToken[r] = DRAW;
     batch.numLogprobs[r] = params.logprobs();
     batch.temperature[r] = params.temperature();
@@ -73,6 +82,7 @@ final class BatchWriter {
       adjustments.appendTo(batch, sequence);
     }
     batch.adjustOffsets[r + 1] = batch.numAdjustments;
+    sequence.addPlaceholder(r);
   }
 
   private static int appendRow(ScheduledBatch batch, int s, int tokenRow, int position) {

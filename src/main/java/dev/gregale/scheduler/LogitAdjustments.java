@@ -64,12 +64,13 @@ final class LogitAdjustments {
 
   /** Adds the entries that change something to the last row of a batch. */
   void appendTo(ScheduledBatch batch, Sequence sequence) {
-    int length = sequence.numTokens();
+    int length = sequence.length();
     int n = sequence.params().noRepeatNgramSize();
     if (n > 0) { // the lambdas below are what a step would allocate
       NoRepeatNgram.forEachBanned(sequence::token, length, n, id -> ban(id, length));
     }
-    boolean banStopTokens = sequence.stopCriteria().bansStopTokens(sequence.numOutputTokens());
+    int numOutputTokens = sequence.numOutputTokens() + sequence.numPlaceholders();
+    boolean banStopTokens = sequence.stopCriteria().bansStopTokens(numOutputTokens);
     for (int e = 0; e < size; e++) {
       boolean banned = banStopTokens && stop[e] || bannedAt[e] == length;
       float b = banned ? Float.NEGATIVE_INFINITY : bias[e];

@@ -12,6 +12,9 @@ import java.util.List;
  * <p>Legend: T tokens, S sequences, R rows of logits, A adjustments.
  */
 public final class ScheduledBatch {
+  /** In {@link #tokenSources}: the token is in {@link #tokenIds}. */
+  public static final int FROM_HOST = -1;
+
   /** {@code [S]}, the sequences of this step, decodes first. */
   public final List<Sequence> sequences = new ArrayList<>();
 
@@ -19,8 +22,17 @@ public final class ScheduledBatch {
   public int numLogitRows;
   public int numAdjustments;
 
+  /** Whether what follows on this step cannot be scheduled before its tokens are known. */
+  public boolean needsHistory;
+
   /** {@code [T]}. */
   public final int[] tokenIds;
+
+  /**
+   * {@code [T]}: {@link #FROM_HOST}, or the row of logits of the step before this that draws the
+   * token.
+   */
+  public final int[] tokenSources;
 
   /** {@code [T]}. */
   public final int[] positions;
@@ -71,6 +83,7 @@ public final class ScheduledBatch {
   public ScheduledBatch(int maxTokens, int maxSeqs, int maxLogitRows, int maxBlocksPerSeq) {
     this.maxBlocksPerSeq = maxBlocksPerSeq;
     tokenIds = new int[maxTokens];
+    tokenSources = new int[maxTokens];
     positions = new int[maxTokens];
     slotMapping = new int[maxTokens];
     cuSeqLens = new int[maxSeqs + 1];
@@ -98,6 +111,7 @@ public final class ScheduledBatch {
     numTokens = 0;
     numLogitRows = 0;
     numAdjustments = 0;
+    needsHistory = false;
   }
 
   /**
@@ -108,6 +122,7 @@ public final class ScheduledBatch {
   public void padDecode(int rows) {
     int real = numSeqs();
     Arrays.fill(tokenIds, real, rows, 0);
+    Arrays.fill(tokenSources, real, rows, FROM_HOST);
     Arrays.fill(positions, real, rows, 0);
     Arrays.fill(slotMapping, real, rows, -1);
     Arrays.fill(contextLens, real, rows, 0);

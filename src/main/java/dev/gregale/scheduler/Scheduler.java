@@ -18,6 +18,12 @@ import org.jspecify.annotations.Nullable;
  * and goes back to the head of the queue, to be computed anew. The oldest is never preempted and
  * gains at least one token in every step; hence each sequence ends.
  *
+ * <p>A step may be scheduled while the one before it still runs, before {@link #update} has taken
+ * that one over. A token that it draws is then a placeholder: counted, but known to the device
+ * only. What a sequence's length decides is known all the same; a stop token is found one step
+ * late, and what that step drew for the sequence is dropped. Blocks are free as soon as a sequence
+ * ends: steps run in order, so whoever gets them next writes after the last step that used them.
+ *
  * <p>For one thread.
  */
 public final class Scheduler {
@@ -54,7 +60,11 @@ public final class Scheduler {
     waiting.add(sequence);
   }
 
-  /** Fills the batch with the next step's work; leaves it empty only if there is none. */
+  /**
+   * Fills the batch with the next step's work; leaves it empty only if there is none, or none that
+   * can be told before the step that runs is over. All but the last scheduled step must have been
+   * taken over, and that one too if it {@link ScheduledBatch#needsHistory}.
+   */
   public void schedule(ScheduledBatch batch) {
     batch.clear();
     for (int i = 0; i < running.size(); i++) { // shrinks at its end when preempting
@@ -78,7 +88,9 @@ public final class Scheduler {
   private void admit(ScheduledBatch batch) {
     while (running.size() < config.maxNumSeqs()) {
       @Nullable Sequence sequence = waiting.peek();
-      if (sequence == null || config.blocksFor(sequence.numTokens()) > blocks.numFree()) {
+      if (sequence == null
+          || sequence.numPlaceholders() > 0
+          || config.blocksFor(sequence.numTokens()) > blocks.numFree()) {
         return;
       }
       int length = chunkLength(sequence, batch);
@@ -126,7 +138,7 @@ public final class Scheduler {
 
   /** Gets the block that a sequence's newest token may need; false if it was preempted itself. */
   private boolean growForDecode(Sequence sequence) {
-    if (sequence.blockTable().size() >= config.blocksFor(sequence.numTokens())) {
+    if (sequence.blockTable().size() >= config.blocksFor(sequence.length())) {
       return true;
     }
     while (blocks.numFree() == 0) {
@@ -145,24 +157,23 @@ public final class Scheduler {
 
   /**
    * Takes a computed step over: appends the drawn tokens and ends the sequences that are done,
-   * which {@link Sequence#status} and {@link Sequence#finishReason} tell. Sequences aborted since
-   * {@link #schedule} are left alone.
+   * which {@link Sequence#status} and {@link Sequence#finishReason} tell. Sequences that ended
+   * since {@link #schedule} are left alone; those preempted since get their token.
    *
    * @param sampledTokens {@code [R]}, one for each row of logits
    */
   public void update(ScheduledBatch batch, int[] sampledTokens) {
     for (int s = 0; s < batch.numSeqs(); s++) {
       Sequence sequence = batch.sequences.get(s);
-      if (sequence.status() == Sequence.Status.RUNNING) {
-        sequence.computed(batch.contextLens[s]);
-        if (!sequence.drawsTokens() && sequence.numPendingTokens() == 0) {
-          finish(sequence, FinishReason.LENGTH);
-        }
+      if (sequence.status() != Sequence.Status.FINISHED
+          && !sequence.drawsTokens()
+          && batch.contextLens[s] == sequence.numTokens()) {
+        finish(sequence, FinishReason.LENGTH);
       }
     }
     for (int r = 0; r < batch.numLogitRows; r++) {
       Sequence sequence = batch.sequences.get(batch.logitSequence[r]);
-      if (batch.draws(r) && sequence.status() == Sequence.Status.RUNNING) {
+      if (batch.draws(r) && sequence.status() != Sequence.Status.FINISHED) {
         append(sequence, sampledTokens[r]);
       }
     }
@@ -178,20 +189,19 @@ public final class Scheduler {
   }
 
   private void finish(Sequence sequence, FinishReason reason) {
-    running.remove(sequence);
-    release(sequence);
+    if (sequence.status() == Sequence.Status.RUNNING) {
+      running.remove(sequence);
+      release(sequence);
+    } else {
+      waiting.remove(sequence);
+    }
     sequence.finish(reason);
   }
 
   /** Ends a sequence wherever it stands, and frees what it holds; nothing if it has ended. */
   public void abort(Sequence sequence) {
-    switch (sequence.status()) {
-      case RUNNING -> finish(sequence, FinishReason.ABORT);
-      case WAITING -> {
-        waiting.remove(sequence);
-        sequence.finish(FinishReason.ABORT);
-      }
-      case FINISHED -> {}
+    if (sequence.status() != Sequence.Status.FINISHED) {
+      finish(sequence, FinishReason.ABORT);
     }
   }
 

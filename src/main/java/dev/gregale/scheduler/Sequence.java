@@ -27,6 +27,8 @@ public final class Sequence {
   private final BlockTable blockTable = new BlockTable();
   private int[] outputTokens = new int[16];
   private int numOutputTokens;
+  private int numPlaceholders;
+  private int drawnRow;
   private int numComputedTokens;
   private int numScoredTokens;
   private Status status = Status.WAITING;
@@ -83,7 +85,22 @@ public final class Sequence {
     return promptTokens.length + numOutputTokens;
   }
 
-  /** Tokens whose keys and values are in the cache. */
+  /** Tokens that submitted steps draw and whose results are not known yet. */
+  int numPlaceholders() {
+    return numPlaceholders;
+  }
+
+  /** Prompt and output, placeholders included. */
+  int length() {
+    return numTokens() + numPlaceholders;
+  }
+
+  /** The row of logits, in the latest step, that draws the last placeholder. */
+  int drawnRow() {
+    return drawnRow;
+  }
+
+  /** Tokens whose keys and values are in the cache, once the steps scheduled so far have run. */
   public int numComputedTokens() {
     return numComputedTokens;
   }
@@ -107,9 +124,11 @@ public final class Sequence {
     return blockTable;
   }
 
-  /** Known tokens that are not computed. */
+  /** Tokens that are not computed; none where the last placeholder ends the sequence anyway. */
   int numPendingTokens() {
-    return numTokens() - numComputedTokens;
+    boolean ends =
+        numPlaceholders > 0 && stopCriteria.isFull(numOutputTokens + numPlaceholders, length());
+    return ends ? 0 : length() - numComputedTokens;
   }
 
   /** Whether a token is drawn once all known ones are computed. */
@@ -134,7 +153,7 @@ public final class Sequence {
     return adjustments;
   }
 
-  /** Copies the tokens from a position on. */
+  /** Copies the tokens from a position on, known ones only. */
   void copyTokens(int position, int[] destination, int offset, int length) {
     int fromPrompt = Math.clamp(promptTokens.length - position, 0, length);
     System.arraycopy(
@@ -145,7 +164,15 @@ public final class Sequence {
     }
   }
 
+  /** A step draws the next token in that row of its logits. */
+  void addPlaceholder(int row) {
+    drawnRow = row;
+    numPlaceholders++;
+  }
+
+  /** Puts the drawn token in the place of the first placeholder. */
   void append(int token) {
+    numPlaceholders--;
     if (numOutputTokens == outputTokens.length) {
       outputTokens = Arrays.copyOf(outputTokens, 2 * numOutputTokens);
     }

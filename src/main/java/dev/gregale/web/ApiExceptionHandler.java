@@ -94,6 +94,13 @@ final class ApiExceptionHandler implements ErrorWebExceptionHandler {
                 && e.getStatusCode().is4xxClientError()
             ? e.getBody()
             : ProblemDetail.forStatusAndDetail(answer.status(), answer.body().error().message());
+    ErrorResponse.Detail detail = answer.body().error();
+    if (detail.param() != null) {
+      problem.setProperty("param", detail.param());
+    }
+    if (detail.code() != null) {
+      problem.setProperty("code", detail.code());
+    }
     problem.setProperty("requestId", RequestIdFilter.idOf(exchange));
     return problem;
   }

@@ -34,14 +34,19 @@ final class JsonReplies {
   }
 
   /**
-   * Writes each text as one data-only event and flushes it at once. Nothing is sent before the
-   * first text, so an error before it can still have its own status.
+   * Writes each text as one data-only event. Reactor Netty sends what it has got whenever nothing
+   * more is waiting, so an event leaves at once. Nothing is sent before the first text, so an error
+   * before it can still have its own status.
+   *
+   * <p>Not by writeAndFlushWith: it concatenates a flush to every event, and Reactor's
+   * FluxConcatArray (3.8.8) can lose a request that another thread makes while it goes from one to
+   * the other. The client then waits for ever.
    */
   Mono<Void> writeEvents(ServerHttpResponse response, Flux<String> data) {
     response.getHeaders().setContentType(EVENT_STREAM);
     response.getHeaders().setCacheControl(CacheControl.noStore());
     response.getHeaders().set("X-Accel-Buffering", "no"); // nginx would hold events back
-    return response.writeAndFlushWith(data.map(text -> Mono.just(event(response, text))));
+    return response.writeWith(data.map(text -> event(response, text)));
   }
 
   private static DataBuffer event(ServerHttpResponse response, String text) {

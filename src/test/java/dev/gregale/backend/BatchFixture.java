@@ -72,6 +72,11 @@ final class BatchFixture {
   }
 
   ForwardBatch of(Side side) {
+    return of(side, side.of(logitRows), 0);
+  }
+
+  /** With rows whose logits are wanted. */
+  ForwardBatch of(Side side, Tensor logitRows, int numLogitRows) {
     ForwardBatch batch =
         new ForwardBatch(
             side.of(tokenIds),
@@ -80,8 +85,8 @@ final class BatchFixture {
             side.of(cuSeqLens),
             side.of(contextLens),
             side.of(blockTables),
-            side.of(logitRows));
-    batch.resize(numTokens, newTokens.length, 0);
+            logitRows);
+    batch.resize(numTokens, newTokens.length, numLogitRows);
     return batch;
   }
 }

@@ -1,14 +1,17 @@
 package dev.gregale.backend;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.gregale.backend.TwoSides.Pair;
 import dev.gregale.backend.cpu.CpuBackends;
+import dev.gregale.tensor.DType;
 import dev.gregale.tensor.Shape;
 import java.lang.reflect.Method;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
+import java.util.SplittableRandom;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -25,6 +28,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 class KernelsContractTest {
   private static final double TOLERANCE = 3e-6;
   private static final int[] ROWS = {1, 2, 5, 6, 7, 13, 33, 70};
+  private static final int[] MANY_ROWS = {1, 2, 5, 6, 7, 13, 33, 70, 256, 300};
 
   protected Stream<Backend> backends() {
     return CpuBackends.candidates().stream();
@@ -79,44 +83,65 @@ class KernelsContractTest {
 
   @ParameterizedTest
   @MethodSource("backends")
-  void addRmsNorm(Backend candidate) {
+  void add(Backend candidate) {
     for (int width : new int[] {8, 50, 192}) {
       for (int rows : ROWS) {
         TwoSides sides = sides(candidate, rows);
-        // In place over an activation, and from the fp32 array that blocks write.
         Pair x = sides.activations(Shape.of(rows, width));
-        Pair update = sides.floats(Shape.of(rows, width));
-        Pair out = sides.poisonedActivations(Shape.of(rows + 1, width));
+        Pair update = sides.floats(Shape.of(rows, width)); // what blocks write
         Pair residual = sides.floats(Shape.of(rows + 1, width));
-        Pair weight = sides.weight(WeightRole.NORM, Shape.of(width), 1);
-        sides.run(
-            side ->
-                side.ops()
-                    .addRmsNorm(
-                        side.of(x), side.of(residual), side.of(x), side.of(weight), 1e-5f, rows));
-        sides.assertClose("addRmsNorm residual", residual, rows, 0);
-        sides.assertClose("addRmsNorm out", x, rows, sides.tolerance(TOLERANCE, 1));
-        sides.run(
-            side ->
-                side.ops()
-                    .addRmsNorm(
-                        side.of(out),
-                        side.of(residual),
-                        side.of(update),
-                        side.of(weight),
-                        1e-5f,
-                        rows));
-        sides.assertClose("addRmsNorm residual", residual, rows, 0);
-        sides.assertClose("addRmsNorm out", out, rows, sides.tolerance(TOLERANCE, 1));
+        sides.run(side -> side.ops().add(side.of(residual), side.of(x), rows));
+        sides.assertClose("add", residual, rows, 0);
+        sides.run(side -> side.ops().add(side.of(residual), side.of(update), rows));
+        sides.assertClose("add", residual, rows, 0);
       }
+    }
+  }
+
+  /** Batches of decode in several sizes, after a prefill and beside one. */
+  @ParameterizedTest
+  @MethodSource("backends")
+  void attentionBlock(Backend candidate) {
+    AttentionShape large = new AttentionShape(4, 2, 128, 0);
+    BlocksFixture.attention(candidate, large, 256, 64, new int[] {70}, ones(1), new int[] {3});
+    for (int seqs : new int[] {3, 8, 9, 40}) {
+      int[] prompts = new int[seqs];
+      Arrays.setAll(prompts, s -> 1 + 7 * s % 90);
+      int[] mixed = ones(seqs);
+      mixed[seqs - 1] = 5;
+      BlocksFixture.attention(candidate, large, 256, 16, prompts, ones(seqs), mixed);
+    }
+    AttentionShape window = new AttentionShape(8, 1, 64, 20);
+    BlocksFixture.attention(candidate, window, 320, 32, new int[] {33, 2}, ones(2), ones(2));
+    AttentionShape odd = new AttentionShape(3, 1, 10, 0);
+    BlocksFixture.attention(candidate, odd, 50, 5, new int[] {7, 2, 1}, ones(3), ones(3));
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void expertBlock(Backend candidate) {
+    for (int tokens : new int[] {1, 2, 8, 9, 33, 200, 300}) {
+      BlocksFixture.experts(candidate, tokens, 8, 2, 256, 192);
+      BlocksFixture.experts(candidate, tokens, 5, 3, 320, 72);
+    }
+    BlocksFixture.experts(candidate, 6, 4, 2, 50, 33);
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void computeLogits(Backend candidate) {
+    for (int rows : new int[] {1, 8, 9, 100, 300}) {
+      BlocksFixture.logits(candidate, rows, 256, 320);
+      BlocksFixture.logits(candidate, rows, 50, 37);
     }
   }
 
   @ParameterizedTest
   @MethodSource("backends")
   void matmul(Backend candidate) {
-    for (int[] shape : new int[][] {{1, 1}, {5, 3}, {64, 64}, {96, 50}, {130, 257}, {320, 192}}) {
-      for (int rows : ROWS) {
+    for (int[] shape :
+        new int[][] {{1, 1}, {5, 3}, {64, 64}, {96, 50}, {130, 257}, {320, 192}, {144, 256}}) {
+      for (int rows : shape[0] == 144 ? MANY_ROWS : ROWS) {
         TwoSides sides = sides(candidate, rows);
         Pair x = sides.activations(Shape.of(rows + 1, shape[1]));
         Pair weight = sides.weight(WeightRole.LINEAR, Shape.of(shape[0], shape[1]), 0.1);
@@ -268,7 +293,8 @@ class KernelsContractTest {
   @ParameterizedTest
   @MethodSource("backends")
   void expertFeedForward(Backend candidate) {
-    for (int[] shape : new int[][] {{8, 2, 192, 192}, {5, 3, 50, 70}, {3, 1, 16, 33}}) {
+    for (int[] shape :
+        new int[][] {{8, 2, 192, 192}, {5, 3, 256, 70}, {5, 3, 50, 70}, {3, 1, 16, 33}}) {
       for (int rows : ROWS) {
         int hidden = shape[2];
         int intermediate = shape[3];
@@ -309,6 +335,63 @@ class KernelsContractTest {
         sides.assertClose(
             "expertFeedForward " + Arrays.toString(shape), out, rows, sides.tolerance(1e-5, 3));
       }
+    }
+  }
+
+  /** Rows without a source keep their token; none may leave the vocabulary. */
+  @ParameterizedTest
+  @MethodSource("backends")
+  void gatherTokens(Backend candidate) {
+    for (int rows : new int[] {1, 5, 300}) {
+      TwoSides sides = sides(candidate, rows);
+      int[] ids = sides.random.ints(rows + 1, 0, 90).toArray();
+      int[] sources = sides.random.ints(rows + 1, -1, 40).toArray();
+      int[] drawn = sides.random.ints(40, -3, 93).toArray();
+      drawn[7] = Integer.MAX_VALUE;
+      drawn[8] = Integer.MIN_VALUE;
+      Pair tokenIds = sides.ints(Shape.of(rows + 1), ids);
+      Pair from = sides.ints(Shape.of(rows + 1), sources);
+      Pair tokens = sides.ints(Shape.of(40), drawn);
+      sides.run(
+          side ->
+              side.ops().gatherTokens(side.of(tokenIds), side.of(from), side.of(tokens), 90, rows));
+      sides.assertSameInts("gatherTokens", tokenIds, rows + 1);
+    }
+  }
+
+  /** A copy on its way is not changed by what is issued behind it. */
+  @ParameterizedTest
+  @MethodSource("backends")
+  void readback(Backend candidate) {
+    Tensor ints = candidate.allocate(DType.I32, Shape.of(300));
+    Tensor floats = candidate.allocate(DType.F32, Shape.of(20, 15));
+    Readback first = candidate.readback(ints);
+    Readback second = candidate.readback(ints);
+    Readback third = candidate.readback(floats);
+    for (int round = 0; round < 3; round++) {
+      int[] values = new SplittableRandom(round).ints(300).toArray();
+      float[] halves = new float[300];
+      for (int i = 0; i < 300; i++) {
+        halves[i] = values[i] / 2f;
+      }
+      candidate.write(ints, values, 300);
+      candidate.write(floats, halves, 300);
+      first.start(300);
+      third.start(300);
+      candidate.write(ints, new int[] {1, 2, 3}, 3);
+      second.start(2);
+      candidate.write(ints, new int[300], 300);
+      candidate.write(floats, new float[300], 300);
+      int[] found = new int[300];
+      first.finish(found);
+      assertArrayEquals(values, found);
+      float[] foundHalves = new float[300];
+      third.finish(foundHalves);
+      assertArrayEquals(halves, foundHalves);
+      second.finish(found);
+      assertEquals(1, found[0]);
+      assertEquals(2, found[1]);
+      assertEquals(values[2], found[2]);
     }
   }
 

@@ -1,7 +1,9 @@
 package dev.gregale.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import dev.gregale.GregaleApplication;
 import dev.gregale.security.ApiKeys;
@@ -30,7 +32,20 @@ class ProgramTest {
   private record Result(int exitCode, String out, List<String> err) {}
 
   private Result run(String... arguments) throws IOException, InterruptedException {
-    List<String> command = new ArrayList<>();
+    return run(new ArrayList<>(), arguments);
+  }
+
+  /**
+   * @param kibibytes that a file may have
+   */
+  private Result runLimited(int kibibytes, String... arguments)
+      throws IOException, InterruptedException {
+    String limit = "ulimit -f " + kibibytes + " && exec \"$@\"";
+    return run(new ArrayList<>(List.of("bash", "-c", limit, "bash")), arguments);
+  }
+
+  private Result run(List<String> command, String... arguments)
+      throws IOException, InterruptedException {
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.addAll(List.of("-Xmx256m", "-cp", System.getProperty("java.class.path")));
     command.add(GregaleApplication.class.getName());
@@ -73,7 +88,13 @@ class ProgramTest {
     assertEquals(2, report.get("prefill").size());
     assertEquals(4, report.at("/decode/1/sequences").asInt());
     assertTrue(report.at("/decode/1/tokensPerSecond").asDouble() > 0);
-    assertTrue(report.get("prefillOps").has("expertFeedForward"), result.out());
+    for (String phase : List.of("prefill", "decode")) {
+      JsonNode ops = report.get(phase).get(0).get("ops");
+      List<String> names = ops.valueStream().map(op -> op.get("name").asString()).toList();
+      assertTrue(names.contains("expertFeedForward"), result.out());
+      double shares = ops.valueStream().mapToDouble(op -> op.get("share").asDouble()).sum();
+      assertEquals(1, shares, 1e-9);
+    }
   }
 
   @Test
@@ -101,6 +122,19 @@ class ProgramTest {
     assertEquals(17 + 3, contents.get("verified").asInt()); // config, generation config, index
     Files.writeString(Path.of(te, "generation_config.json"), "{}");
     assertEquals(65, run("inspect", te).exitCode());
+  }
+
+  /** The system refuses to let the file grow: an error of writing like any other. */
+  @Test
+  void aFailedWriteHasItsExitCode() throws Exception {
+    Path te = folder.resolve("te");
+    Result result = runLimited(500, "convert", ODD.toString(), te.toString());
+    assertEquals(74, result.exitCode(), () -> result.err().toString());
+    assertEquals(1, result.err().size(), () -> result.err().toString());
+    assertTrue(result.err().getFirst().startsWith("gregale: " + te + ": "), result.err()::toString);
+    assertTrue(result.err().getFirst().endsWith("goes on where this one stopped"));
+    assertFalse(Files.exists(te));
+    assertEquals(0, run("convert", ODD.toString(), te.toString()).exitCode());
   }
 
   @Test
@@ -136,6 +170,19 @@ class ProgramTest {
     assertEquals(1, result.err().size(), () -> result.err().toString());
     assertTrue(result.err().getFirst().contains("model.safetensors"));
     assertEquals(65, run("inspect", model.toString()).exitCode());
+  }
+
+  @Test
+  void aGpuThatIsNotThereIsOneLine() throws Exception {
+    assumeFalse(Files.exists(Path.of("/proc/driver/nvidia")), "this machine has an NVIDIA driver");
+    Result result = run("--gregale.engine.backend=cuda", "--server.port=0");
+    assertEquals(69, result.exitCode(), () -> result.err().toString());
+    assertEquals(1, result.err().size(), () -> result.err().toString());
+    assertTrue(result.err().getFirst().startsWith("gregale: gregale.engine.backend=cuda: libcuda"));
+    assertEquals(69, run("bench", "--backend=cuda").exitCode());
+    Result share = run("--gregale.engine.gpu-memory-utilization=90", "--server.port=0");
+    assertEquals(78, share.exitCode(), () -> share.err().toString());
+    assertTrue(share.err().getFirst().contains("not above 0 and up to 1"));
   }
 
   @Test

@@ -6,7 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gregale.config.EngineProperties.BackendChoice;
 import dev.gregale.model.MixtralConfig;
-import dev.gregale.tensor.DType;
 import java.nio.file.Path;
 import java.time.Duration;
 import org.jspecify.annotations.Nullable;
@@ -17,13 +16,27 @@ class KvPlanTest {
   private static final MixtralConfig DEMO =
       MixtralConfig.read(Path.of("src/main/resources/models/fairytale-moe-7m"));
 
+  private static final long BYTES_PER_BLOCK = 49_152;
+
   private static EngineProperties engine(@Nullable Integer maxModelLen, @Nullable Integer blocks) {
     return new EngineProperties(
-        BackendChoice.AUTO, 0, 8, 512, maxModelLen, 16, blocks, 10, 10, 1000, Duration.ZERO);
+        BackendChoice.AUTO,
+        0,
+        false,
+        0.9,
+        8,
+        512,
+        maxModelLen,
+        16,
+        blocks,
+        10,
+        10,
+        1000,
+        Duration.ZERO);
   }
 
   private static KvPlan plan(@Nullable Integer maxModelLen, @Nullable Integer blocks, long bytes) {
-    return KvPlan.of(DEMO, engine(maxModelLen, blocks), bytes, DType.F32);
+    return KvPlan.of(DEMO, engine(maxModelLen, blocks), 16, BYTES_PER_BLOCK, bytes);
   }
 
   @Test

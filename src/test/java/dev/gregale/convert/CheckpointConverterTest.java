@@ -3,6 +3,7 @@ package dev.gregale.convert;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.gregale.LoadCounts;
 import dev.gregale.checkpoint.Checkpoint;
 import dev.gregale.checkpoint.CheckpointException;
 import dev.gregale.checkpoint.CheckpointLayout;
@@ -32,7 +33,7 @@ import tools.jackson.databind.json.JsonMapper;
 class CheckpointConverterTest {
 
   /** Random models that one run converts there and back. */
-  private static final int LAYOUTS = 200;
+  private static final int LAYOUTS = LoadCounts.of(200, 1_000);
 
   private static final long BASE_SEED = 20260101;
 
@@ -290,7 +291,7 @@ class CheckpointConverterTest {
   @Test
   void planWritesNothing() throws IOException {
     ConversionResult result =
-        new CheckpointConverter()
+        new CheckpointConverter(null)
             .plan(Models.request(Models.ODD0.resolve("hf"), folder.resolve("te")));
     assertThat(result)
         .isEqualTo(
@@ -300,7 +301,8 @@ class CheckpointConverterTest {
                 17,
                 1,
                 973248,
-                0));
+                0,
+                null));
     assertThat(folder).isEmptyDirectory();
   }
 

@@ -6,10 +6,12 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.checkpoint.TensorInfo;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.List;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -43,7 +45,9 @@ class ConversionFaultTest {
 
   private static CheckpointConverter faulty(FaultyChannel.Fault fault) {
     return new CheckpointConverter(
-        (path, options) -> new FaultyChannel(FileChannel.open(path, options), fault), SMALL_BATCH);
+        (path, options) -> new FaultyChannel(FileChannel.open(path, options), fault),
+        SMALL_BATCH,
+        null);
   }
 
   private void fails(FaultyChannel.Fault fault, String message) {
@@ -129,17 +133,42 @@ class ConversionFaultTest {
             }
           },
           ": read back, it is not what was written");
-      new CheckpointConverter().discard(target);
+      new CheckpointConverter(null).discard(target);
     }
     Models.convert(request);
     assertFinished();
+  }
+
+  /** Somebody cuts the source while it is read; its mapping then has pages without a file. */
+  @Test
+  void aSourceThatIsCutShortEndsIt() throws IOException {
+    Path source = Files.createDirectory(folder.resolve("source"));
+    for (String name : List.of("config.json", "model.safetensors")) {
+      Files.copy(Models.ODD0.resolve("te").resolve(name), source.resolve(name));
+    }
+    assertThatThrownBy(
+            () ->
+                new CheckpointConverter(Channels.SYSTEM, SMALL_BATCH, null)
+                    .convert(sharded(source, false, false), progress -> cut(source)))
+        .isInstanceOf(IOException.class)
+        .hasMessageContaining("the source cannot be read, it was cut short or its disk fails");
+    assertThat(target).doesNotExist();
+  }
+
+  private static void cut(Path source) {
+    try (FileChannel file =
+        FileChannel.open(source.resolve("model.safetensors"), StandardOpenOption.WRITE)) {
+      file.truncate(10_000);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   /** Stops when that many bytes have been read back. */
   private void stopAfter(long bytes) {
     assertThatThrownBy(
             () ->
-                new CheckpointConverter(Channels.SYSTEM, SMALL_BATCH)
+                new CheckpointConverter(Channels.SYSTEM, SMALL_BATCH, null)
                     .convert(
                         request,
                         progress -> {
@@ -181,7 +210,7 @@ class ConversionFaultTest {
   void aTornJournalAndALostFileAreDoneAgain() throws IOException {
     stopAfter(600_000);
     Path journal = partial.resolve(Journal.FILE_NAME);
-    try (FileChannel file = FileChannel.open(journal, java.nio.file.StandardOpenOption.WRITE)) {
+    try (FileChannel file = FileChannel.open(journal, StandardOpenOption.WRITE)) {
       file.truncate(file.size() - 5);
     }
     stopAfter(600_000);
@@ -214,14 +243,14 @@ class ConversionFaultTest {
   @Test
   void givingUpLeavesNothing() throws IOException {
     stopAfter(300_000);
-    new CheckpointConverter().discard(target);
+    new CheckpointConverter(null).discard(target);
     assertThat(folder).isEmptyDirectory();
-    new CheckpointConverter().discard(target);
+    new CheckpointConverter(null).discard(target);
   }
 
   @Test
   void oneConversionAtATime() throws IOException {
-    new CheckpointConverter()
+    new CheckpointConverter(null)
         .convert(
             request,
             progress ->

@@ -27,6 +27,7 @@ final class FaultyChannel extends FileChannel {
     }
   }
 
+  private static final int BLOCK = ShardFile.BLOCK_BYTES;
   private static final ByteBuffer NONE = ByteBuffer.allocate(0);
 
   private final FileChannel file;
@@ -40,6 +41,9 @@ final class FaultyChannel extends FileChannel {
   @Override
   public int write(ByteBuffer bytes, long position) throws IOException {
     int most = fault.before("write", bytes);
+    if (bytes.remaining() % BLOCK == 0 && most > 0) {
+      most = Math.max(BLOCK, most / BLOCK * BLOCK); // may be O_DIRECT, which goes by blocks
+    }
     ByteBuffer part = bytes.slice(bytes.position(), Math.min(most, bytes.remaining()));
     int written = file.write(part, position);
     bytes.position(bytes.position() + written);

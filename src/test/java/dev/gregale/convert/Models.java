@@ -111,7 +111,7 @@ final class Models {
   }
 
   static ConversionResult convert(ConversionRequest request) throws IOException {
-    return new CheckpointConverter().convert(request, progress -> {});
+    return new CheckpointConverter(null).convert(request, progress -> {});
   }
 
   /** Does not wait for the disk. */
@@ -120,7 +120,7 @@ final class Models {
         (path, options) ->
             new FaultyChannel(
                 FileChannel.open(path, options), (operation, bytes) -> Integer.MAX_VALUE);
-    return new CheckpointConverter(unforced, 1 << 20).convert(request, progress -> {});
+    return new CheckpointConverter(unforced, 1 << 20, null).convert(request, progress -> {});
   }
 
   static void remove(Path directory) throws IOException {

@@ -75,8 +75,12 @@ class WeightCastTest {
     slab.set(floats, 4, 2f);
     HostTensor tensor = new HostTensor("x", DType.F32, Shape.of(2, 2), List.of(slab, slab));
     ByteArrayOutputStream out = new ByteArrayOutputStream();
-    WeightCast.forEachPiece(
-        tensor, DType.BF16, 4, piece -> out.writeBytes(piece.toArray(ValueLayout.JAVA_BYTE)));
+    WeightCast cast = new WeightCast(DType.BF16);
+    cast.forEachPiece(
+        tensor,
+        cast.targets(tensor).getFirst(),
+        4,
+        piece -> out.writeBytes(piece.toArray(ValueLayout.JAVA_BYTE)));
     assertThat(out.toByteArray()).containsExactly(0x80, 0x3f, 0, 0x40, 0x80, 0x3f, 0, 0x40);
   }
 
@@ -95,8 +99,12 @@ class WeightCastTest {
     HostTensor tensor =
         new HostTensor("x", DType.F32, Shape.of(1), List.of(MemorySegment.ofArray(bytes)));
     ByteArrayOutputStream out = new ByteArrayOutputStream();
-    WeightCast.forEachPiece(
-        tensor, to, 1024, piece -> out.writeBytes(piece.toArray(ValueLayout.JAVA_BYTE)));
+    WeightCast cast = new WeightCast(to);
+    cast.forEachPiece(
+        tensor,
+        cast.targets(tensor).getFirst(),
+        1024,
+        piece -> out.writeBytes(piece.toArray(ValueLayout.JAVA_BYTE)));
     return out.toByteArray();
   }
 }

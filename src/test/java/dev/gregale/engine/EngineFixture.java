@@ -23,13 +23,18 @@ abstract class EngineFixture {
 
   final SimpleMeterRegistry registry = new SimpleMeterRegistry();
   EngineLimits limits = limits(4, 40, 3);
-  FakeModel model = new FakeModel(limits);
+  FakeModel model = new FakeModel(limits, maxInFlight());
   TextStreamFactory texts = FakeModel.texts();
   @Nullable AsyncLlmEngine engine;
 
   static EngineLimits limits(int seqs, int blocks, int queued) {
     return new EngineLimits(
         seqs, 32, 120, 4, blocks, 16, queued, 8, 10_000, BUFFER, Duration.ofSeconds(5));
+  }
+
+  /** Steps that the model may have under way at once. */
+  int maxInFlight() {
+    return 1;
   }
 
   AsyncLlmEngine start() {
@@ -42,7 +47,7 @@ abstract class EngineFixture {
 
   void use(EngineLimits other) {
     limits = other;
-    model = new FakeModel(limits);
+    model = new FakeModel(limits, maxInFlight());
   }
 
   @AfterEach

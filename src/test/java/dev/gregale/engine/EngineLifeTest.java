@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.awaitility.Awaitility.await;
 
+import dev.gregale.backend.BackendException;
 import dev.gregale.engine.GenerationEvent.Finished;
 import dev.gregale.sampling.FinishReason;
 import dev.gregale.scheduler.ScheduledBatch;
@@ -18,6 +19,8 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Semaphore;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Failures, start and end. */
 @Timeout(30)
@@ -86,6 +89,48 @@ class EngineLifeTest extends EngineFixture {
         .isInstanceOf(EngineUnavailableException.class);
     assertThat(engine.state()).isEqualTo(EngineState.FAILED);
     assertThat(model.steps.get()).isEqualTo(1);
+  }
+
+  /** Readiness looks at the state, so it must not wait for anything. */
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void anErrorOfTheDeviceFailsTheEngineAtOnce(boolean sticky) {
+    use(limits(4, 40, 7));
+    model.permits = new Semaphore(3);
+    AsyncLlmEngine engine = start();
+    List<Answer> all = new ArrayList<>();
+    for (int i = 0; i < 7; i++) { // four run, three wait
+      all.add(send(engine, request(params(50), i)));
+    }
+    await().atMost(SOON).until(() -> model.steps.get() == 4);
+    BackendException error = new DeviceError(sticky);
+    breakModel(error);
+    model.permits.release(1);
+    for (Answer one : all) {
+      assertThatThrownBy(one::join)
+          .hasCauseInstanceOf(EngineUnavailableException.class)
+          .hasMessageNotContaining("secret");
+    }
+    assertThat(engine.state()).isEqualTo(EngineState.FAILED);
+    assertThat(model.steps.get()).as("no probe").isEqualTo(4);
+    assertThat(engine.failure().toCompletableFuture().join()).isSameAs(error);
+    assertThatThrownBy(() -> all(engine, request(params(5), 1)))
+        .isInstanceOf(EngineUnavailableException.class);
+  }
+
+  private static final class DeviceError extends BackendException {
+    private static final long serialVersionUID = 1L;
+    private final boolean sticky;
+
+    DeviceError(boolean sticky) {
+      super("secret detail");
+      this.sticky = sticky;
+    }
+
+    @Override
+    public boolean isSticky() {
+      return sticky;
+    }
   }
 
   private void breakModel(Throwable problem) {

@@ -91,7 +91,7 @@ class EngineTrafficTest extends EngineFixture {
     reader.dispose();
     model.permits.release(100);
     assertThat(tokens(other.join(), 0)).isEqualTo(FakeModel.generates(new int[] {5}, 7, 2));
-    assertThat(batchSizes).containsExactly(1, 1, 1, 1, 1); // never both
+    assertThat(batchSizes).hasSize(4 + maxInFlight()).containsOnly(1); // never both
     awaitAllFree();
     assertThat(counter("gregale.requests.cancelled", "cause", "client")).isEqualTo(1);
     assertThat(counter("gregale.requests.finished", "reason", "abort")).isEqualTo(1);

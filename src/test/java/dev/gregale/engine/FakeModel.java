@@ -1,10 +1,13 @@
 package dev.gregale.engine;
 
 import dev.gregale.model.StepOutput;
+import dev.gregale.model.StepRunner;
 import dev.gregale.sampling.SamplingParams;
 import dev.gregale.scheduler.FakePagedModel;
 import dev.gregale.scheduler.ScheduledBatch;
+import java.util.ArrayDeque;
 import java.util.Arrays;
+import java.util.Queue;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
@@ -18,6 +21,7 @@ final class FakeModel implements StepRunner {
 
   private final FakePagedModel paged;
   private final StepOutput output;
+  private final int maxInFlight;
 
   /** Steps begun. */
   final AtomicInteger steps = new AtomicInteger();
@@ -31,13 +35,31 @@ final class FakeModel implements StepRunner {
   /** Where not null, each step takes a permit. */
   volatile @Nullable Semaphore permits;
 
-  FakeModel(EngineLimits limits) {
+  /**
+   * @param maxInFlight steps that may be under way at once
+   */
+  FakeModel(EngineLimits limits, int maxInFlight) {
+    this.maxInFlight = maxInFlight;
     paged = new FakePagedModel(limits.numBlocks(), limits.blockSize(), VOCAB);
     output = new StepOutput(limits.maxLogitRows(), SamplingParams.MAX_LOGPROBS);
   }
 
+  private final Queue<ScheduledBatch> inFlight = new ArrayDeque<>();
+
   @Override
-  public StepOutput run(ScheduledBatch batch) {
+  public int maxInFlight() {
+    return maxInFlight;
+  }
+
+  @Override
+  public void submit(ScheduledBatch batch) {
+    inFlight.add(batch);
+  }
+
+  /** Runs the step as late as can be. */
+  @Override
+  public StepOutput await() {
+    ScheduledBatch batch = inFlight.remove();
     steps.incrementAndGet();
     Semaphore gate = permits;
     if (gate != null) {

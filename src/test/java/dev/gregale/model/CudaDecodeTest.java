@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.cuda.CudaBackends;
+import dev.gregale.engine.StepPipeline;
 import dev.gregale.sampling.SamplingParams;
 import dev.gregale.scheduler.ScheduledBatch;
 import dev.gregale.scheduler.Scheduler;
@@ -23,19 +24,19 @@ import org.junit.jupiter.params.provider.MethodSource;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
-/** Scheduler, recorded decode steps and sampling together, on the GPU. */
+/** Scheduler, recorded decode steps a step ahead, and sampling together, on the GPU. */
 @Tag("gpu")
 class CudaDecodeTest {
-  private static final int BLOCK_SIZE = 16;
 
   static Stream<Backend> backends() {
     return CudaBackends.both();
   }
 
-  private record Run(Scheduler scheduler, ModelRunner runner, ScheduledBatch batch) {
+  private record Run(Scheduler scheduler, StepPipeline pipeline) {
 
     static Run of(Backend backend, int maxSeqs) {
-      SchedulerConfig limits = new SchedulerConfig(maxSeqs, 256, 256, BLOCK_SIZE, 512, 256, 64);
+      int blockSize = backend.kvBlockSize();
+      SchedulerConfig limits = new SchedulerConfig(maxSeqs, 256, 256, blockSize, 512, 256, 64);
       try (ModelLoader loader = ModelLoader.open(Golden.DEMO_MODEL, LoadFormat.AUTO)) {
         MixtralConfig config = loader.config();
         ModelRunner runner =
@@ -44,21 +45,29 @@ class CudaDecodeTest {
                 backend.kernels(),
                 config,
                 loader.upload(backend, 256, layer -> {}),
-                KvCache.allocate(backend, config, 512, BLOCK_SIZE, backend.kvCacheDType()),
+                KvCache.allocate(backend, config, 512, blockSize, backend.kvCacheDType()),
                 256,
                 maxSeqs,
                 256,
                 limits.maxBlocksPerSeq(),
                 20);
-        return new Run(new Scheduler(limits), runner, limits.newBatch());
+        Scheduler scheduler = new Scheduler(limits);
+        return new Run(scheduler, new StepPipeline(scheduler, limits, runner));
       }
     }
 
     void finish(List<Sequence> sequences) {
       sequences.forEach(scheduler::add);
       while (scheduler.hasWork()) {
-        scheduler.schedule(batch);
-        scheduler.update(batch, runner.run(batch).tokens);
+        if (pipeline.schedule() != null) {
+          pipeline.submit();
+        } else {
+          ScheduledBatch batch = pipeline.oldest();
+          scheduler.update(batch, pipeline.await().tokens);
+        }
+      }
+      while (!pipeline.isEmpty()) { // behind the last end
+        pipeline.await();
       }
     }
   }

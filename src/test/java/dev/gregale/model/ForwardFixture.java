@@ -11,19 +11,25 @@ import java.util.List;
 
 /** A model on a backend, without scheduler: packs sequences, runs them, hands out all logits. */
 final class ForwardFixture {
-  private static final int BLOCK_SIZE = 16;
   private static final int MAX_SEQS = 16;
+  private final int maxSeqs;
   private final Backend backend;
   private final MixtralModel model;
   private final KvCache cache;
   private final Activations activations;
   private final ForwardBatch batch;
   private final int maxTokens;
+  private final int blockSize;
   private final int blocksPerSeq;
   final MixtralConfig config;
 
   ForwardFixture(Backend backend, Path directory, LoadFormat format, int maxTokens, int maxLen) {
     this(backend, backend.kernels(), directory, format, maxTokens, maxLen);
+  }
+
+  ForwardFixture(
+      Backend backend, Path directory, LoadFormat format, int maxTokens, int maxLen, int maxSeqs) {
+    this(backend, backend.kernels(), directory, format, maxTokens, maxLen, maxSeqs);
   }
 
   ForwardFixture(
@@ -33,25 +39,38 @@ final class ForwardFixture {
       LoadFormat format,
       int maxTokens,
       int maxLen) {
+    this(backend, kernels, directory, format, maxTokens, maxLen, MAX_SEQS);
+  }
+
+  private ForwardFixture(
+      Backend backend,
+      Kernels kernels,
+      Path directory,
+      LoadFormat format,
+      int maxTokens,
+      int maxLen,
+      int maxSeqs) {
     this.backend = backend;
+    this.maxSeqs = maxSeqs;
     this.maxTokens = maxTokens;
-    this.blocksPerSeq = (maxLen + BLOCK_SIZE - 1) / BLOCK_SIZE;
+    this.blockSize = backend.kvBlockSize();
+    this.blocksPerSeq = Math.ceilDiv(maxLen, blockSize);
     try (ModelLoader loader = ModelLoader.open(directory, format)) {
       this.config = loader.config();
       this.model = new MixtralModel(config, loader.upload(backend, maxLen, layer -> {}), kernels);
     }
     this.cache =
         KvCache.allocate(
-            backend, config, MAX_SEQS * blocksPerSeq, BLOCK_SIZE, backend.kvCacheDType());
+            backend, config, maxSeqs * blocksPerSeq, blockSize, backend.kvCacheDType());
     this.activations = Activations.allocate(backend, config, maxTokens, maxTokens);
     this.batch =
         new ForwardBatch(
             ints(maxTokens),
             ints(maxTokens),
             ints(maxTokens),
-            ints(MAX_SEQS + 1),
-            ints(MAX_SEQS),
-            backend.allocate(DType.I32, Shape.of(MAX_SEQS, blocksPerSeq)),
+            ints(maxSeqs + 1),
+            ints(maxSeqs),
+            backend.allocate(DType.I32, Shape.of(maxSeqs, blocksPerSeq)),
             ints(maxTokens));
   }
 
@@ -75,20 +94,20 @@ final class ForwardFixture {
     int[] positions = new int[maxTokens];
     int[] slots = new int[maxTokens];
     int[] rows = new int[maxTokens];
-    int[] cu = new int[MAX_SEQS + 1];
-    int[] contexts = new int[MAX_SEQS];
-    int[] tables = new int[MAX_SEQS * blocksPerSeq];
+    int[] cu = new int[maxSeqs + 1];
+    int[] contexts = new int[maxSeqs];
+    int[] tables = new int[maxSeqs * blocksPerSeq];
     int t = 0;
     for (int s = 0; s < newTokens.size(); s++) {
       for (int b = 0; b < blocksPerSeq; b++) {
-        tables[s * blocksPerSeq + b] = b * MAX_SEQS + s; // interleaved, so that order matters
+        tables[s * blocksPerSeq + b] = b * maxSeqs + s; // interleaved, so that order matters
       }
       for (int i = 0; i < newTokens.get(s).length; i++, t++) {
         int position = computed[s] + i;
         ids[t] = newTokens.get(s)[i];
         positions[t] = position;
         slots[t] =
-            tables[s * blocksPerSeq + position / BLOCK_SIZE] * BLOCK_SIZE + position % BLOCK_SIZE;
+            tables[s * blocksPerSeq + position / blockSize] * blockSize + position % blockSize;
         rows[t] = t;
       }
       cu[s + 1] = t;

@@ -6,6 +6,7 @@ final class IntermediateNames {
   private int layer;
   private int matmuls;
   private int norms;
+  private int sums;
 
   IntermediateNames(int numLayers) {
     this.numLayers = numLayers;
@@ -16,7 +17,7 @@ final class IntermediateNames {
     String prefix = "layer" + layer + ".";
     return switch (op) {
       case "embed" -> "embed";
-      case "rmsNorm" -> "layer0.input_layernorm";
+      case "rmsNorm" -> norm(prefix);
       case "matmul" ->
           switch (matmuls++ % 3) {
             case 0 -> prefix + "qkv"; // rotated in place later; not among the golden values
@@ -25,17 +26,23 @@ final class IntermediateNames {
           };
       case "routeTopK" -> prefix;
       case "expertFeedForward" -> prefix + "moe_out";
-      case "addRmsNorm.residual" -> norms % 2 == 0 ? prefix + "after_attention" : prefix + "out";
-      case "addRmsNorm" -> norm(prefix);
+      case "add" -> sum(prefix);
       default -> throw new IllegalArgumentException(op);
     };
   }
 
   private String norm(String prefix) {
-    if (norms++ % 2 == 0) {
-      return prefix + "post_attention_layernorm";
+    if (layer == numLayers) {
+      return "final_norm";
+    }
+    return prefix + (norms++ % 2 == 0 ? "input_layernorm" : "post_attention_layernorm");
+  }
+
+  private String sum(String prefix) {
+    if (sums++ % 2 == 0) {
+      return prefix + "after_attention";
     }
     layer++;
-    return layer < numLayers ? "layer" + layer + ".input_layernorm" : "final_norm";
+    return prefix + "out";
   }
 }

@@ -12,7 +12,10 @@ import dev.gregale.backend.Tensor;
 import java.util.ArrayList;
 import java.util.List;
 
-/** Runs another backend's ops and keeps a copy of what each wrote, in order. */
+/**
+ * Runs another backend's ops and keeps a copy of what each wrote, in order. Blocks run as their
+ * composition, so that the ops within them are seen.
+ */
 final class RecordingKernels implements Kernels {
 
   /**
@@ -40,6 +43,11 @@ final class RecordingKernels implements Kernels {
   }
 
   @Override
+  public void gatherTokens(Tensor tokenIds, Tensor sources, Tensor drawn, int vocabSize, int rows) {
+    ops.gatherTokens(tokenIds, sources, drawn, vocabSize, rows);
+  }
+
+  @Override
   public void embed(Tensor out, Tensor table, ForwardBatch batch) {
     ops.embed(out, table, batch);
     keep("embed", out, batch.numTokens());
@@ -52,11 +60,9 @@ final class RecordingKernels implements Kernels {
   }
 
   @Override
-  public void addRmsNorm(
-      Tensor out, Tensor residual, Tensor x, Tensor weight, float eps, int rows) {
-    ops.addRmsNorm(out, residual, x, weight, eps, rows);
-    keep("addRmsNorm.residual", residual, rows);
-    keep("addRmsNorm", out, rows);
+  public void add(Tensor residual, Tensor x, int rows) {
+    ops.add(residual, x, rows);
+    keep("add", residual, rows);
   }
 
   @Override

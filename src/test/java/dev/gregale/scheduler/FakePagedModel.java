@@ -1,15 +1,20 @@
 package dev.gregale.scheduler;
 
+import java.util.Arrays;
+
 /**
  * A model whose "KV cache" holds the token ids themselves. It writes and reads them through slot
  * mapping and block tables as attention would, so a wrong slot or table shows as a wrong token. The
  * next token is a function of all tokens before it and the seed.
  */
 public final class FakePagedModel {
+  private static final int MAX_ROWS = 1024;
+
   private final int blockSize;
   private final int vocabSize;
   private final int[] cachedToken;
   private final int[] cachedPosition;
+  private int[] drawn = new int[MAX_ROWS];
 
   public FakePagedModel(int numBlocks, int blockSize, int vocabSize) {
     this.blockSize = blockSize;
@@ -24,7 +29,8 @@ public final class FakePagedModel {
       if (batch.slotMapping[t] < 0) {
         continue;
       }
-      cachedToken[batch.slotMapping[t]] = batch.tokenIds[t];
+      int source = batch.tokenSources[t];
+      cachedToken[batch.slotMapping[t]] = source < 0 ? batch.tokenIds[t] : drawn[source];
       cachedPosition[batch.slotMapping[t]] = batch.positions[t];
     }
     for (int r = 0; r < batch.numLogitRows; r++) {
@@ -44,6 +50,7 @@ public final class FakePagedModel {
               : next(context, context.length, batch.seed[r], vocabSize);
       logprobs[r] = logprob(context, context.length, tokens[r]);
     }
+    drawn = Arrays.copyOf(tokens, MAX_ROWS);
   }
 
   private int[] read(ScheduledBatch batch, int s, int length) {

@@ -14,7 +14,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.Set;
-import org.junit.jupiter.api.Test;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -26,24 +26,42 @@ class SchedulerPropertyTest {
   @ParameterizedTest(name = "seed {0}")
   @ValueSource(longs = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20})
   void invariantsHoldUnderRandomTraffic(long seed) {
-    new Traffic(seed).run(2_000);
+    new Traffic(seed, false).run(2_000);
   }
 
-  @Test
-  void theTrafficPreemptsScoresAbortsAndFinishesInEveryWay() {
+  @ParameterizedTest(name = "seed {0}")
+  @ValueSource(longs = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20})
+  void invariantsHoldWhenScheduledAhead(long seed) {
+    new Traffic(seed, true).run(2_000);
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void theTrafficPreemptsScoresAbortsAndFinishesInEveryWay(boolean ahead) {
     Set<FinishReason> reasons = new HashSet<>();
     long preemptions = 0;
     int scored = 0;
+    int scheduledAhead = 0;
+    int preemptedWhileDrawing = 0;
+    int waitedForHistory = 0;
     for (long seed = 1; seed <= 20; seed++) {
-      Traffic traffic = new Traffic(seed);
+      Traffic traffic = new Traffic(seed, ahead);
       traffic.run(2_000);
       reasons.addAll(traffic.reasons);
       preemptions += traffic.scheduler.numPreemptions();
       scored += traffic.scoredAfterPreemption;
+      scheduledAhead += traffic.scheduledAhead;
+      preemptedWhileDrawing += traffic.preemptedWhileDrawing;
+      waitedForHistory += traffic.waitedForHistory;
     }
     assertThat(reasons).containsExactlyInAnyOrder(FinishReason.values());
     assertThat(preemptions).isGreaterThan(1_000);
     assertThat(scored).isGreaterThan(10);
+    if (ahead) {
+      assertThat(scheduledAhead).isGreaterThan(1_000);
+      assertThat(preemptedWhileDrawing).isGreaterThan(100);
+      assertThat(waitedForHistory).isGreaterThan(1_000);
+    }
   }
 
   /** What the test knows of a sequence beside the scheduler. */
@@ -67,17 +85,26 @@ class SchedulerPropertyTest {
     final Random random;
     final SchedulerConfig config;
     final Scheduler scheduler;
-    final ScheduledBatch batch;
+    final boolean ahead;
+    final ScheduledBatch[] batches = new ScheduledBatch[2];
     final FakePagedModel model;
     final int[] tokens;
     final float[] logprobs;
     final Map<Sequence, Expected> live = new IdentityHashMap<>();
     final Set<FinishReason> reasons = new HashSet<>();
+    @Nullable ScheduledBatch running;
     int scoredAfterPreemption;
+    int scheduledAhead;
+    int preemptedWhileDrawing;
+    int waitedForHistory;
     long step;
 
-    Traffic(long seed) {
+    /**
+     * @param ahead schedule a step before the one that runs is taken over
+     */
+    Traffic(long seed, boolean ahead) {
       this.seed = seed;
+      this.ahead = ahead;
       random = new Random(seed);
       int blockSize = 1 + random.nextInt(5);
       int maxModelLen = 8 + random.nextInt(40);
@@ -89,7 +116,8 @@ class SchedulerPropertyTest {
           new SchedulerConfig(
               maxNumSeqs, maxTokens, maxModelLen, blockSize, numBlocks, maxRows, 1_000);
       scheduler = new Scheduler(config);
-      batch = config.newBatch();
+      batches[0] = config.newBatch();
+      batches[1] = config.newBatch();
       model = new FakePagedModel(numBlocks, blockSize, VOCAB);
       tokens = new int[maxRows];
       logprobs = new float[maxRows];
@@ -107,14 +135,15 @@ class SchedulerPropertyTest {
           }
           step();
         }
-        while (scheduler.hasWork()) {
+        while (scheduler.hasWork() || running != null) {
           step();
         }
         assertThat(live).isEmpty();
         assertThat(scheduler.numFreeBlocks()).isEqualTo(config.numBlocks());
         assertThat(scheduler.numRunning() + scheduler.numWaiting()).isZero();
       } catch (Throwable e) {
-        throw new AssertionError("seed " + seed + ", step " + step + ", " + config, e);
+        throw new AssertionError(
+            "seed " + seed + ", ahead " + ahead + ", step " + step + ", " + config, e);
       }
     }
 
@@ -125,11 +154,12 @@ class SchedulerPropertyTest {
           SamplingParams.builder()
               .maxTokens(maxTokens)
               .ignoreEos(random.nextBoolean())
+              .presencePenalty(random.nextInt(10) == 0 ? 0.5f : 0) // needs history
               .promptLogprobs(random.nextInt(3) == 0 ? random.nextInt(3) : -1)
               .build();
       long drawSeed = random.nextLong();
       Sequence sequence = new Sequence(prompt, params, drawSeed, EOS, config.maxModelLen());
-      long mustEndBy = step + (live.size() + 1L) * (config.maxModelLen() + 1);
+      long mustEndBy = step + (live.size() + 1L) * (config.maxModelLen() + 1) * (ahead ? 2 : 1);
       live.put(sequence, new Expected(prompt, drawSeed, mustEndBy));
       scheduler.add(sequence);
     }
@@ -141,19 +171,57 @@ class SchedulerPropertyTest {
       ended(sequence);
     }
 
+    /** Schedules a step, behind the running one where that may be, and takes the older one over. */
     void step() {
       step++;
+      ScheduledBatch before = running;
+      if (before != null && before.needsHistory) {
+        waitedForHistory++;
+        running = null;
+      } else {
+        schedule();
+      }
+      if (!ahead) {
+        before = running;
+        running = null;
+      }
+      if (before != null) {
+        complete(before);
+      }
+    }
+
+    /** The next step runs from now on, if there is any. */
+    void schedule() {
+      ScheduledBatch batch = running == batches[0] ? batches[1] : batches[0];
+      long preemptions = scheduler.numPreemptions();
+      List<Sequence> drawing =
+          live.keySet().stream().filter(sequence -> sequence.numPlaceholders() > 0).toList();
       scheduler.schedule(batch);
-      assertThat(batch.isEmpty()).as("empty batch").isEqualTo(live.isEmpty());
-      checkBatch();
+      if (running == null) {
+        assertThat(batch.isEmpty()).as("empty batch").isEqualTo(live.isEmpty());
+      } else if (!batch.isEmpty()) {
+        scheduledAhead++;
+      }
+      if (scheduler.numPreemptions() > preemptions) {
+        preemptedWhileDrawing +=
+            (int) drawing.stream().filter(s -> s.status() == Sequence.Status.WAITING).count();
+      }
+      checkBatch(batch);
       checkBlocks();
+      running = batch.isEmpty() ? null : batch;
+    }
+
+    /** Runs a step, as late as can be, and takes it over. */
+    void complete(ScheduledBatch batch) {
       model.run(batch, tokens, logprobs);
-      collectPromptLogprobs();
+      collectPromptLogprobs(batch);
       List<Sequence> scheduled = List.copyOf(batch.sequences);
-      if (random.nextInt(50) == 0 && !scheduled.isEmpty()) { // cancelled while the step runs
+      if (random.nextInt(50) == 0) { // cancelled while the step runs
         Sequence victim = scheduled.getFirst();
-        scheduler.abort(victim);
-        ended(victim);
+        if (live.containsKey(victim)) {
+          scheduler.abort(victim);
+          ended(victim);
+        }
       }
       scheduler.update(batch, tokens);
       checkBlocks();
@@ -165,7 +233,7 @@ class SchedulerPropertyTest {
       live.forEach((sequence, e) -> assertThat(step).as("starved").isLessThan(e.mustEndBy));
     }
 
-    void checkBatch() {
+    void checkBatch(ScheduledBatch batch) {
       assertThat(batch.numTokens).isLessThanOrEqualTo(config.maxNumBatchedTokens());
       assertThat(batch.numLogitRows).isLessThanOrEqualTo(config.maxLogitRows());
       assertThat(batch.numSeqs()).isLessThanOrEqualTo(scheduler.numRunning());
@@ -177,18 +245,23 @@ class SchedulerPropertyTest {
         int first = batch.cuSeqLens[s];
         int length = batch.cuSeqLens[s + 1] - first;
         assertThat(length).isPositive();
-        assertThat(batch.contextLens[s]).isEqualTo(sequence.numComputedTokens() + length);
+        assertThat(batch.contextLens[s]).isEqualTo(sequence.numComputedTokens());
         for (int i = 0; i < length; i++) {
-          int position = sequence.numComputedTokens() + i;
+          int position = sequence.numComputedTokens() - length + i;
           int slot = batch.slotMapping[first + i];
           assertThat(batch.positions[first + i]).isEqualTo(position);
-          assertThat(batch.tokenIds[first + i]).isEqualTo(sequence.token(position));
+          if (position < sequence.numTokens()) {
+            assertThat(batch.tokenSources[first + i]).isEqualTo(ScheduledBatch.FROM_HOST);
+            assertThat(batch.tokenIds[first + i]).isEqualTo(sequence.token(position));
+          } else {
+            checkSource(batch.tokenSources[first + i], sequence);
+          }
           assertThat(slots.get(slot)).as("slot %d used twice", slot).isFalse();
           assertThat(slot / config.blockSize())
               .isEqualTo(sequence.blockTable().get(position / config.blockSize()));
           slots.set(slot);
         }
-        boolean complete = batch.contextLens[s] == sequence.numTokens();
+        boolean complete = batch.contextLens[s] >= sequence.numTokens();
         drawn += complete && sequence.params().maxTokens() > 0 ? 1 : 0;
       }
       int draws = 0;
@@ -196,6 +269,14 @@ class SchedulerPropertyTest {
         draws += batch.draws(r) ? 1 : 0;
       }
       assertThat(draws).isEqualTo(drawn);
+    }
+
+    /** A token that is not known is what the running step draws for that sequence. */
+    void checkSource(int row, Sequence sequence) {
+      ScheduledBatch before = requireNonNull(running);
+      assertThat(before.draws(row)).isTrue();
+      assertThat(before.sequences.get(before.logitSequence[row])).isSameAs(sequence);
+      assertThat(sequence.params().needsHistory()).isFalse();
     }
 
     void checkBlocks() {
@@ -217,10 +298,10 @@ class SchedulerPropertyTest {
       assertThat(owned.cardinality() + scheduler.numFreeBlocks()).isEqualTo(config.numBlocks());
     }
 
-    void collectPromptLogprobs() {
+    void collectPromptLogprobs(ScheduledBatch batch) {
       for (int r = 0; r < batch.numLogitRows; r++) {
-        Expected e = requireNonNull(live.get(batch.sequences.get(batch.logitSequence[r])));
-        if (!batch.draws(r)) {
+        Expected e = live.get(batch.sequences.get(batch.logitSequence[r]));
+        if (e != null && !batch.draws(r)) {
           assertThat(batch.samplePosition[r]).isEqualTo(e.promptLogprobs.size() + 1);
           e.promptLogprobs.add(logprobs[r]);
         }

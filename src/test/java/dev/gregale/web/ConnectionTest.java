@@ -10,6 +10,7 @@ import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.io.UncheckedIOException;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.net.SocketException;
@@ -51,6 +52,39 @@ class ConnectionTest extends WebTest {
     assertThat(response.body().readNBytes(6)).asString().isEqualTo("data: ");
     response.body().close();
     assertThat(cancelled.await(5, TimeUnit.SECONDS)).isTrue();
+  }
+
+  /** Each event is read before the next one exists. */
+  @Test
+  void anEventLeavesAtOnce() throws Exception {
+    Sinks.Many<GenerationEvent> hot = Sinks.many().unicast().onBackpressureBuffer();
+    engine.answer = request -> hot.asFlux();
+    CompletableFuture<HttpResponse<InputStream>> call =
+        CLIENT.sendAsync(completion(STREAM), BodyHandlers.ofInputStream());
+    hot.tryEmitNext(WORD);
+    try (InputStream body = call.get(5, TimeUnit.SECONDS).body()) {
+      for (int i = 0; i < 300; i++) { // past every buffer's size
+        assertThat(event(body)).contains("\"text\":\" time\"");
+        hot.tryEmitNext(WORD);
+      }
+    }
+  }
+
+  private static String event(InputStream body) {
+    return CompletableFuture.supplyAsync(
+            () -> {
+              StringBuilder text = new StringBuilder();
+              while (text.indexOf("\n\n") < 0) {
+                try {
+                  text.append((char) body.read());
+                } catch (IOException e) {
+                  throw new UncheckedIOException(e);
+                }
+              }
+              return text.toString();
+            })
+        .orTimeout(5, TimeUnit.SECONDS)
+        .join();
   }
 
   @Test

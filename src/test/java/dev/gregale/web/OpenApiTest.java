@@ -34,7 +34,10 @@ class OpenApiTest extends WebTest {
             "/v1/models",
             "/v1/models/{id}",
             "/tokenize",
-            "/detokenize");
+            "/detokenize",
+            "/admin/convert",
+            "/admin/convert/{id}",
+            "/admin/convert/{id}/events");
     assertThat(api.at("/components/schemas").propertyNames())
         .contains(
             "CompletionRequest",
@@ -164,6 +167,28 @@ class OpenApiTest extends WebTest {
         .containsExactlyInAnyOrder("id", "object", "created", "model", "choices", "usage");
     assertThat(schemas.at("/ChatReply/required")).hasSize(3);
     assertThat(schemas.at("/ChatTokenLogprob/required")).hasSize(4);
+  }
+
+  @Test
+  void conversionIsDescribed() throws Exception {
+    JsonNode api = api();
+    JsonNode post = api.at("/paths/~1admin~1convert/post");
+    assertThat(post.get("responses").propertyNames())
+        .contains("202", "400", "403", "404", "409", "422", "429");
+    assertThat(post.at("/responses/403/content").propertyNames())
+        .containsExactly("application/problem+json");
+    assertThat(post.at("/requestBody/content/application~1json/examples").propertyNames())
+        .containsExactly("convert", "check only", "all options");
+    assertThat(post.at("/parameters/0/name").asString()).isEqualTo("Idempotency-Key");
+    assertThat(api.at("/components/schemas/ConvertRequest/properties").propertyNames())
+        .containsExactlyInAnyOrder(
+            "source", "target", "to", "dtype", "maxShardSize", "overwrite", "dryRun", "verify");
+    assertThat(api.at("/components/schemas/Conversion/properties/progress").toString())
+        .contains("ConversionProgress");
+    JsonNode events = api.at("/paths/~1admin~1convert~1{id}~1events/get");
+    assertThat(events.at("/responses/200/content").propertyNames())
+        .containsExactlyInAnyOrder("text/event-stream", "application/x-ndjson");
+    assertThat(events.get("parameters")).hasSize(1);
   }
 
   @Test

@@ -1,8 +1,10 @@
 package dev.gregale.backend.cpu;
 
 import dev.gregale.backend.Backend;
+import dev.gregale.backend.Readback;
 import dev.gregale.backend.Step;
 import dev.gregale.backend.Tensor;
+import dev.gregale.backend.Timeline;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.Shape;
 import org.slf4j.Logger;
@@ -80,6 +82,16 @@ public abstract class CpuBackend implements Backend {
   @Override
   public void read(Tensor source, float[] values, int count) {
     System.arraycopy(CpuTensor.floats(source), 0, values, 0, count);
+  }
+
+  @Override
+  public Readback readback(Tensor source) {
+    return new CpuReadback(source);
+  }
+
+  @Override
+  public Timeline timeline() {
+    return new CpuTimeline();
   }
 
   @Override

@@ -4,7 +4,6 @@ import static dev.gregale.backend.cpu.VectorMath.FLOATS;
 import static dev.gregale.backend.cpu.VectorMath.LANES;
 
 import jdk.incubator.vector.FloatVector;
-import org.jspecify.annotations.Nullable;
 
 /**
  * RMSNorm over rows. The squares are summed in {@value #PARTIAL_SUMS} strands, whatever the vector
@@ -18,8 +17,7 @@ final class NormKernel implements WorkerPool.Task {
   private final float[][] scratch; // [threads][PARTIAL_SUMS]
 
   private float[] out = {};
-  private float[] residual = {};
-  private float @Nullable [] x;
+  private float[] x = {};
   private float[] gain = {};
   private float eps;
   private int rows;
@@ -29,14 +27,9 @@ final class NormKernel implements WorkerPool.Task {
     this.scratch = new float[pool.threads()][PARTIAL_SUMS];
   }
 
-  /**
-   * residual += x where x is given; out = residual / rms(residual) * gain, by row: {@code [rows,
-   * D]}. {@code out} may be either input.
-   */
-  void norm(
-      float[] out, float[] residual, float @Nullable [] x, float[] gain, float eps, int rows) {
+  /** out = x / rms(x) * gain, by row: {@code [rows, D]}. {@code out} may be {@code x}. */
+  void norm(float[] out, float[] x, float[] gain, float eps, int rows) {
     this.out = out;
-    this.residual = residual;
     this.x = x;
     this.gain = gain;
     this.eps = eps;
@@ -51,23 +44,8 @@ final class NormKernel implements WorkerPool.Task {
     int end = (int) ((long) rows * (chunk + 1) / numChunks);
     for (int row = (int) ((long) rows * chunk / numChunks); row < end; row++) {
       int start = row * width;
-      if (x != null) {
-        add(residual, x, start, width);
-      }
-      float meanSquare = sumOfSquares(residual, start, width, scratch[worker]) / width;
+      float meanSquare = sumOfSquares(x, start, width, scratch[worker]) / width;
       scale(start, (float) (1 / Math.sqrt(meanSquare + eps)));
-    }
-  }
-
-  private static void add(float[] sum, float[] x, int start, int width) {
-    int i = start;
-    for (; i <= start + width - LANES; i += LANES) {
-      FloatVector.fromArray(FLOATS, sum, i)
-          .add(FloatVector.fromArray(FLOATS, x, i))
-          .intoArray(sum, i);
-    }
-    for (; i < start + width; i++) {
-      sum[i] += x[i];
     }
   }
 
@@ -99,13 +77,13 @@ final class NormKernel implements WorkerPool.Task {
     int width = gain.length;
     int i = 0;
     for (; i <= width - LANES; i += LANES) {
-      FloatVector.fromArray(FLOATS, residual, start + i)
+      FloatVector.fromArray(FLOATS, x, start + i)
           .mul(factor)
           .mul(FloatVector.fromArray(FLOATS, gain, i))
           .intoArray(out, start + i);
     }
     for (; i < width; i++) {
-      out[start + i] = residual[start + i] * factor * gain[i];
+      out[start + i] = x[start + i] * factor * gain[i];
     }
   }
 }

@@ -22,6 +22,17 @@ final class ReferenceKernels implements Kernels {
   private final TokenSampler sampler = new TokenSampler();
 
   @Override
+  public void gatherTokens(Tensor tokenIds, Tensor sources, Tensor drawn, int vocabSize, int rows) {
+    for (int row = 0; row < rows; row++) {
+      int source = ints(sources)[row];
+      if (source >= 0) {
+        int token = ints(drawn)[source];
+        ints(tokenIds)[row] = token >= 0 && token < vocabSize ? token : 0;
+      }
+    }
+  }
+
+  @Override
   public void embed(Tensor out, Tensor table, ForwardBatch batch) {
     gatherRows(out, table, batch.tokenIds(), batch.numTokens());
   }
@@ -46,15 +57,13 @@ final class ReferenceKernels implements Kernels {
   }
 
   @Override
-  public void addRmsNorm(
-      Tensor out, Tensor residual, Tensor x, Tensor weight, float eps, int rows) {
+  public void add(Tensor residual, Tensor x, int rows) {
     float[] sum = floats(residual); // [rows, D]
     float[] in = floats(x); // [rows, D]
-    int count = rows * floats(weight).length;
+    int count = rows * residual.shape().intDim(1);
     for (int i = 0; i < count; i++) {
       sum[i] += in[i];
     }
-    rmsNorm(out, residual, weight, eps, rows);
   }
 
   @Override

@@ -21,6 +21,7 @@ import dev.gregale.backend.Tensor;
  */
 final class VectorKernels implements Kernels {
   private final NormKernel norm;
+  private final AddKernel add;
   private final GroupedMatmul matmul;
   private final RopeKernel rope;
   private final AttentionKernel attention;
@@ -30,10 +31,22 @@ final class VectorKernels implements Kernels {
 
   VectorKernels(WorkerPool pool) {
     norm = new NormKernel(pool);
+    add = new AddKernel(pool);
     matmul = new GroupedMatmul(pool);
     rope = new RopeKernel(pool);
     attention = new AttentionKernel(pool);
     experts = new ExpertKernel(pool, matmul);
+  }
+
+  @Override
+  public void gatherTokens(Tensor tokenIds, Tensor sources, Tensor drawn, int vocabSize, int rows) {
+    for (int row = 0; row < rows; row++) {
+      int source = ints(sources)[row];
+      if (source >= 0) {
+        int token = ints(drawn)[source];
+        ints(tokenIds)[row] = token >= 0 && token < vocabSize ? token : 0;
+      }
+    }
   }
 
   @Override
@@ -48,13 +61,12 @@ final class VectorKernels implements Kernels {
 
   @Override
   public void rmsNorm(Tensor out, Tensor x, Tensor weight, float eps, int rows) {
-    norm.norm(floats(out), floats(x), null, floats(weight), eps, rows);
+    norm.norm(floats(out), floats(x), floats(weight), eps, rows);
   }
 
   @Override
-  public void addRmsNorm(
-      Tensor out, Tensor residual, Tensor x, Tensor weight, float eps, int rows) {
-    norm.norm(floats(out), floats(residual), floats(x), floats(weight), eps, rows);
+  public void add(Tensor residual, Tensor x, int rows) {
+    add.add(floats(residual), floats(x), rows * residual.shape().intDim(1));
   }
 
   @Override

@@ -17,9 +17,10 @@ final class BatchArrays {
   void write(CudaTensor destination, int[] values, int count) {
     requireRoom(destination, count);
     if (count <= DeferredWrites.MAX_BYTES / Integer.BYTES) {
-      MemorySegment room = deferred.room(destination.address(), count * Integer.BYTES);
-      MemorySegment.copy(values, 0, room, ValueLayout.JAVA_INT, 0, count);
-      deferred.add(destination.address(), room);
+      int bytes = count * Integer.BYTES;
+      deferred.require(destination.address(), bytes);
+      MemorySegment.copy(values, 0, ring.memory(), ValueLayout.JAVA_INT, ring.position(), count);
+      deferred.add(destination.address(), bytes);
       return;
     }
     deferred.flush();
@@ -35,9 +36,10 @@ final class BatchArrays {
   void write(CudaTensor destination, long[] values, int count) {
     requireRoom(destination, count);
     if (count <= DeferredWrites.MAX_BYTES / Long.BYTES) {
-      MemorySegment room = deferred.room(destination.address(), count * Long.BYTES);
-      MemorySegment.copy(values, 0, room, ValueLayout.JAVA_LONG, 0, count);
-      deferred.add(destination.address(), room);
+      int bytes = count * Long.BYTES;
+      deferred.require(destination.address(), bytes);
+      MemorySegment.copy(values, 0, ring.memory(), ValueLayout.JAVA_LONG, ring.position(), count);
+      deferred.add(destination.address(), bytes);
       return;
     }
     deferred.flush();
@@ -56,9 +58,9 @@ final class BatchArrays {
     boolean isF32 = requireFloats(destination) == DType.F32;
     int bytes = destination.dtype().bytes();
     if (isF32 && count <= DeferredWrites.MAX_BYTES / bytes) {
-      MemorySegment room = deferred.room(destination.address(), count * bytes);
-      MemorySegment.copy(values, 0, room, ValueLayout.JAVA_FLOAT, 0, count);
-      deferred.add(destination.address(), room);
+      deferred.require(destination.address(), count * bytes);
+      MemorySegment.copy(values, 0, ring.memory(), ValueLayout.JAVA_FLOAT, ring.position(), count);
+      deferred.add(destination.address(), count * bytes);
       return;
     }
     deferred.flush();

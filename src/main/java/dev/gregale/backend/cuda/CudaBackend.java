@@ -2,11 +2,14 @@ package dev.gregale.backend.cuda;
 
 import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.Backend;
+import dev.gregale.backend.Ceilings;
 import dev.gregale.backend.DeviceMemory;
 import dev.gregale.backend.Kernels;
 import dev.gregale.backend.KvLayer;
+import dev.gregale.backend.Readback;
 import dev.gregale.backend.Step;
 import dev.gregale.backend.Tensor;
+import dev.gregale.backend.Timeline;
 import dev.gregale.backend.WeightRole;
 import dev.gregale.backend.WorkspaceLimits;
 import dev.gregale.tensor.DType;
@@ -20,9 +23,6 @@ import java.util.List;
  * time.
  */
 public final class CudaBackend implements Backend {
-  /** Recorded graphs and the driver's own needs, which nobody allocates by name. */
-  private static final long RESERVED_BYTES = 256L << 20;
-
   private final CudaContext context;
   private final KernelModules modules;
   private final CudaMemory memory;
@@ -35,16 +35,18 @@ public final class CudaBackend implements Backend {
   private final BatchArrays arrays;
   private final Kernels kernels;
   private final List<CudaGraphStep> graphs = new ArrayList<>();
+  private final List<CudaReadback> readbacks = new ArrayList<>();
+  private final List<CudaTimeline> timelines = new ArrayList<>();
 
-  private CudaBackend(Driver driver, CudaContext context, boolean deterministic) {
+  private CudaBackend(Driver driver, CudaContext context, KernelChoice.Mode mode) {
     this.context = context;
     modules = new KernelModules(context.device(), KernelLibrary.fromClassPath());
     memory = new CudaMemory(context);
     ring = new PinnedRing(context);
     launcher = new KernelLauncher(driver, context);
     workspace = new Workspace(context, memory);
-    choice = KernelChoice.of(launcher, modules, workspace, deterministic);
-    uploader = new WeightUploader(context, memory, ring, launcher, modules);
+    choice = KernelChoice.of(launcher, modules, workspace, context.device(), mode);
+    uploader = new WeightUploader(context, memory, ring, launcher, modules, choice);
     deferred = new DeferredWrites(ring, launcher, modules);
     arrays = new BatchArrays(ring, deferred);
     kernels = new CudaKernels(launcher, modules, choice, workspace);
@@ -58,10 +60,15 @@ public final class CudaBackend implements Backend {
    * @throws CudaUnavailableException if that is impossible here, with the reason and what to do
    */
   public static CudaBackend open(int ordinal, boolean deterministic) {
+    return open(
+        ordinal, deterministic ? KernelChoice.Mode.DETERMINISTIC : KernelChoice.Mode.FASTEST);
+  }
+
+  static CudaBackend open(int ordinal, KernelChoice.Mode mode) {
     Driver driver = Driver.open();
     CudaContext context = CudaContext.open(ordinal);
     try {
-      return new CudaBackend(driver, context, deterministic);
+      return new CudaBackend(driver, context, mode);
     } catch (RuntimeException e) {
       context.close();
       throw e;
@@ -94,25 +101,34 @@ public final class CudaBackend implements Backend {
     return DType.BF16;
   }
 
+  /** What the copies of prefill attention are largest with. */
+  @Override
+  public int kvBlockSize() {
+    return 64;
+  }
+
+  @Override
+  public long kvBlockBytes(int blockSize, AttentionShape shape, DType dtype) {
+    return 2L * dtype.bytes() * CudaKvLayer.blockElements(blockSize, shape);
+  }
+
   @Override
   public long freeBytes() {
-    context.enter();
-    return Math.max(0, memory.freeBytes() - RESERVED_BYTES);
+    return budget(1).remaining();
   }
 
   /**
    * @throws CudaUnavailableException if the model alone does not fit, with the arithmetic
    */
   @Override
-  public long freeBytesBeside(long modelBytes) {
-    long free = freeBytes();
-    if (modelBytes >= free) {
-      throw new CudaUnavailableException(
-          "the model needs %s for its weights and activations, but %s has %s free"
-              .formatted(Bytes.gib(modelBytes), description(), Bytes.gib(free)),
-          "take a smaller model, a lower max-num-batched-tokens, or a GPU with more memory");
-    }
-    return free - modelBytes;
+  public long freeBytesBeside(long modelBytes, double utilization) {
+    return budget(utilization).beside(modelBytes, context.device());
+  }
+
+  private MemoryBudget budget(double utilization) {
+    context.enter();
+    return new MemoryBudget(
+        context.device().memoryBytes(), memory.freeBytes(), memory.allocatedBytes(), utilization);
   }
 
   @Override
@@ -150,13 +166,11 @@ public final class CudaBackend implements Backend {
           "the CUDA backend keeps keys and values in BF16, not in " + dtype);
     }
     context.enter();
-    int row = CudaKvLayer.rowElements(shape.headDim());
-    long bytes = 2L * numBlocks * blockSize * shape.numKvHeads() * row;
+    long bytes = dtype.bytes() * numBlocks * CudaKvLayer.blockElements(blockSize, shape);
     String what = "KV cache of %d blocks of %d tokens".formatted(numBlocks, blockSize);
     return new CudaKvLayer(
         numBlocks,
         blockSize,
-        row,
         memory.allocateZeroed(bytes, what),
         memory.allocateZeroed(bytes, what));
   }
@@ -191,6 +205,32 @@ public final class CudaBackend implements Backend {
     arrays.read(CudaTensor.of(source), values, count);
   }
 
+  @Override
+  public Readback readback(Tensor source) {
+    context.enter();
+    CudaReadback readback = new CudaReadback(context, deferred, CudaTensor.of(source));
+    readbacks.add(readback);
+    return readback;
+  }
+
+  @Override
+  public Timeline timeline() {
+    CudaTimeline timeline = new CudaTimeline(context);
+    timelines.add(timeline);
+    return timeline;
+  }
+
+  @Override
+  public Ceilings measureCeilings() {
+    context.enter();
+    return new CeilingProbe(context, memory, launcher, modules, uploader, kernels).measure();
+  }
+
+  @Override
+  public boolean isAsynchronous() {
+    return true;
+  }
+
   /**
    * Every size up to 16, where a padded row could wake another expert; above, where all experts run
    * anyway, in steps of about an eighth.
@@ -221,6 +261,8 @@ public final class CudaBackend implements Backend {
   public void close() {
     context.enter();
     graphs.forEach(CudaGraphStep::destroy);
+    readbacks.forEach(CudaReadback::close);
+    timelines.forEach(CudaTimeline::close);
     memory.close();
     ring.close();
     modules.close();

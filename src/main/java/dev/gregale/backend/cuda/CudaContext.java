@@ -15,8 +15,6 @@ import jcuda.driver.JCudaDriver;
  * to threads: {@link #enter} makes it current on whichever thread uses the backend now.
  */
 final class CudaContext implements AutoCloseable {
-  private static final int OLDEST_MAJOR = 8; // bf16 mma and asynchronous copies
-
   /** A stream whose handle can be read as a number. */
   private static final class Stream extends CUstream {
     long handle() {
@@ -35,11 +33,7 @@ final class CudaContext implements AutoCloseable {
     check(JCudaDriver.cuInit(0), "cuInit");
     check(JCudaDriver.cuDeviceGet(cuDevice, ordinal), "opening GPU " + ordinal);
     device = describe(ordinal, cuDevice);
-    if (device.major() < OLDEST_MAJOR) {
-      throw new CudaUnavailableException(
-          "GPU %d, %s, is older than sm_%d0".formatted(ordinal, device, OLDEST_MAJOR),
-          "use an Ampere GPU or later");
-    }
+    device.requireSupported();
     check(JCudaDriver.cuDevicePrimaryCtxRetain(context, cuDevice), "making a context on " + device);
     current = Thread.currentThread();
     check(JCudaDriver.cuCtxSetCurrent(context), "cuCtxSetCurrent");

@@ -12,6 +12,19 @@ package dev.gregale.backend.cuda;
 public record CudaDevice(
     int ordinal, String name, int major, int minor, int numMultiprocessors, long memoryBytes) {
 
+  private static final int OLDEST_MAJOR = 8; // bf16 mma and asynchronous copies
+
+  /**
+   * @throws CudaUnavailableException if it is too old for the kernels
+   */
+  void requireSupported() {
+    if (major < OLDEST_MAJOR) {
+      throw new CudaUnavailableException(
+          "GPU %d, %s, is older than sm_%d0".formatted(ordinal, this, OLDEST_MAJOR),
+          "use an Ampere GPU or later");
+    }
+  }
+
   /** As in {@code sm_90}. */
   public String architecture() {
     return "sm_" + major + minor;

@@ -1,9 +1,10 @@
 package dev.gregale.backend.cuda;
 
+import dev.gregale.backend.BackendException;
 import jcuda.driver.CUresult;
 
 /** A call of the CUDA driver failed. */
-public final class CudaErrorException extends RuntimeException {
+public final class CudaErrorException extends BackendException {
   private static final long serialVersionUID = 1L;
   private final int code;
 
@@ -24,10 +25,8 @@ public final class CudaErrorException extends RuntimeException {
     return code;
   }
 
-  /**
-   * Whether every later call of this process will fail too: a kernel faulted, and only a new
-   * process can use the GPU again.
-   */
+  /** True where a kernel faulted: the driver then answers every later call with the same error. */
+  @Override
   public boolean isSticky() {
     return switch (code) {
       case CUresult.CUDA_ERROR_ILLEGAL_ADDRESS,

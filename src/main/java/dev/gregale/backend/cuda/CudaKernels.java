@@ -1,7 +1,10 @@
 package dev.gregale.backend.cuda;
 
 import dev.gregale.backend.AttentionShape;
+import dev.gregale.backend.AttentionWeights;
+import dev.gregale.backend.BlockScratch;
 import dev.gregale.backend.ExpertRouting;
+import dev.gregale.backend.ExpertWeights;
 import dev.gregale.backend.ForwardBatch;
 import dev.gregale.backend.Kernels;
 import dev.gregale.backend.KvLayer;
@@ -20,10 +23,11 @@ final class CudaKernels implements Kernels {
   private final KernelLauncher launcher;
   private final KernelChoice choice;
   private final Workspace workspace;
+  private final KernelFunction gatherTokens;
   private final KernelFunction embed;
   private final KernelFunction gatherRows;
   private final KernelFunction rmsNorm;
-  private final KernelFunction addRmsNorm;
+  private final KernelFunction add;
   private final KernelFunction ropeAndCacheKv;
   private final KernelFunction routeTopK;
   private final KernelFunction sample;
@@ -33,10 +37,11 @@ final class CudaKernels implements Kernels {
     this.launcher = launcher;
     this.choice = choice;
     this.workspace = workspace;
+    gatherTokens = modules.function("batch_arrays", "gather_tokens_i32");
     embed = modules.function("embed", "embed_bf16");
     gatherRows = modules.function("embed", "gather_rows_bf16");
     rmsNorm = modules.function("rms_norm", "rms_norm_bf16");
-    addRmsNorm = modules.function("rms_norm", "add_rms_norm_bf16");
+    add = modules.function("rms_norm", "add_f32");
     ropeAndCacheKv = modules.function("rope_and_cache_kv", "rope_and_cache_kv_bf16");
     routeTopK = modules.function("route_top_k", "route_top_k_f32");
     sample = modules.function("sample", "sample_f32");
@@ -48,6 +53,18 @@ final class CudaKernels implements Kernels {
 
   private static CudaTensor f32(Tensor tensor, String what) {
     return CudaTensor.of(tensor, DType.F32, what);
+  }
+
+  @Override
+  public void gatherTokens(Tensor tokenIds, Tensor sources, Tensor drawn, int vocabSize, int rows) {
+    launcher
+        .begin()
+        .add(CudaTensor.of(tokenIds, DType.I32, "the token ids"))
+        .add(CudaTensor.of(sources, DType.I32, "the tokens' sources"))
+        .add(CudaTensor.of(drawn, DType.I32, "the drawn tokens"))
+        .add(vocabSize)
+        .add(rows)
+        .launch(gatherTokens, Math.ceilDiv(rows, ROW_THREADS), ROW_THREADS);
   }
 
   @Override
@@ -74,18 +91,15 @@ final class CudaKernels implements Kernels {
   }
 
   @Override
-  public void addRmsNorm(
-      Tensor out, Tensor residual, Tensor x, Tensor weight, float eps, int rows) {
+  public void add(Tensor residual, Tensor x, int rows) {
+    int width = residual.shape().intDim(1);
     launcher
         .begin()
-        .add(bf16(out, "addRmsNorm's out"))
         .add(f32(residual, "the residual"))
         .add(CudaTensor.of(x))
-        .add(f32(weight, "the norm's gain"))
-        .add(eps)
-        .add(weight.shape().intDim(0))
+        .add(width)
         .add(x.dtype() == DType.F32 ? 1 : 0)
-        .launch(addRmsNorm, rows, ROW_THREADS);
+        .launch(add, Math.ceilDiv(width, ROW_THREADS), rows, 1, ROW_THREADS, 0);
   }
 
   @Override
@@ -111,7 +125,6 @@ final class CudaKernels implements Kernels {
         .add(shape.numKvHeads())
         .add(shape.headDim())
         .add(cache.blockSize())
-        .add(cache.rowElements())
         .launch(ropeAndCacheKv, batch.numTokens(), ROW_THREADS);
   }
 
@@ -162,6 +175,82 @@ final class CudaKernels implements Kernels {
         .add(CudaTensor.of(rowIds))
         .add(x.shape().intDim(1))
         .launch(gatherRows, rows, ROW_THREADS);
+  }
+
+  @Override
+  public void attentionBlock(
+      Tensor residual,
+      AttentionWeights weights,
+      float eps,
+      KvLayer kv,
+      Tensor ropeTable,
+      AttentionShape shape,
+      ForwardBatch batch,
+      BlockScratch scratch) {
+    DecodeKernels.AttentionBlock block =
+        new DecodeKernels.AttentionBlock(
+            f32(residual, "the residual"),
+            f32(weights.norm(), "the norm's gain"),
+            bf16(weights.qkv(), "QKV"),
+            bf16(weights.output(), "the output projection"),
+            eps,
+            (CudaKvLayer) kv,
+            f32(ropeTable, "the rope table"),
+            shape,
+            batch,
+            scratch);
+    DecodeKernels decode = choice.decode(kernels -> kernels.accepts(block));
+    if (decode == null) {
+      Kernels.super.attentionBlock(residual, weights, eps, kv, ropeTable, shape, batch, scratch);
+    } else {
+      decode.launch(block);
+    }
+  }
+
+  @Override
+  public void expertBlock(
+      Tensor residual, ExpertWeights weights, float eps, ForwardBatch batch, BlockScratch scratch) {
+    DecodeKernels.ExpertBlock block =
+        new DecodeKernels.ExpertBlock(
+            f32(residual, "the residual"),
+            f32(weights.norm(), "the norm's gain"),
+            bf16(weights.router(), "the router"),
+            bf16(weights.gateUp(), "gate and up"),
+            bf16(weights.down(), "down"),
+            eps,
+            batch,
+            scratch);
+    DecodeKernels decode = choice.decode(kernels -> kernels.accepts(block));
+    if (decode == null) {
+      Kernels.super.expertBlock(residual, weights, eps, batch, scratch);
+    } else {
+      decode.launch(block);
+    }
+  }
+
+  @Override
+  public void computeLogits(
+      Tensor logits,
+      Tensor residual,
+      Tensor norm,
+      float eps,
+      Tensor lmHead,
+      ForwardBatch batch,
+      BlockScratch scratch) {
+    DecodeKernels.Logits call =
+        new DecodeKernels.Logits(
+            f32(logits, "the logits"),
+            f32(residual, "the residual"),
+            f32(norm, "the norm's gain"),
+            bf16(lmHead, "lm_head"),
+            eps,
+            batch);
+    DecodeKernels decode = choice.decode(kernels -> kernels.accepts(call));
+    if (decode == null) {
+      Kernels.super.computeLogits(logits, residual, norm, eps, lmHead, batch, scratch);
+    } else {
+      decode.launch(call);
+    }
   }
 
   @Override

@@ -62,6 +62,7 @@ final class CudaMemory implements AutoCloseable {
     }
   }
 
+  /** What this process has taken here. */
   long allocatedBytes() {
     return allocatedBytes;
   }

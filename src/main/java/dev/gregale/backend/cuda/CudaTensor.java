@@ -26,6 +26,14 @@ record CudaTensor(DType dtype, Shape shape, WeightLayout layout, DevicePointer p
     return found;
   }
 
+  /** The address of a norm's gain in bf16, behind that in fp32. */
+  long bf16Gain() {
+    if (layout != WeightLayout.GAIN) {
+      throw new IllegalArgumentException("an array of shape " + shape + " is no norm's gain");
+    }
+    return address() + shape.numBytes(DType.F32);
+  }
+
   long address() {
     return pointer.address();
   }

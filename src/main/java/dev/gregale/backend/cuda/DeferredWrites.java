@@ -10,9 +10,12 @@ import java.lang.foreign.ValueLayout;
  */
 final class DeferredWrites {
   /** Longer arrays are copied by the driver. */
-  static final int MAX_BYTES = 64 << 10;
+  static final int MAX_BYTES = 256 << 10;
 
-  private static final int MAX_WRITES = 64;
+  /** What one block of threads carries: reads over the bus take long, so many go side by side. */
+  private static final int PIECE_BYTES = 4 << 10;
+
+  private static final int MAX_WRITES = 256;
   private static final int FIELDS = 3; // struct Write of batch_arrays.cu
   private static final int LIST_BYTES = Long.BYTES * FIELDS * MAX_WRITES;
   private static final int THREADS = 256;
@@ -30,18 +33,22 @@ final class DeferredWrites {
   }
 
   /**
-   * Room for the content of a write that {@link #add} then announces.
+   * Makes room in the ring for the content of a write that {@link #add} then announces.
    *
    * @param bytes at most {@link #MAX_BYTES}, a multiple of 4
    */
-  MemorySegment room(long destination, int bytes) {
+  void require(long destination, int bytes) {
     // The list must fit behind: a buffer may only be left once its reads are queued.
-    boolean isFull =
-        count == MAX_WRITES || !ring.hasRoom(bytes + PinnedRing.ALIGNMENT + LIST_BYTES);
+    int withList = bytes + PinnedRing.ALIGNMENT + LIST_BYTES;
+    boolean isFull = count + pieces(bytes) > MAX_WRITES || !ring.hasRoom(withList);
     if (isFull || isPending(destination)) {
       flush();
     }
-    return ring.room(bytes);
+    ring.require(withList);
+  }
+
+  private static int pieces(int bytes) {
+    return (bytes + PIECE_BYTES - 1) / PIECE_BYTES;
   }
 
   private boolean isPending(long destination) {
@@ -53,12 +60,16 @@ final class DeferredWrites {
     return false;
   }
 
-  void add(long destination, MemorySegment room) {
-    fields[FIELDS * count] = destination;
-    fields[FIELDS * count + 1] = room.address();
-    fields[FIELDS * count + 2] = room.byteSize() / 4;
-    count++;
-    ring.advance((int) room.byteSize());
+  /** Announces what now lies in the room. */
+  void add(long destination, int bytes) {
+    long source = ring.memory().address() + ring.position();
+    for (int at = 0; at < bytes; at += PIECE_BYTES) {
+      fields[FIELDS * count] = destination + at;
+      fields[FIELDS * count + 1] = source + at;
+      fields[FIELDS * count + 2] = Math.min(PIECE_BYTES, bytes - at) / 4;
+      count++;
+    }
+    ring.advance(bytes);
   }
 
   /** Queues what has been gathered; to be called before anything that may read it is queued. */
@@ -69,9 +80,10 @@ final class DeferredWrites {
     int writes = count;
     count = 0; // before launching, which flushes
     int length = FIELDS * writes;
-    MemorySegment list = ring.room(Long.BYTES * length);
-    MemorySegment.copy(fields, 0, list, ValueLayout.JAVA_LONG, 0, length);
+    ring.require(Long.BYTES * length);
+    MemorySegment.copy(fields, 0, ring.memory(), ValueLayout.JAVA_LONG, ring.position(), length);
+    long list = ring.memory().address() + ring.position();
     ring.advance(Long.BYTES * length);
-    launcher.begin().add(list.address()).launch(write, writes, THREADS);
+    launcher.begin().add(list).launch(write, writes, THREADS);
   }
 }

@@ -157,7 +157,6 @@ final class GeneralAttention implements AttentionKernel {
         .add(kv.keys().address())
         .add(kv.values().address())
         .add(kv.blockSize())
-        .add(kv.rowElements())
         .add(CudaTensor.of(batch.cuSeqLens()))
         .add(CudaTensor.of(batch.contextLens()))
         .add(CudaTensor.of(batch.blockTables()))

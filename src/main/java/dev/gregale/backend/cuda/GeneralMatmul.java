@@ -27,7 +27,8 @@ final class GeneralMatmul implements MatmulKernel {
   public void launch(CudaTensor out, CudaTensor x, CudaTensor weight, int rows) {
     int n = weight.shape().intDim(0);
     int k = weight.shape().intDim(1);
-    Tile tile = Tile.forRows(rows);
+    // Few columns, as a router's, leave the GPU idle unless rows are cut small.
+    Tile tile = n < Tile.MEDIUM.columns() ? Tile.SMALL : Tile.forRows(rows);
     launcher
         .begin()
         .add(out)

@@ -3,8 +3,10 @@ package dev.gregale.backend.cuda;
 import dev.gregale.backend.WeightRole;
 import dev.gregale.backend.WorkspaceLimits;
 import dev.gregale.tensor.Shape;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Predicate;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Which kernel serves an op at a shape, and which layout a weight is uploaded in: the one place to
@@ -12,22 +14,68 @@ import java.util.function.Predicate;
  * and the first that accepts a call takes it.
  */
 record KernelChoice(
-    List<MatmulKernel> matmuls, List<AttentionKernel> attentions, List<ExpertKernel> experts) {
+    boolean hasTiles,
+    List<MatmulKernel> matmuls,
+    List<AttentionKernel> attentions,
+    List<ExpertKernel> experts,
+    List<DecodeKernels> decodes) {
+  private static final int OUTPUT_GRAIN = 16; // rows of a weight that the decode kernels take
 
-  /**
-   * @param deterministic only kernels that give a row the same bits in every batch
-   */
+  /** How freely to choose. */
+  enum Mode {
+    /** Whatever is fastest for a shape. */
+    FASTEST,
+    /** Only kernels that give a row the same bits in every batch. */
+    DETERMINISTIC,
+    /** Only kernels that serve any shape on any GPU: to compare the others with. */
+    GENERAL
+  }
+
   static KernelChoice of(
-      KernelLauncher launcher, KernelModules modules, Workspace workspace, boolean deterministic) {
-    return new KernelChoice(
-        List.of(new GeneralMatmul(launcher, modules)),
-        List.of(new GeneralAttention(launcher, modules, workspace, deterministic)),
-        List.of(new GeneralExperts(launcher, modules, workspace)));
+      KernelLauncher launcher,
+      KernelModules modules,
+      Workspace workspace,
+      CudaDevice device,
+      Mode mode) {
+    List<MatmulKernel> matmuls = new ArrayList<>();
+    List<AttentionKernel> attentions = new ArrayList<>();
+    List<ExpertKernel> experts = new ArrayList<>();
+    List<DecodeKernels> decodes = new ArrayList<>();
+    boolean hasTiles = device.isHopper() && mode != Mode.GENERAL;
+    int processors = device.numMultiprocessors();
+    if (hasTiles) {
+      matmuls.add(new WgmmaMatmul(launcher, modules, workspace, processors));
+      experts.add(new WgmmaExperts(launcher, modules, workspace, processors));
+    }
+    if (hasTiles && mode == Mode.FASTEST) {
+      attentions.add(new WgmmaAttention(launcher, modules, workspace, processors));
+      DecodeAttention decode = new DecodeAttention(launcher, modules, workspace);
+      decodes.add(new DecodeFew(launcher, modules, workspace, decode, processors));
+      decodes.add(new DecodeMany(launcher, modules, workspace, decode, processors));
+    }
+    matmuls.add(new GeneralMatmul(launcher, modules));
+    attentions.add(new GeneralAttention(launcher, modules, workspace, mode == Mode.DETERMINISTIC));
+    experts.add(new GeneralExperts(launcher, modules, workspace));
+    return new KernelChoice(hasTiles, matmuls, attentions, experts, decodes);
   }
 
   /** The layout that all kernels which may be chosen for that weight read. */
   WeightLayout layout(WeightRole role, Shape shape) {
-    return WeightLayout.ROW_MAJOR;
+    return switch (role) {
+      case NORM -> WeightLayout.GAIN;
+      case LINEAR -> tiledIf(isWhole(shape.intDim(1)) && shape.intDim(0) % OUTPUT_GRAIN == 0);
+      case EXPERTS_GATE_UP -> tiledIf(isWhole(shape.intDim(2)));
+      case EXPERTS_DOWN -> tiledIf(isWhole(shape.intDim(1)));
+      case EMBEDDING, ROUTER, ROPE_TABLE -> WeightLayout.ROW_MAJOR;
+    };
+  }
+
+  private static boolean isWhole(int width) {
+    return width % TiledLayout.TILE_K == 0;
+  }
+
+  private WeightLayout tiledIf(boolean fits) {
+    return hasTiles && fits ? WeightLayout.TILED : WeightLayout.ROW_MAJOR;
   }
 
   MatmulKernel matmul(CudaTensor weight, CudaTensor out, int rows) {
@@ -42,6 +90,16 @@ record KernelChoice(
     return first(experts, kernel -> kernel.accepts(call), "experts of", call.gateUp().shape());
   }
 
+  /** What computes a whole block, or null: then the smaller ops do. */
+  @Nullable DecodeKernels decode(Predicate<DecodeKernels> accepts) {
+    for (DecodeKernels kernels : decodes) {
+      if (accepts.test(kernels)) {
+        return kernels;
+      }
+    }
+    return null;
+  }
+
   private static <T> T first(List<T> kernels, Predicate<T> accepts, String what, Object shape) {
     for (T kernel : kernels) {
       if (accepts.test(kernel)) {
@@ -52,7 +110,9 @@ record KernelChoice(
   }
 
   void reserve(WorkspaceLimits limits) {
+    matmuls.forEach(kernel -> kernel.reserve(limits));
     attentions.forEach(kernel -> kernel.reserve(limits));
     experts.forEach(kernel -> kernel.reserve(limits));
+    decodes.forEach(kernel -> kernel.reserve(limits));
   }
 }

@@ -30,6 +30,8 @@ final class KernelLauncher implements AutoCloseable {
   private final MemorySegment pointers = arena.allocate(8L * MAX_ARGUMENTS, 8);
   private int count;
   private boolean overlapsPredecessor;
+  private boolean followsWrites;
+  private long launches;
   private Runnable beforeEach = () -> {};
 
   KernelLauncher(Driver driver, CudaContext context) {
@@ -53,7 +55,9 @@ final class KernelLauncher implements AutoCloseable {
 
   /** Starts a list of arguments. */
   KernelLauncher begin() {
+    long before = launches;
     beforeEach.run();
+    followsWrites = launches != before;
     count = 0;
     overlapsPredecessor = false;
     return this;
@@ -82,10 +86,10 @@ final class KernelLauncher implements AutoCloseable {
   /**
    * Lets the next kernel start before the one queued ahead of it has ended (programmatic dependent
    * launch). Only for kernels that wait, with griddepcontrol.wait, before they touch what others
-   * write.
+   * write. They may read a batch's arrays earlier, so right behind those nothing overlaps.
    */
   KernelLauncher overlapping() {
-    overlapsPredecessor = true;
+    overlapsPredecessor = !followsWrites;
     return this;
   }
 
@@ -101,6 +105,7 @@ final class KernelLauncher implements AutoCloseable {
     config.set(ValueLayout.JAVA_INT, BLOCK_X, threads);
     config.set(ValueLayout.JAVA_INT, SHARED_BYTES, sharedBytes);
     config.set(ValueLayout.JAVA_INT, NUM_ATTRIBUTES, overlapsPredecessor ? 1 : 0);
+    launches++;
     int code = driver.launch(config, function.handle(), pointers);
     if (code != 0) {
       throw new CudaErrorException(

@@ -47,7 +47,7 @@ public record KernelLibrary(List<Image> images) {
   }
 
   /**
-   * @throws IllegalStateException if an image that the index names is missing or is no fatbin
+   * @throws CudaUnavailableException if an image that the index names is missing or is no fatbin
    */
   public static KernelLibrary fromClassPath() {
     List<Image> images = new ArrayList<>();
@@ -56,8 +56,8 @@ public record KernelLibrary(List<Image> images) {
       byte[] bytes = resource(file);
       if (bytes.length < 4
           || ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).getInt() != FATBIN_MAGIC) {
-        throw new IllegalStateException(
-            "kernel image %s%s is missing or damaged; build again".formatted(FOLDER, file));
+        throw new CudaUnavailableException(
+            "the kernel image %s%s is missing or damaged".formatted(FOLDER, file), "build again");
       }
       images.add(new Image(file, bytes));
     }

@@ -21,6 +21,8 @@ import jcuda.driver.JCudaDriver;
 final class KernelModules implements AutoCloseable {
   private static final int STATIC_SHARED_LIMIT = 48 << 10; // more must be asked for
 
+  private static final int DRIVERS_CARVE_OUT = -1;
+
   /** The driver loads kernels when they are first asked for, so the image must stay where it is. */
   private record Loaded(KernelLibrary.Image image, CUmodule module, ByteBuffer memory) {}
 
@@ -73,13 +75,17 @@ final class KernelModules implements AutoCloseable {
    * @throws CudaUnavailableException naming kernel, file and architecture if it is missing
    */
   KernelFunction function(String source, String name, int sharedBytes) {
+    return load(source, name, sharedBytes, DRIVERS_CARVE_OUT);
+  }
+
+  private KernelFunction load(String source, String name, int sharedBytes, int carveOut) {
     int code = CUresult.CUDA_ERROR_NOT_FOUND;
     for (Loaded loaded : modules) {
       if (loaded.image().source().equals(source)) {
         Function function = new Function();
         code = JCudaDriver.cuModuleGetFunction(function, loaded.module(), name);
         if (code == CUresult.CUDA_SUCCESS) {
-          prepare(function, name, sharedBytes);
+          prepare(function, name, sharedBytes, carveOut);
           return new KernelFunction(name, function.handle());
         }
       }
@@ -95,7 +101,7 @@ final class KernelModules implements AutoCloseable {
         "build again");
   }
 
-  private static void prepare(Function function, String name, int sharedBytes) {
+  private static void prepare(Function function, String name, int sharedBytes, int carveOut) {
     check(
         JCudaDriver.cuFuncGetAttribute(
             new int[1], CUfunction_attribute.CU_FUNC_ATTRIBUTE_NUM_REGS, function),
@@ -108,6 +114,21 @@ final class KernelModules implements AutoCloseable {
               sharedBytes),
           "giving %s %d bytes of shared memory".formatted(name, sharedBytes));
     }
+    check(
+        JCudaDriver.cuFuncSetAttribute(
+            function,
+            CUfunction_attribute.CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT,
+            carveOut),
+        "dividing the memory of " + name);
+  }
+
+  /**
+   * The same for a kernel that should leave part of the multiprocessor's memory to the L1 cache.
+   *
+   * @param carveOut shared memory's part in percent
+   */
+  KernelFunction function(String source, String name, int sharedBytes, int carveOut) {
+    return load(source, name, sharedBytes, carveOut);
   }
 
   /** The same for a kernel without dynamic shared memory. */

@@ -1,5 +1,7 @@
 package dev.gregale.backend.cuda;
 
+import dev.gregale.backend.WorkspaceLimits;
+
 /** One way to compute out = x * weight^T. */
 interface MatmulKernel {
 
@@ -7,4 +9,7 @@ interface MatmulKernel {
   boolean accepts(CudaTensor weight, CudaTensor out, int rows);
 
   void launch(CudaTensor out, CudaTensor x, CudaTensor weight, int rows);
+
+  /** Makes the scratch memory for batches up to the limits. */
+  default void reserve(WorkspaceLimits limits) {}
 }

@@ -61,17 +61,18 @@ final class PinnedRing implements AutoCloseable {
     incoming = new Buffer();
   }
 
-  /** Whether that many bytes fit the current buffer, so that {@link #room} stays within it. */
+  /** Whether that many bytes fit the current buffer, so that {@link #require} stays within it. */
   boolean hasRoom(int bytes) {
     return used + bytes <= BUFFER_BYTES;
   }
 
   /**
-   * Room to write what the next {@link #copyToDevice} takes.
+   * Makes room for what the next {@link #copyToDevice} takes, in {@link #memory} from {@link
+   * #position} on. (A slice would be an object for every array of every step.)
    *
    * @param bytes at most {@link #BUFFER_BYTES}
    */
-  MemorySegment room(int bytes) {
+  void require(int bytes) {
     if (used + bytes > BUFFER_BYTES) {
       check(
           JCudaDriver.cuEventRecord(buffers[current].copied, context.stream()),
@@ -81,7 +82,22 @@ final class PinnedRing implements AutoCloseable {
       // An event that was never recorded counts as done.
       check(JCudaDriver.cuEventSynchronize(buffers[current].copied), "waiting for a copy");
     }
-    return buffers[current].memory.asSlice(used, bytes);
+  }
+
+  /** The current buffer. */
+  MemorySegment memory() {
+    return buffers[current].memory;
+  }
+
+  /** Where in the buffer the room begins. */
+  int position() {
+    return used;
+  }
+
+  /** {@link #require}, as a segment of its own. */
+  MemorySegment room(int bytes) {
+    require(bytes);
+    return memory().asSlice(used, bytes);
   }
 
   /** Queues the copy of the room that was just written. */
@@ -98,7 +114,7 @@ final class PinnedRing implements AutoCloseable {
 
   /**
    * Leaves the room that was just written to whoever reads it; all such reads must be queued before
-   * the next {@link #room} that does not fit the buffer.
+   * the next {@link #require} that does not fit the buffer.
    */
   void advance(int bytes) {
     used += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;

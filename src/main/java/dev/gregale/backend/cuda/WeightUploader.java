@@ -6,6 +6,7 @@ import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
+import java.util.function.Consumer;
 import java.util.stream.IntStream;
 
 /**
@@ -27,17 +28,22 @@ final class WeightUploader {
   private final KernelFunction f32FromBf16;
   private final KernelFunction f32FromF16;
   private final KernelFunction random;
+  private final KernelChoice choice;
+  private final WeightTiler tiler;
 
   WeightUploader(
       CudaContext context,
       CudaMemory memory,
       PinnedRing ring,
       KernelLauncher launcher,
-      KernelModules modules) {
+      KernelModules modules,
+      KernelChoice choice) {
     this.context = context;
     this.memory = memory;
     this.ring = ring;
     this.launcher = launcher;
+    this.choice = choice;
+    tiler = new WeightTiler(launcher, modules);
     bf16FromF32 = modules.function("weights", "weights_bf16_from_f32");
     bf16FromF16 = modules.function("weights", "weights_bf16_from_f16");
     f32FromBf16 = modules.function("weights", "weights_f32_from_bf16");
@@ -55,16 +61,61 @@ final class WeightUploader {
 
   CudaTensor upload(WeightRole role, HostTensor source) {
     DType stored = storedAs(role);
+    return place(
+        role,
+        source.shape(),
+        source.name(),
+        target -> {
+          if (source.dtype() == stored) {
+            copy(source, (offset, bytes) -> ring.copyToDevice(target, offset, bytes));
+          } else {
+            uploadConverted(source, target, stored);
+          }
+        });
+  }
+
+  /**
+   * Has a weight written row by row, and brings it into the layout that its kernels read.
+   *
+   * @param write puts the rows at the address given
+   */
+  private CudaTensor place(
+      WeightRole role, Shape shape, String name, Consumer<DevicePointer> write) {
+    DType stored = storedAs(role);
+    WeightLayout layout = choice.layout(role, shape);
+    String what = "weight %s %s".formatted(name, shape);
+    long bytes = shape.numBytes(stored);
     DevicePointer target =
-        memory.allocate(
-            source.shape().numBytes(stored),
-            "weight %s %s".formatted(source.name(), source.shape()));
-    if (source.dtype() == stored) {
-      copy(source, (offset, bytes) -> ring.copyToDevice(target, offset, bytes));
-    } else {
-      uploadConverted(source, target, stored);
-    }
-    return new CudaTensor(stored, source.shape(), WeightLayout.ROW_MAJOR, target);
+        switch (layout) {
+          case ROW_MAJOR -> {
+            DevicePointer rows = memory.allocate(bytes, what);
+            write.accept(rows);
+            yield rows;
+          }
+          case GAIN -> {
+            DevicePointer gain = memory.allocate(bytes + shape.numBytes(DType.BF16), what);
+            write.accept(gain);
+            convert(bf16FromF32, gain.address() + bytes, gain.address(), shape.numElements());
+            yield gain;
+          }
+          case TILED -> tiled(role, shape, what, write);
+        };
+    return new CudaTensor(stored, shape, layout, target);
+  }
+
+  private DevicePointer tiled(
+      WeightRole role, Shape shape, String what, Consumer<DevicePointer> write) {
+    DevicePointer tiles = memory.allocate(tiler.numBytes(role, shape), what);
+    DevicePointer rows = memory.allocate(shape.numBytes(DType.BF16), "staging of " + what);
+    write.accept(rows);
+    tiler.tile(role, shape, tiles.address(), rows.address());
+    context.synchronize();
+    memory.free(rows);
+    return tiles;
+  }
+
+  private void convert(KernelFunction conversion, long to, long from, long count) {
+    launcher.begin().add(to).add(from).add(count).launch(conversion, blocks(count), THREADS);
   }
 
   /** A piece of a tensor has been written to the ring's room. */
@@ -108,12 +159,7 @@ final class WeightUploader {
           ring.copyToDevice(stage, 0, bytes);
           long first = offset / source.dtype().bytes();
           long count = bytes / source.dtype().bytes();
-          launcher
-              .begin()
-              .add(target.address() + first * stored.bytes())
-              .add(stage.address())
-              .add(count)
-              .launch(convert, blocks(count), THREADS);
+          convert(convert, target.address() + first * stored.bytes(), stage.address(), count);
         });
     context.synchronize();
     memory.free(stage);
@@ -143,15 +189,17 @@ final class WeightUploader {
       Arrays.fill(ones, 1);
       return upload(role, HostTensor.of("dummy", shape, ones));
     }
-    DevicePointer target =
-        memory.allocate(shape.numBytes(DType.BF16), "weight %s %s".formatted(role, shape));
-    launcher
-        .begin()
-        .add(target.address())
-        .add(shape.numElements())
-        .add(seed)
-        .add((float) DUMMY_DEVIATION)
-        .launch(random, blocks(shape.numElements() / 4), THREADS);
-    return new CudaTensor(DType.BF16, shape, WeightLayout.ROW_MAJOR, target);
+    return place(
+        role,
+        shape,
+        role.name(),
+        target ->
+            launcher
+                .begin()
+                .add(target.address())
+                .add(shape.numElements())
+                .add(seed)
+                .add((float) DUMMY_DEVIATION)
+                .launch(random, blocks(shape.numElements() / 4), THREADS));
   }
 }

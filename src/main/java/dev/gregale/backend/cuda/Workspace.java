@@ -20,6 +20,18 @@ final class Workspace {
     EXPERT_INNER,
     /** {@code [P, D]} before the combine, fp32. */
     EXPERT_ANSWERS,
+    /** Counters of decode attention int32 {@code [T, G]}, zero between launches. */
+    ATTENTION_COUNTERS,
+    /** Prefill attention's two counters, zero between launches. */
+    ATTENTION_WORK,
+    /** Rows as token tiles: a product's x. */
+    MATMUL_TILES,
+    /** A small batch's attention as a token tile. */
+    CONTEXT_TILE,
+    /** The experts' x as token tiles. */
+    EXPERT_TILES,
+    /** A small batch's products in pieces of K, fp32. */
+    PARTS,
     /** Raw logits of adjusted tokens, fp32 {@code [A]}. */
     RAW_LOGITS,
   }
@@ -42,7 +54,7 @@ final class Workspace {
     isInGraphs = true;
   }
 
-  /** The address of at least that many bytes for that use. */
+  /** The address of at least that many bytes for that use, zero at first. */
   long address(Use use, long bytes) {
     Piece piece = pieces.get(use);
     if (piece == null || piece.bytes() < bytes) {
@@ -56,7 +68,7 @@ final class Workspace {
       context.synchronize();
       memory.free(old.pointer());
     }
-    Piece piece = new Piece(memory.allocate(bytes, "scratch " + use), bytes);
+    Piece piece = new Piece(memory.allocateZeroed(bytes, "scratch " + use), bytes);
     pieces.put(use, piece);
     return piece;
   }

@@ -87,7 +87,8 @@ class VectorWidthTest {
       Kernels ops = backend.kernels();
       Tensor x = random(Shape.of(T, D));
       Tensor residual = random(Shape.of(T, D));
-      ops.addRmsNorm(x, residual, x, weight(WeightRole.NORM, Shape.of(D)), 1e-5f, T);
+      ops.add(residual, x, T);
+      ops.rmsNorm(x, residual, weight(WeightRole.NORM, Shape.of(D)), 1e-5f, T);
       Tensor qkv = backend.allocate(DType.F32, Shape.of(T, shape.qkvWidth()));
       ops.matmul(qkv, x, weight(WeightRole.LINEAR, Shape.of(shape.qkvWidth(), D)), T);
       KvLayer kv = backend.allocateKv(T, blockSize, shape, cache);

@@ -18,6 +18,11 @@ public final class CudaBackends {
     return CudaBackend.open(0, true);
   }
 
+  /** No kernel that is made for a shape or a GPU. */
+  public static Backend general() {
+    return CudaBackend.open(0, KernelChoice.Mode.GENERAL);
+  }
+
   /** One after the other, so that two are never open at once. */
   public static Stream<Backend> both() {
     return Stream.of(false, true).map(deterministic -> CudaBackend.open(0, deterministic));

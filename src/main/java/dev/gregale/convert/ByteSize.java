@@ -1,15 +1,13 @@
-package dev.gregale.cli;
+package dev.gregale.convert;
 
 import java.math.BigDecimal;
 import java.util.Locale;
 import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import picocli.CommandLine.ITypeConverter;
-import picocli.CommandLine.TypeConversionException;
 
 /** Numbers of bytes as Hugging Face spells them: GB is 10^9, GiB 2^30. */
-final class ByteSize implements ITypeConverter<Long> {
+public final class ByteSize {
   private static final Pattern SIZE = Pattern.compile("([0-9]+(?:\\.[0-9]+)?) ?([KMGT]?I?B)?");
   private static final Map<String, Long> UNITS =
       Map.of(
@@ -30,8 +28,14 @@ final class ByteSize implements ITypeConverter<Long> {
           "TIB",
           1L << 40);
 
-  @Override
-  public Long convert(String text) {
+  private ByteSize() {}
+
+  /**
+   * Bytes of a text as in {@code 5GB} or {@code 500MiB}.
+   *
+   * @throws IllegalArgumentException if it is no such text
+   */
+  public static long parse(String text) {
     Matcher matcher = SIZE.matcher(text.strip().toUpperCase(Locale.ROOT));
     if (matcher.matches()) {
       long unit = matcher.group(2) == null ? 1 : UNITS.getOrDefault(matcher.group(2), 1L);
@@ -41,6 +45,6 @@ final class ByteSize implements ITypeConverter<Long> {
         return bytes.longValue();
       }
     }
-    throw new TypeConversionException("'" + text + "': expected a size as in 5GB or 500MiB");
+    throw new IllegalArgumentException("'" + text + "': expected a size as in 5GB or 500MiB");
   }
 }

@@ -25,7 +25,7 @@ import tools.jackson.databind.json.JsonMapper;
  * no further from it than Hugging Face's own bf16 forward is.
  */
 @Tag("gpu")
-class MixtralBf16GoldenTest {
+class CudaGoldenTest {
 
   /**
    * ‖found - expected‖ / ‖expected‖ of a random model's logits. One rounding to bf16 is 0.17% (root

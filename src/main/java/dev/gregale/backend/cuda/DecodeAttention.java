@@ -1,0 +1,96 @@
+package dev.gregale.backend.cuda;
+
+import dev.gregale.backend.WorkspaceLimits;
+
+/** One new token of every sequence over the paged cache: {@code decode_attention.cu}. */
+final class DecodeAttention {
+  private static final String SOURCE = "decode_attention";
+  private static final int THREADS = 128;
+
+  /** Shared memory's part of a multiprocessor, the same for all kernels that run side by side. */
+  static final int CARVE_OUT = 57;
+
+  private final KernelLauncher launcher;
+  private final Workspace workspace;
+  private final KernelFunction dim128;
+  private final KernelFunction dim64;
+
+  DecodeAttention(KernelLauncher launcher, KernelModules modules, Workspace workspace) {
+    this.launcher = launcher;
+    this.workspace = workspace;
+    dim128 = modules.function(SOURCE, "decode_attention_bf16_d128", 0, CARVE_OUT);
+    dim64 = modules.function(SOURCE, "decode_attention_bf16_d64", 0, CARVE_OUT);
+  }
+
+  /** Runs of a sequence's positions, at most: what keeps the GPU busy with so many sequences. */
+  private static int splits(int tokens) {
+    return tokens <= 8 ? 16 : 4;
+  }
+
+  /** Positions of a run, at least. */
+  private static int minRun(int tokens) {
+    if (tokens <= 4) {
+      return 128;
+    }
+    if (tokens <= 8) {
+      return 256;
+    }
+    return tokens <= 16 ? 512 : 1024;
+  }
+
+  void reserve(WorkspaceLimits limits, int maxTokens) {
+    int tokens = Math.min(maxTokens, limits.tokens());
+    for (int t : new int[] {Math.min(tokens, 8), tokens}) {
+      partials(t, limits.attention().numHeads(), limits.attention().headDim());
+      counters(t, limits.attention().numKvHeads());
+    }
+  }
+
+  private long partials(int tokens, int heads, int headDim) {
+    return workspace.address(
+        Workspace.Use.ATTENTION_PARTIALS, 4L * tokens * heads * splits(tokens) * (headDim + 2));
+  }
+
+  private long counters(int tokens, int kvHeads) {
+    return workspace.address(Workspace.Use.ATTENTION_COUNTERS, 4L * tokens * kvHeads);
+  }
+
+  /**
+   * @param context rows {@code [T, H d]}, or with {@code tileRows} the token tile of the next
+   *     product
+   * @param queries rows of {@code queryStride} elements
+   */
+  void launch(
+      DecodeKernels.AttentionBlock block,
+      long context,
+      long queries,
+      int queryStride,
+      int tileRows) {
+    int tokens = block.tokens();
+    int heads = block.shape().numHeads();
+    int kvHeads = block.shape().numKvHeads();
+    int headDim = block.shape().headDim();
+    launcher
+        .begin()
+        .add(context)
+        .add(partials(tokens, heads, headDim))
+        .add(counters(tokens, kvHeads))
+        .add(queries)
+        .add(block.kv().keys().address())
+        .add(block.kv().values().address())
+        .add(CudaTensor.of(block.batch().contextLens()))
+        .add(CudaTensor.of(block.batch().slotMapping()))
+        .add(CudaTensor.of(block.batch().blockTables()))
+        .add(block.shape().scale())
+        .add(block.batch().blockTables().shape().intDim(1))
+        .add(queryStride)
+        .add(heads)
+        .add(kvHeads)
+        .add(block.kv().blockSize())
+        .add(block.shape().slidingWindow())
+        .add(minRun(tokens))
+        .add(tileRows)
+        .overlapping()
+        .launch(headDim == 128 ? dim128 : dim64, splits(tokens), kvHeads, tokens, THREADS, 0);
+  }
+}

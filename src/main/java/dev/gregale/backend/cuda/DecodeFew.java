@@ -1,0 +1,189 @@
+package dev.gregale.backend.cuda;
+
+import dev.gregale.backend.WorkspaceLimits;
+import dev.gregale.tensor.DType;
+
+/**
+ * Blocks of at most 8 tokens, five launches a layer that stream each weight once past the tokens:
+ * {@code decode_linear.cu}, {@code decode_attention.cu}, {@code decode_experts.cu}.
+ */
+final class DecodeFew implements DecodeKernels {
+  private static final int MAX_TOKENS = 8;
+  private static final int THREADS = 512;
+  private static final DecodeLimits LIMITS = new DecodeLimits(1, MAX_TOKENS, 32);
+  private final KernelLauncher launcher;
+  private final Workspace workspace;
+  private final DecodeAttention attention;
+  private final int multiprocessors;
+  private final KernelFunction qkv128;
+  private final KernelFunction qkv64;
+  private final KernelFunction addLinear;
+  private final KernelFunction lmHead;
+  private final KernelFunction gateUp;
+  private final KernelFunction down;
+
+  DecodeFew(
+      KernelLauncher launcher,
+      KernelModules modules,
+      Workspace workspace,
+      DecodeAttention attention,
+      int multiprocessors) {
+    this.launcher = launcher;
+    this.workspace = workspace;
+    this.attention = attention;
+    this.multiprocessors = multiprocessors;
+    qkv128 = function(modules, "decode_linear", "decode_qkv_bf16_d128");
+    qkv64 = function(modules, "decode_linear", "decode_qkv_bf16_d64");
+    addLinear = function(modules, "decode_linear", "decode_add_linear_bf16");
+    lmHead = function(modules, "decode_linear", "decode_lm_head_bf16");
+    gateUp = function(modules, "decode_experts", "decode_gate_up_bf16");
+    down = modules.function("decode_experts", "decode_down_bf16", 0, DecodeAttention.CARVE_OUT);
+  }
+
+  private static KernelFunction function(KernelModules modules, String source, String name) {
+    return modules.function(source, name, DecodeLimits.maxTokenBytes(), DecodeAttention.CARVE_OUT);
+  }
+
+  @Override
+  public boolean accepts(AttentionBlock block) {
+    return LIMITS.allow(block);
+  }
+
+  @Override
+  public boolean accepts(ExpertBlock block) {
+    return LIMITS.allow(block);
+  }
+
+  @Override
+  public boolean accepts(Logits logits) {
+    return LIMITS.allow(logits);
+  }
+
+  @Override
+  public void reserve(WorkspaceLimits limits) {
+    attention.reserve(limits, MAX_TOKENS);
+    inner(
+        Math.min(MAX_TOKENS, limits.tokens()) * limits.expertsPerToken(),
+        TiledLayout.kTiles(limits.intermediate()) * TiledLayout.TILE_K);
+  }
+
+  private long inner(int pairs, int intermediate) {
+    return workspace.address(Workspace.Use.EXPERT_INNER, 2L * pairs * intermediate);
+  }
+
+  @Override
+  public void launch(AttentionBlock block) {
+    CudaTensor queries = CudaTensor.of(block.scratch().qkv(), DType.BF16, "qkv");
+    CudaTensor context = CudaTensor.of(block.scratch().context(), DType.BF16, "the context");
+    int stride = block.shape().qkvWidth(); // the array that a whole batch's QKV would take
+    int tokens = block.tokens();
+    launcher
+        .begin()
+        .add(queries)
+        .add(block.kv().keys().address())
+        .add(block.kv().values().address())
+        .add(block.residual())
+        .add(block.norm().bf16Gain())
+        .add(block.qkv())
+        .add(block.ropeTable())
+        .add(CudaTensor.of(block.batch().positions()))
+        .add(CudaTensor.of(block.batch().slotMapping()))
+        .add(block.eps())
+        .add(stride)
+        .add(tokens)
+        .add(block.hidden())
+        .add(block.shape().numHeads())
+        .add(block.shape().numKvHeads())
+        .add(block.kv().blockSize())
+        .overlapping()
+        .launch(
+            block.shape().headDim() == 128 ? qkv128 : qkv64,
+            multiprocessors,
+            1,
+            1,
+            THREADS,
+            DecodeLimits.tokenBytes(tokens, block.hidden()));
+    attention.launch(block, context.address(), queries.address(), stride, 0);
+    launcher
+        .begin()
+        .add(block.residual())
+        .add(context)
+        .add(block.output())
+        .add(tokens)
+        .add(block.hidden())
+        .add(block.contextWidth())
+        .overlapping()
+        .launch(
+            addLinear,
+            multiprocessors,
+            1,
+            1,
+            THREADS,
+            DecodeLimits.tokenBytes(tokens, block.contextWidth()));
+  }
+
+  @Override
+  public void launch(ExpertBlock block) {
+    int tokens = block.tokens();
+    long inner = inner(tokens * block.perToken(), block.intermediate());
+    launcher
+        .begin()
+        .add(inner)
+        .add(block.expertIds())
+        .add(block.expertWeights())
+        .add(block.residual())
+        .add(block.norm().bf16Gain())
+        .add(block.router())
+        .add(block.gateUp())
+        .add(CudaTensor.of(block.batch().slotMapping()))
+        .add(block.eps())
+        .add(tokens)
+        .add(block.hidden())
+        .add(block.intermediate())
+        .add(block.numExperts())
+        .add(block.perToken())
+        .overlapping()
+        .launch(
+            gateUp,
+            multiprocessors,
+            1,
+            1,
+            THREADS,
+            DecodeLimits.tokenBytes(tokens, block.hidden()));
+    launcher
+        .begin()
+        .add(block.residual())
+        .add(inner)
+        .add(block.expertIds())
+        .add(block.down())
+        .add(tokens)
+        .add(block.hidden())
+        .add(block.intermediate())
+        .add(block.perToken())
+        .overlapping()
+        .launch(down, multiprocessors, THREADS);
+  }
+
+  @Override
+  public void launch(Logits logits) {
+    launcher
+        .begin()
+        .add(logits.logits())
+        .add(logits.residual())
+        .add(CudaTensor.of(logits.batch().logitRows()))
+        .add(logits.norm().bf16Gain())
+        .add(logits.lmHead())
+        .add(logits.eps())
+        .add(logits.rows())
+        .add(logits.hidden())
+        .add(logits.vocabSize())
+        .overlapping()
+        .launch(
+            lmHead,
+            multiprocessors,
+            1,
+            1,
+            THREADS,
+            DecodeLimits.tokenBytes(logits.rows(), logits.hidden()));
+  }
+}

@@ -1,0 +1,115 @@
+package dev.gregale.web;
+
+import static dev.gregale.web.Ranges.check;
+import static dev.gregale.web.Ranges.required;
+
+import com.fasterxml.jackson.annotation.JsonAnySetter;
+import com.fasterxml.jackson.annotation.JsonProperty;
+import dev.gregale.convert.ByteSize;
+import dev.gregale.convert.ConversionJob;
+import dev.gregale.convert.ConversionRequest;
+import dev.gregale.convert.TargetLayout;
+import dev.gregale.convert.WeightType;
+import io.swagger.v3.oas.annotations.media.Schema;
+import java.util.Arrays;
+import java.util.Locale;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+import tools.jackson.databind.JsonNode;
+
+/** The body of {@code POST /admin/convert}. */
+@Schema(description = "A conversion. Fields that are not listed here are refused.")
+record ConvertRequest(
+    @Schema(
+            description =
+                "Model directory: relative to one of gregale.convert.roots, or absolute in one.",
+            requiredMode = Schema.RequiredMode.REQUIRED)
+        @JsonProperty("source")
+        @Nullable String source,
+    @Schema(
+            description = "Directory to be made, in one that exists; named as source is.",
+            requiredMode = Schema.RequiredMode.REQUIRED)
+        @JsonProperty("target")
+        @Nullable String target,
+    @Schema(
+            description = "Layout to be written. Default: the one that the source does not have.",
+            allowableValues = {"hf", "te"})
+        @JsonProperty("to")
+        @Nullable String to,
+    @Schema(
+            description = "Type to be written, rounded to nearest even. Default: as in the source.",
+            allowableValues = {"bf16", "fp16", "fp32"})
+        @JsonProperty("dtype")
+        @Nullable String dtype,
+    @Schema(description = "Data per file, as in 5GB or 500MiB.", defaultValue = "5GB")
+        @JsonProperty("maxShardSize")
+        @Nullable String maxShardSize,
+    @Schema(description = "Replace a checkpoint in the target's place.", defaultValue = "false")
+        @JsonProperty("overwrite")
+        @Nullable Boolean overwrite,
+    @Schema(description = "Check everything, write nothing.", defaultValue = "false")
+        @JsonProperty("dryRun")
+        @Nullable Boolean dryRun,
+    @Schema(
+            description =
+                "logits: also run both models on a few prompts before the target gets its name."
+                    + " Takes memory for one of them. Without dtype they must be equal.",
+            allowableValues = "logits")
+        @JsonProperty("verify")
+        @Nullable String verify,
+    @Schema(hidden = true) @JsonAnySetter Map<String, JsonNode> others) {
+
+  /** Refuses what cannot be with a 400. */
+  ConversionJob.Order order() {
+    others
+        .keySet()
+        .forEach(
+            name ->
+                check(false, name, Quoted.of(name) + " is no field of a conversion; leave it out"));
+    check(
+        verify == null || verify.equals("logits"),
+        "verify",
+        "verify must be logits, but is " + Quoted.of(String.valueOf(verify)));
+    return new ConversionJob.Order(
+        required(source, "source", "source is missing; give a model directory"),
+        required(target, "target", "target is missing; give the directory to be made"),
+        value("to", to, TargetLayout.class),
+        value("dtype", dtype, WeightType.class),
+        maxShardBytes(),
+        Boolean.TRUE.equals(overwrite),
+        Boolean.TRUE.equals(dryRun),
+        verify != null);
+  }
+
+  private long maxShardBytes() {
+    if (maxShardSize == null) {
+      return ConversionRequest.DEFAULT_MAX_SHARD_BYTES;
+    }
+    try {
+      return ByteSize.parse(maxShardSize);
+    } catch (IllegalArgumentException e) {
+      throw ApiException.badRequest(
+          "maxShardSize",
+          "maxShardSize must be a size as in 5GB or 500MiB, but is " + Quoted.of(maxShardSize));
+    }
+  }
+
+  private static <E extends Enum<E>> @Nullable E value(
+      String field, @Nullable String given, Class<E> type) {
+    if (given == null) {
+      return null;
+    }
+    for (E constant : type.getEnumConstants()) {
+      if (constant.name().toLowerCase(Locale.ROOT).equals(given)) {
+        return constant;
+      }
+    }
+    throw ApiException.badRequest(
+        field,
+        "%s must be one of %s, but is %s"
+            .formatted(
+                field,
+                Arrays.toString(type.getEnumConstants()).toLowerCase(Locale.ROOT),
+                Quoted.of(given)));
+  }
+}

@@ -1,0 +1,207 @@
+package dev.gregale.backend;
+
+import dev.gregale.backend.TwoSides.Pair;
+import dev.gregale.backend.TwoSides.Side;
+import dev.gregale.backend.cpu.CpuBackends;
+import dev.gregale.tensor.Shape;
+import java.util.Arrays;
+
+/** The larger ops of the contract, each against the oracle's composition of the smaller ones. */
+final class BlocksFixture {
+  private static final float EPS = 1e-5f;
+
+  private BlocksFixture() {}
+
+  /** Scratch, poisoned, for the larger ops of one model shape. */
+  private record Scratch(
+      Pair hidden, Pair update, Pair qkv, Pair context, Pair logits, Pair ids, Pair weights) {
+
+    static Scratch of(TwoSides sides, int tokens, int hidden, AttentionShape shape, int e, int k) {
+      return new Scratch(
+          sides.poisonedActivations(Shape.of(tokens, hidden)),
+          sides.poisoned(Shape.of(tokens, hidden)),
+          sides.poisonedActivations(Shape.of(tokens, shape.qkvWidth())),
+          sides.poisonedActivations(Shape.of(tokens, shape.numHeads() * shape.headDim())),
+          sides.poisoned(Shape.of(tokens, e)),
+          sides.poisonedInts(Shape.of(tokens, k)),
+          sides.poisoned(Shape.of(tokens, k)));
+    }
+
+    BlockScratch of(Side side, Pair lastHidden) {
+      return new BlockScratch(
+          side.of(hidden),
+          side.of(update),
+          side.of(qkv),
+          side.of(context),
+          side.of(logits),
+          new ExpertRouting(side.of(ids), side.of(weights)),
+          side.of(lastHidden));
+    }
+  }
+
+  private static Pair gain(TwoSides sides, int width) {
+    return sides.weight(WeightRole.NORM, Shape.of(width), 1);
+  }
+
+  /** Of standard deviation 1 / sqrt(k), so that a product is as large as what went in. */
+  private static Pair linear(TwoSides sides, WeightRole role, Shape shape, int k) {
+    return sides.weight(role, shape, 1 / Math.sqrt(k));
+  }
+
+  /**
+   * Rounds over the same cache.
+   *
+   * @param rounds new tokens of each sequence
+   */
+  static void attention(
+      Backend candidate, AttentionShape shape, int hidden, int blockSize, int[]... rounds) {
+    TwoSides sides = new TwoSides(CpuBackends.oracle(), candidate, hidden + rounds[0].length);
+    int numSeqs = rounds[0].length;
+    int[] context = new int[numSeqs];
+    for (int[] tokens : rounds) {
+      Arrays.setAll(context, s -> context[s] + tokens[s]);
+    }
+    int longest = Arrays.stream(context).max().orElseThrow();
+    Arrays.fill(context, 0);
+    int blocksPerSeq = Math.ceilDiv(longest, blockSize);
+    int[][] tables = BatchFixture.shuffledBlocks(numSeqs, blocksPerSeq, 7);
+    int blocks = numSeqs * blocksPerSeq;
+    KvLayer oracleKv =
+        CpuBackends.oracle().allocateKv(blocks, blockSize, shape, candidate.kvCacheDType());
+    KvLayer kv = candidate.allocateKv(blocks, blockSize, shape, candidate.kvCacheDType());
+    int width = shape.numHeads() * shape.headDim();
+    Pair norm = gain(sides, hidden);
+    Pair qkv = linear(sides, WeightRole.LINEAR, Shape.of(shape.qkvWidth(), hidden), hidden);
+    Pair output = linear(sides, WeightRole.LINEAR, Shape.of(hidden, width), width);
+    Pair rope =
+        sides.weight(
+            WeightRole.ROPE_TABLE,
+            Shape.of(longest, shape.headDim()),
+            angles(sides, longest, shape.headDim()));
+    for (int[] tokens : rounds) {
+      Arrays.setAll(context, s -> context[s] + tokens[s]);
+      BatchFixture batch = new BatchFixture(sides, tokens, context.clone(), tables, blockSize);
+      Pair residual = sides.floats(Shape.of(batch.numTokens + 1, hidden));
+      Scratch scratch = Scratch.of(sides, batch.numTokens, hidden, shape, 1, 1);
+      Pair last = sides.poisonedActivations(Shape.of(1, hidden));
+      sides.run(
+          side ->
+              side.ops()
+                  .attentionBlock(
+                      side.of(residual),
+                      new AttentionWeights(side.of(norm), side.of(qkv), side.of(output)),
+                      EPS,
+                      side.isOracle() ? oracleKv : kv,
+                      side.of(rope),
+                      shape,
+                      batch.of(side),
+                      scratch.of(side, last)));
+      // Roundings of the norm, of queries, keys and values, twice of the rotated, of the softmax's
+      // weights and of the context: the later of them in sums of many.
+      sides.assertClose(
+          "attentionBlock of " + Arrays.toString(tokens),
+          residual,
+          batch.numTokens,
+          sides.tolerance(3e-5, 8));
+    }
+  }
+
+  private static float[] angles(TwoSides sides, int positions, int headDim) {
+    float[] table = new float[positions * headDim];
+    int half = headDim / 2;
+    for (int position = 0; position < positions; position++) {
+      for (int i = 0; i < half; i++) {
+        double angle = sides.random.nextDouble(2 * Math.PI);
+        table[position * headDim + i] = (float) Math.cos(angle);
+        table[position * headDim + half + i] = (float) Math.sin(angle);
+      }
+    }
+    return table;
+  }
+
+  /** Every token a sequence of its own; the router's choices are no ties. */
+  static void experts(
+      Backend candidate, int tokens, int numExperts, int perToken, int hidden, int inner) {
+    TwoSides sides = new TwoSides(CpuBackends.oracle(), candidate, tokens + hidden);
+    float[] router = sides.gaussians(Shape.of(numExperts, hidden), 0.3 / Math.sqrt(hidden));
+    Pair routerWeight = sides.weight(WeightRole.ROUTER, Shape.of(numExperts, hidden), bf16(router));
+    float[] values = sides.gaussians(Shape.of(tokens + 1, hidden), 0.05);
+    for (int t = 0; t < tokens; t++) {
+      for (int slot = 0; slot < perToken; slot++) {
+        int expert = (t * t + 3 * t / 2 + slot) % Math.max(perToken, numExperts - 1);
+        for (int i = 0; i < hidden; i++) {
+          values[t * hidden + i] +=
+              (float) ((1.6 - 0.4 * slot) * Math.sqrt(hidden) * router[expert * hidden + i]);
+        }
+      }
+    }
+    float[] ones = new float[hidden];
+    Arrays.fill(ones, 1);
+    Pair norm = sides.weight(WeightRole.NORM, Shape.of(hidden), ones);
+    Pair gateUp =
+        linear(sides, WeightRole.EXPERTS_GATE_UP, Shape.of(numExperts, 2L * inner, hidden), hidden);
+    Pair down = linear(sides, WeightRole.EXPERTS_DOWN, Shape.of(numExperts, hidden, inner), inner);
+    int[] lengths = new int[tokens];
+    Arrays.fill(lengths, 1);
+    BatchFixture batch =
+        new BatchFixture(sides, lengths, lengths, BatchFixture.shuffledBlocks(tokens, 1, 3), 16);
+    Pair residual = sides.floats(Shape.of(tokens + 1, hidden), values);
+    Scratch scratch =
+        Scratch.of(sides, tokens, hidden, new AttentionShape(1, 1, 2, 0), numExperts, perToken);
+    Pair last = sides.poisonedActivations(Shape.of(1, hidden));
+    sides.run(
+        side ->
+            side.ops()
+                .expertBlock(
+                    side.of(residual),
+                    new ExpertWeights(
+                        side.of(norm), side.of(routerWeight), side.of(gateUp), side.of(down)),
+                    EPS,
+                    batch.of(side),
+                    scratch.of(side, last)));
+    sides.assertSameInts("expert ids", scratch.ids(), tokens * perToken);
+    // Roundings of the norm (which moves the routing weights too) and after SwiGLU.
+    sides.assertClose(
+        "expertBlock of %d tokens, %d experts".formatted(tokens, numExperts),
+        residual,
+        tokens,
+        sides.tolerance(3e-5, 5));
+  }
+
+  private static float[] bf16(float[] values) {
+    for (int i = 0; i < values.length; i++) {
+      values[i] = Float.intBitsToFloat(Float.floatToIntBits(values[i]) & 0xFFFF0000);
+    }
+    return values;
+  }
+
+  /** Logits of some rows of a prefill, in any order. */
+  static void logits(Backend candidate, int rows, int hidden, int vocabSize) {
+    TwoSides sides = new TwoSides(CpuBackends.oracle(), candidate, rows);
+    int tokens = rows + 3;
+    Pair residual = sides.floats(Shape.of(tokens, hidden));
+    Pair norm = gain(sides, hidden);
+    Pair lmHead = linear(sides, WeightRole.LINEAR, Shape.of(vocabSize, hidden), hidden);
+    Pair logits = sides.poisoned(Shape.of(rows + 1, vocabSize));
+    Pair last = sides.poisonedActivations(Shape.of(rows, hidden));
+    int[] ids = new int[rows];
+    Arrays.setAll(ids, r -> (r * 7 + 2) % tokens);
+    BatchFixture batch =
+        new BatchFixture(
+            sides, new int[] {tokens}, new int[] {tokens}, new int[][] {new int[tokens]}, 16);
+    Pair logitRows = sides.ints(Shape.of(rows), ids);
+    Scratch scratch = Scratch.of(sides, tokens, hidden, new AttentionShape(1, 1, 2, 0), 1, 1);
+    sides.run(
+        side ->
+            side.ops()
+                .computeLogits(
+                    side.of(logits),
+                    side.of(residual),
+                    side.of(norm),
+                    EPS,
+                    side.of(lmHead),
+                    batch.of(side, side.of(logitRows), rows),
+                    scratch.of(side, last)));
+    sides.assertClose("computeLogits of " + rows, logits, rows, sides.tolerance(1e-5, 2));
+  }
+}

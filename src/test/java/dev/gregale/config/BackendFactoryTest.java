@@ -1,0 +1,81 @@
+package dev.gregale.config;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+
+import dev.gregale.backend.Backend;
+import dev.gregale.backend.BackendException;
+import dev.gregale.backend.cpu.CpuBackend;
+import dev.gregale.backend.cuda.CudaUnavailableException;
+import dev.gregale.config.EngineProperties.BackendChoice;
+import java.time.Duration;
+import java.util.function.Supplier;
+import org.junit.jupiter.api.Test;
+
+class BackendFactoryTest {
+
+  private static EngineProperties properties(BackendChoice backend) {
+    return new EngineProperties(
+        backend, 1, false, 0.9, 8, 512, null, null, null, 10, 10, 1000, Duration.ZERO);
+  }
+
+  private static Backend missing() {
+    throw new CudaUnavailableException("there is no GPU", "plug one in");
+  }
+
+  private static Backend broken() {
+    throw new BackendException("making a context: CUDA_ERROR_ECC_UNCORRECTABLE") {
+      private static final long serialVersionUID = 1L;
+
+      @Override
+      public boolean isSticky() {
+        return true;
+      }
+    };
+  }
+
+  @Test
+  void cudaWithoutCudaIsOneLineAndAnExitCode() {
+    assertRefused(BackendFactoryTest::missing, "there is no GPU; plug one in");
+    assertRefused(BackendFactoryTest::broken, "making a context: CUDA_ERROR_ECC_UNCORRECTABLE");
+  }
+
+  private static void assertRefused(Supplier<Backend> cuda, String reason) {
+    StartupException e =
+        assertThrows(
+            StartupException.class,
+            () -> BackendFactory.create(properties(BackendChoice.CUDA), cuda));
+    assertEquals("gregale.engine.backend=cuda: " + reason, e.getMessage());
+    assertEquals(ExitCode.UNAVAILABLE, e.exitCode());
+  }
+
+  @Test
+  void autoTakesWhatWorks() {
+    try (Backend cpu = BackendFactory.create(properties(BackendChoice.AUTO), () -> missing())) {
+      assertEquals("cpu", cpu.name());
+    }
+    try (Backend gpu = CpuBackend.reference()) {
+      assertSame(gpu, BackendFactory.create(properties(BackendChoice.AUTO), () -> gpu));
+    }
+  }
+
+  @Test
+  void cpuAsksForNoGpu() {
+    Supplier<Backend> unwanted =
+        () -> {
+          throw new AssertionError("asked for a GPU");
+        };
+    try (Backend cpu = BackendFactory.create(properties(BackendChoice.CPU), unwanted)) {
+      assertEquals("cpu", cpu.name());
+    }
+  }
+
+  /** Also where it shows late, as when the memory runs out while the model is loaded. */
+  @Test
+  void aGpuThatDoesNotDoHasItsExitCode() {
+    Throwable late =
+        new IllegalStateException(new CudaUnavailableException("too small", "take a larger one"));
+    assertEquals(ExitCode.UNAVAILABLE, ExitCode.of(late));
+  }
+}
