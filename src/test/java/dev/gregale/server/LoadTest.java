@@ -50,7 +50,7 @@ class LoadTest {
       Overload overload = new Overload(server);
       // Until both sides are compiled, what is refused as well as what is served.
       overload.overloaded(10 * overload.unloaded(WARM_UP).perSecond(), WARM_UP);
-      Overload.Phase unloaded = overload.unloaded(Duration.ofSeconds(30));
+      Overload.Phase unloaded = overload.unloaded(Duration.ofMinutes(1));
       Overload.Phase loaded = overload.overloaded(10 * unloaded.perSecond(), OVERLOAD);
       System.out.printf(
           "overload: unloaded %.1f/s %s%n  10x: %.1f/s, admitted %s%n  refused %s%n"

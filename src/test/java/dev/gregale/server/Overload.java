@@ -126,7 +126,7 @@ final class Overload {
 
   /** Of different lengths, else all that began together would end together, again and again. */
   private static int maxTokens(int seed) {
-    return 150 + 30 * seed;
+    return 600 + 100 * seed;
   }
 
   private void call(int seed, Recorder recorder) {

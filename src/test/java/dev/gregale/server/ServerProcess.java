@@ -20,7 +20,7 @@ import tools.jackson.databind.json.JsonMapper;
 /** The server as a process of its own, as an operator starts and ends it. */
 final class ServerProcess implements AutoCloseable {
   private static final Pattern PORT = Pattern.compile("Netty started on port (\\d+)");
-  private static final Duration START = Duration.ofSeconds(60);
+  private static final Duration START = Duration.ofSeconds(180);
 
   private final Process process;
   private final Path log;
