@@ -28,11 +28,14 @@ public final class GregaleCommand {
   /** Runs a command. Progress goes to standard error, the result to standard output. */
   public static int execute(String[] args) {
     logToStandardError();
+    return commandLine().execute(args);
+  }
+
+  static CommandLine commandLine() {
     return new CommandLine(new GregaleCommand())
         .setCaseInsensitiveEnumValuesAllowed(true)
         .setExecutionExceptionHandler(GregaleCommand::report)
-        .setParameterExceptionHandler(GregaleCommand::usage)
-        .execute(args);
+        .setParameterExceptionHandler(GregaleCommand::usage);
   }
 
   private static void logToStandardError() {

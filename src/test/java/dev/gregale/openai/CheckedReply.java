@@ -43,7 +43,12 @@ final class CheckedReply extends ServerHttpResponseDecorator {
 
   @Override
   public Mono<Void> writeWith(Publisher<? extends DataBuffer> body) {
-    return super.writeWith(Flux.from(body).doOnNext(this::accept).doOnComplete(this::end));
+    return super.writeWith(
+        body
+                instanceof
+                Mono<? extends DataBuffer> whole // which is sent in one piece: so it must stay
+            ? whole.doOnNext(this::accept).doOnSuccess(last -> end())
+            : Flux.from(body).doOnNext(this::accept).doOnComplete(this::end));
   }
 
   @Override
