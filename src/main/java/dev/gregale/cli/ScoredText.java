@@ -24,8 +24,8 @@ import tools.jackson.databind.json.JsonMapper;
  * @param bos what the tokenizer puts before a text; null where ids are taken as they are
  */
 record ScoredText(List<int[]> sequences, @Nullable Integer bos) {
-  /** Of a file, in bytes: what is read stays within some hundred megabytes. */
-  static final int MAX_BYTES = 16 << 20;
+  /** Of a file: the tokenizer takes some 140 bytes of memory for each. */
+  static final int MAX_BYTES = 4 << 20;
 
   /** A UTF-8 text, without the special tokens that the tokenizer would put around it. */
   static ScoredText ofText(Path file, Tokenizer tokenizer) {

@@ -147,6 +147,8 @@ class PerplexityTest {
     assertEquals(
         65,
         run(Files.write(folder.resolve("latin.txt"), new byte[] {'a', (byte) 0xe9})).exitCode());
+    Path large = Files.write(folder.resolve("large.txt"), new byte[ScoredText.MAX_BYTES + 1]);
+    assertEquals(65, run(large).exitCode());
     for (String ids :
         List.of("[1, 99999]", "[1, -1]", "[1, \"x\"]", "[[1], 2]", "1 2 x", "[", "7")) {
       Path file = Files.writeString(folder.resolve("ids.json"), ids);

@@ -80,9 +80,14 @@ class ClientMatrixTest extends RunningServer {
           double before = cancelled();
           double generated = generated();
           client.leave(new Ask(chat, MODEL, 0, true));
-          Awaitility.await().atMost(AT_ONCE).until(() -> gauge("gregale.requests.running") == 0);
-          assertEquals(gauge("gregale.kv.blocks.total"), gauge("gregale.kv.blocks.free"));
-          assertEquals(1, cancelled() - before);
+          Awaitility.await()
+              .atMost(AT_ONCE)
+              .untilAsserted(
+                  () -> {
+                    assertEquals(0, gauge("gregale.requests.running"));
+                    assertEquals(gauge("gregale.kv.blocks.total"), gauge("gregale.kv.blocks.free"));
+                    assertEquals(1, cancelled() - before);
+                  });
           assertTrue(generated() - generated < 3000, "it generated to the end");
         }
       }
