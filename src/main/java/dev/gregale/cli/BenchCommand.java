@@ -1,49 +1,23 @@
 package dev.gregale.cli;
 
-import dev.gregale.config.EngineProperties;
-import dev.gregale.config.EngineProperties.BackendChoice;
 import dev.gregale.config.ModelAssembly;
-import dev.gregale.config.ModelProperties;
 import dev.gregale.config.StepLoop;
-import dev.gregale.model.LoadFormat;
-import java.time.Duration;
 import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.Callable;
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import tools.jackson.databind.json.JsonMapper;
 
 @Command(
     name = "bench",
     mixinStandardHelpOptions = true,
+    subcommands = PerplexityCommand.class,
     description = "Measures prefill and decode of a model, without a server.")
 final class BenchCommand implements Callable<Integer> {
 
-  @Option(names = "--model", description = "Model directory; default: the bundled demo model.")
-  private @Nullable String model;
-
-  @Option(
-      names = "--load-format",
-      description = "auto, hf, te, or dummy: random weights from a bare config.json.")
-  private LoadFormat loadFormat = LoadFormat.AUTO;
-
-  @Option(names = "--backend", description = "auto, cpu or cuda.")
-  private BackendChoice backend = BackendChoice.AUTO;
-
-  @Option(names = "--threads", description = "Threads of the CPU backend; 0 takes all processors.")
-  private int threads;
-
-  @Option(
-      names = "--deterministic",
-      description = "On a GPU: the same bits whatever is computed together.")
-  private boolean deterministic;
-
-  @Option(
-      names = "--gpu-memory-utilization",
-      description = "Share of the GPU's memory to take. Default: 0.80.")
-  private double gpuMemoryUtilization = 0.80;
+  @Mixin private ModelOptions model = new ModelOptions();
 
   @Option(names = "--prompt-tokens", split = ",", description = "Prompt lengths. Default: 512.")
   private List<Integer> promptTokens = List.of(512);
@@ -79,23 +53,7 @@ final class BenchCommand implements Callable<Integer> {
     int batched = Math.max(maxNumBatchedTokens, 2 * most);
     int ahead = StepLoop.prefillSteps(batched, most, contextTokens);
     int longest = Math.max(Collections.max(promptTokens), contextTokens + ahead + outputTokens) + 1;
-    ModelProperties modelProperties = new ModelProperties(model, null, loadFormat);
-    EngineProperties engineProperties =
-        new EngineProperties(
-            backend,
-            threads,
-            deterministic,
-            gpuMemoryUtilization,
-            most,
-            batched,
-            longest,
-            null,
-            null,
-            most,
-            1,
-            Long.MAX_VALUE,
-            Duration.ZERO);
-    try (ModelAssembly assembly = ModelAssembly.prepare(modelProperties, engineProperties)) {
+    try (ModelAssembly assembly = model.prepare(most, batched, longest)) {
       BenchReport report =
           new Bench(assembly, contextTokens, repetitions)
               .run(promptTokens, sequences, outputTokens);
