@@ -8,6 +8,7 @@ import java.net.URI;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodyHandlers;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -57,6 +58,7 @@ class SecurityTest extends RunningServer {
     }
     registry.add("gregale.api.keys[1].requests-per-minute", () -> 3);
     registry.add("gregale.api.keys[2].max-concurrent-requests", () -> 1);
+    registry.add("gregale.convert.roots", () -> Path.of("target").toAbsolutePath()); // else 403
     registry.add("gregale.admin.keys[0].name", () -> "root");
     registry.add("gregale.admin.keys[0].sha256", () -> sha256(ADMIN));
   }
