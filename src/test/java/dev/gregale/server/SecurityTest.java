@@ -58,7 +58,8 @@ class SecurityTest extends RunningServer {
     }
     registry.add("gregale.api.keys[1].requests-per-minute", () -> 3);
     registry.add("gregale.api.keys[2].max-concurrent-requests", () -> 1);
-    registry.add("gregale.convert.roots", () -> Path.of("target").toAbsolutePath()); // else 403
+    registry.add(
+        "gregale.convert.roots", () -> Path.of("target").toAbsolutePath().toString()); // else 403
     registry.add("gregale.admin.keys[0].name", () -> "root");
     registry.add("gregale.admin.keys[0].sha256", () -> sha256(ADMIN));
   }
