@@ -1,0 +1,45 @@
+package dev.gregale.structured;
+
+import dev.gregale.tokenizer.DjlTokenizer;
+import dev.gregale.tokenizer.IncrementalDetokenizer;
+import dev.gregale.tokenizer.TokenDecoder;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/** The demo model's tokenizer, as constraints see it. */
+final class DemoVocabulary {
+  static final int EOS = 2;
+  static final DjlTokenizer TOKENIZER =
+      DjlTokenizer.open(Path.of("src/main/resources/models/fairytale-moe-7m"), 10_000_000)
+          .orElseThrow();
+  static final List<byte @Nullable []> BYTES = bytes();
+  static final StructuredOutputs OUTPUTS =
+      new StructuredOutputs(() -> new StructuredOutputs.Vocabulary(BYTES, new int[] {EOS}));
+
+  private DemoVocabulary() {}
+
+  private static List<byte @Nullable []> bytes() {
+    TokenDecoder decoder = new TokenDecoder(TOKENIZER);
+    List<byte @Nullable []> bytes = new ArrayList<>();
+    for (int id = 0; id < TOKENIZER.vocabSize(); id++) {
+      bytes.add(decoder.bytes(id));
+    }
+    return bytes;
+  }
+
+  /** The text of output tokens as the engine makes it, behind a prompt with some text. */
+  static String text(List<Integer> tokens) {
+    IncrementalDetokenizer detokenizer = new IncrementalDetokenizer(TOKENIZER, true);
+    detokenizer.prime(TOKENIZER.encode("Answer:", true));
+    StringBuilder text = new StringBuilder();
+    tokens.forEach(token -> text.append(detokenizer.push(token)));
+    return text.append(detokenizer.finish()).toString();
+  }
+
+  /** What is wrong with the text of output tokens; empty if it is JSON of that schema. */
+  static List<String> violations(List<Integer> tokens, String schema) {
+    return JsonCheck.violations(text(tokens), schema);
+  }
+}
