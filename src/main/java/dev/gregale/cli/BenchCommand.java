@@ -91,6 +91,7 @@ final class BenchCommand implements Callable<Integer> {
             longest,
             null,
             null,
+            false, // what is timed is computing
             most,
             1,
             Long.MAX_VALUE,

@@ -208,7 +208,7 @@ class EngineLifeTest extends EngineFixture {
     closed.join();
     for (int i = 0; i < 3; i++) {
       List<GenerationEvent> events = admitted.get(i).join();
-      assertThat(events.getLast()).isEqualTo(new Finished(0, FinishReason.LENGTH, 1, 20));
+      assertThat(events.getLast()).isEqualTo(new Finished(0, FinishReason.LENGTH, 1, 0, 20));
     }
     assertThat(engine.state()).isEqualTo(EngineState.DRAINING);
     engine.close();
@@ -220,7 +220,7 @@ class EngineLifeTest extends EngineFixture {
     model.onStep = batch -> sleep(20);
     AsyncLlmEngine engine = start();
     GenerationRequest three =
-        new GenerationRequest("three", List.of(new int[] {1}), 3, params(100).build());
+        new GenerationRequest("three", List.of(new int[] {1}), 3, params(100).build(), null);
     Answer running = send(engine, three);
     await().atMost(SOON).until(() -> model.steps.get() > 2);
     engine.close(Duration.ofMillis(50));
