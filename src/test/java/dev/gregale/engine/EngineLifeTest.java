@@ -50,6 +50,32 @@ class EngineLifeTest extends EngineFixture {
     awaitAllFree();
   }
 
+  @Test
+  void whatIsComputedIsKeptUntilAStepFailsOrDrawsNonsense() {
+    AsyncLlmEngine engine = start();
+    assertThat(cachedTokens(engine)).isZero();
+    assertThat(cachedTokens(engine)).isEqualTo(4);
+    failStepsHolding(13);
+    assertThatThrownBy(() -> all(engine, request(params(5), 13)))
+        .isInstanceOf(EngineUnavailableException.class);
+    assertThat(cachedTokens(engine)).isZero();
+    assertThat(cachedTokens(engine)).isEqualTo(4);
+    model.onTokens = tokens -> tokens[0] = -1;
+    assertThatThrownBy(() -> all(engine, request(params(5), 14)))
+        .isInstanceOf(EngineUnavailableException.class);
+    model.onTokens = tokens -> {};
+    assertThat(cachedTokens(engine)).isZero();
+    awaitAllFree();
+    assertThat(counter("gregale.prefix.queries")).isEqualTo(5 * 6 + 2);
+    assertThat(counter("gregale.prefix.hits")).isEqualTo(2 * 4);
+  }
+
+  /** Of a prompt of six, in blocks of four. */
+  private static int cachedTokens(AsyncLlmEngine engine) {
+    List<GenerationEvent> events = all(engine, request(params(2), 1, 2, 3, 4, 5, 6));
+    return ((Finished) events.getLast()).cachedTokens();
+  }
+
   private void failStepsHolding(int token) {
     model.onStep =
         batch -> {
