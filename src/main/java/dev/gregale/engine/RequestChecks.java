@@ -1,6 +1,7 @@
 package dev.gregale.engine;
 
 import dev.gregale.sampling.SamplingParams;
+import dev.gregale.sampling.TokenConstraint;
 
 /** What would harm the engine, however well requests are checked where they come in. */
 final class RequestChecks {
@@ -35,6 +36,16 @@ final class RequestChecks {
     }
     params.logitBias().keySet().forEach(token -> requireToken("logit_bias", token));
     params.stopTokenIds().forEach(token -> requireToken("stop_token_ids", token));
+    TokenConstraint constraint = params.structuredOutput();
+    if (constraint != null) {
+      require(
+          constraint.vocabSize() == info.vocabSize(),
+          "the structured output is made for a vocabulary of %d tokens, but this model has %d"
+              .formatted(constraint.vocabSize(), info.vocabSize()));
+      require(
+          params.minTokens() == 0 && params.noRepeatNgramSize() == 0 && !params.ignoreEos(),
+          "min_tokens, no_repeat_ngram_size and ignore_eos do not go with structured output");
+    }
     requireLogprobs("logprobs", params.logprobs());
     requireLogprobs("prompt_logprobs", params.promptLogprobs());
   }

@@ -68,7 +68,7 @@ public final class ModelRunner implements StepRunner {
             backend.allocate(DType.I32, Shape.of(maxSeqs)),
             backend.allocate(DType.I32, Shape.of(maxSeqs, maxBlocksPerSeq)),
             backend.allocate(DType.I32, Shape.of(maxLogitRows)));
-    this.sampling = new DeviceSampling(backend, maxLogitRows, topN);
+    this.sampling = new DeviceSampling(backend, maxLogitRows, config.vocabSize(), topN);
     for (int i = 0; i < MAX_IN_FLIGHT; i++) {
       results[i] = new StepResults(backend, sampling.outputs(), maxLogitRows, topN);
     }

@@ -28,6 +28,9 @@ import org.jspecify.annotations.Nullable;
  * @param skipSpecialTokens leave special tokens out of the text
  * @param logprobs -1 for none, else how many likeliest tokens to report beside each token's own
  * @param promptLogprobs the same for the tokens of the prompt
+ * @param structuredOutput what the output must be; null for anything. The end of sequence is then
+ *     drawn where the output is complete, and only there; {@code minTokens}, {@code
+ *     noRepeatNgramSize} and {@code ignoreEos} do not go with it
  */
 public record SamplingParams(
     int maxTokens,
@@ -48,7 +51,8 @@ public record SamplingParams(
     boolean includeStopStrInOutput,
     boolean skipSpecialTokens,
     int logprobs,
-    int promptLogprobs) {
+    int promptLogprobs,
+    @Nullable TokenConstraint structuredOutput) {
 
   /** The most likeliest tokens that can be asked for. */
   public static final int MAX_LOGPROBS = 20;
@@ -71,6 +75,6 @@ public record SamplingParams(
 
   /** Whether drawing a token needs to know the one before it, beside the cache. */
   public boolean needsHistory() {
-    return hasPenalties() || noRepeatNgramSize > 0;
+    return hasPenalties() || noRepeatNgramSize > 0 || structuredOutput != null;
   }
 }

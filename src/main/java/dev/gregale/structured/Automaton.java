@@ -82,6 +82,13 @@ final class Automaton implements TokenConstraint {
     }
 
     @Override
+    public int maskWords() {
+      synchronized (Automaton.this) {
+        return mask(state).words.length;
+      }
+    }
+
+    @Override
     public void writeMask(int[] masks, int offset) {
       synchronized (Automaton.this) {
         int[] words = mask(state).words;

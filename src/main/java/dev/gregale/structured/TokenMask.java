@@ -1,15 +1,11 @@
 package dev.gregale.structured;
 
-/** Bits for tokens: bit {@code t % 32} of word {@code t / 32} for token t. */
+/** A set of tokens, in the form of {@link dev.gregale.sampling.TokenMatcher#writeMask}. */
 final class TokenMask {
   final int[] words;
 
   TokenMask(int vocabSize) {
-    words = new int[words(vocabSize)];
-  }
-
-  static int words(int vocabSize) {
-    return (vocabSize + 31) / 32;
+    words = new int[(vocabSize + 31) / 32];
   }
 
   void allow(int token) {

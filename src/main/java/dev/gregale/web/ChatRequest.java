@@ -12,7 +12,7 @@ import tools.jackson.databind.JsonNode;
 @Schema(
     description =
         "OpenAI's fields, then vLLM's. A field may be null. Fields that would change the answer but"
-            + " are not served (tools, response_format, audio, ...) are refused with 400; others are"
+            + " are not served (tools, audio, ...) are refused with 400; others are"
             + " ignored.")
 record ChatRequest(
     @Schema(
@@ -72,5 +72,6 @@ record ChatRequest(
     @Nullable Integer promptLogprobs,
     @Nullable Boolean returnTokenIds,
     @Nullable Integer truncatePromptTokens,
+    @Nullable ResponseFormat responseFormat,
     @Schema(hidden = true) @JsonAnySetter Map<String, JsonNode> others)
     implements GenerationFields {}

@@ -14,10 +14,10 @@ final class ChatValidator {
   private final EngineInfo info;
   private final SamplingValidator sampling;
 
-  ChatValidator(ChatRequest request, EngineInfo info) {
+  ChatValidator(ChatRequest request, EngineInfo info, ResponseFormats formats) {
     this.request = request;
     this.info = info;
-    this.sampling = new SamplingValidator(request, info, true);
+    this.sampling = new SamplingValidator(request, info, true, formats);
   }
 
   /** Checks everything but the messages. */

@@ -17,10 +17,11 @@ final class CompletionValidator {
   private final EngineInfo info;
   private final SamplingValidator sampling;
 
-  CompletionValidator(CompletionRequest request, EngineInfo info, boolean hasTokenizer) {
+  CompletionValidator(
+      CompletionRequest request, EngineInfo info, boolean hasTokenizer, ResponseFormats formats) {
     this.request = request;
     this.info = info;
-    this.sampling = new SamplingValidator(request, info, hasTokenizer);
+    this.sampling = new SamplingValidator(request, info, hasTokenizer, formats);
   }
 
   /** Checks everything but the prompts' contents. */

@@ -163,6 +163,9 @@ interface GenerationFields {
   @JsonProperty("truncate_prompt_tokens")
   @Nullable Integer truncatePromptTokens();
 
+  @JsonProperty("response_format")
+  @Nullable ResponseFormat responseFormat();
+
   /** Fields of other names. */
   @Schema(hidden = true)
   Map<String, JsonNode> others();

@@ -6,6 +6,7 @@ import static dev.gregale.web.Ranges.range;
 import dev.gregale.engine.EngineInfo;
 import dev.gregale.sampling.SamplingParams;
 import dev.gregale.sampling.SamplingParamsBuilder;
+import dev.gregale.sampling.TokenConstraint;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
@@ -34,11 +35,14 @@ final class SamplingValidator {
   private final GenerationFields request;
   private final EngineInfo info;
   private final boolean hasTokenizer;
+  private final ResponseFormats formats;
 
-  SamplingValidator(GenerationFields request, EngineInfo info, boolean hasTokenizer) {
+  SamplingValidator(
+      GenerationFields request, EngineInfo info, boolean hasTokenizer, ResponseFormats formats) {
     this.request = request;
     this.info = info;
     this.hasTokenizer = hasTokenizer;
+    this.formats = formats;
   }
 
   /** Checks what has nothing to do with sampling. */
@@ -112,7 +116,27 @@ final class SamplingValidator {
         .ignoreEos(isTrue(request.ignoreEos()))
         .includeStopStrInOutput(isTrue(request.includeStopStrInOutput()))
         .skipSpecialTokens(!Boolean.FALSE.equals(request.skipSpecialTokens()))
-        .promptLogprobs(promptLogprobs());
+        .promptLogprobs(promptLogprobs())
+        .structuredOutput(structuredOutput());
+  }
+
+  /** What the text must be. Whatever keeps it from ending where it is complete is refused. */
+  private @Nullable TokenConstraint structuredOutput() {
+    TokenConstraint constraint = formats.constraint(request.responseFormat());
+    if (constraint != null) {
+      String with = " does not go with response_format; leave it out";
+      check(!isTrue(request.ignoreEos()), "ignore_eos", "ignore_eos" + with);
+      check(isZero(request.minTokens()), "min_tokens", "min_tokens" + with);
+      check(
+          isZero(request.noRepeatNgramSize()),
+          "no_repeat_ngram_size",
+          "no_repeat_ngram_size" + with);
+    }
+    return constraint;
+  }
+
+  private static boolean isZero(@Nullable Integer value) {
+    return value == null || value == 0;
   }
 
   private Map<Integer, Float> logitBias() {

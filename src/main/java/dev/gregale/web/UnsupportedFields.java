@@ -21,7 +21,6 @@ final class UnsupportedFields {
           harmless("functions", "[]"),
           harmless("function_call", "'none'"),
           harmless("tool_calls", "[]"),
-          harmless("response_format", "{'type':'text'}"),
           harmless("modalities", "['text']"),
           harmless("audio"),
           harmless("web_search_options"),

@@ -11,12 +11,16 @@ import org.jspecify.annotations.Nullable;
 /** The demo model's tokenizer, as constraints see it. */
 final class DemoVocabulary {
   static final int EOS = 2;
+
+  /** The token of byte 0; those of the others follow. */
+  static final int FIRST_BYTE = 3;
+
   static final DjlTokenizer TOKENIZER =
       DjlTokenizer.open(Path.of("src/main/resources/models/fairytale-moe-7m"), 10_000_000)
           .orElseThrow();
   static final List<byte @Nullable []> BYTES = bytes();
   static final StructuredOutputs OUTPUTS =
-      new StructuredOutputs(() -> new StructuredOutputs.Vocabulary(BYTES, new int[] {EOS}));
+      new StructuredOutputs(TOKENIZER, TOKENIZER.vocabSize(), new int[] {EOS});
 
   private DemoVocabulary() {}
 

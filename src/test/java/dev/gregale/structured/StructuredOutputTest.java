@@ -135,22 +135,14 @@ class StructuredOutputTest {
     if (allowed.get(DemoVocabulary.EOS)) {
       return DemoVocabulary.EOS;
     }
-    boolean inText = allowed.get(single('#'));
+    boolean inText = allowed.get(DemoVocabulary.FIRST_BYTE + '#');
     for (byte wanted : (inText ? "\"" + WAY_OUT : WAY_OUT).getBytes(StandardCharsets.US_ASCII)) {
-      int token = single(wanted);
+      int token = DemoVocabulary.FIRST_BYTE + wanted;
       if (allowed.get(token)) {
         return token;
       }
     }
     return allowed.nextSetBit(0);
-  }
-
-  /** The first token of one byte. */
-  private static int single(int wanted) {
-    return IntStream.range(0, VOCAB)
-        .filter(t -> Arrays.equals(DemoVocabulary.BYTES.get(t), new byte[] {(byte) wanted}))
-        .findFirst()
-        .orElseThrow();
   }
 
   private static BitSet mask(TokenMatcher matcher) {

@@ -187,9 +187,23 @@ class BadRequestTest extends WebTest {
               "use_beam_search",
               "use_beam_search is not supported by this server; leave it out or give false"),
           new Bad(
-              "'response_format': {'type': 'json_object'}",
+              "'response_format': {'type': 'json'}",
               "response_format",
-              "response_format is not supported"),
+              "must be text, json_object or json_schema, but is 'json'"),
+          new Bad("'response_format': {}", "response_format", "but is missing"),
+          new Bad("'response_format': 'json'", "response_format", "must be an object"),
+          new Bad(
+              "'response_format': {'type': 'json_object'}, 'min_tokens': 1",
+              "min_tokens",
+              "min_tokens does not go with response_format"),
+          new Bad(
+              "'response_format': {'type': 'json_object'}, 'ignore_eos': true",
+              "ignore_eos",
+              "ignore_eos does not go with response_format"),
+          new Bad(
+              "'response_format': {'type': 'json_object'}, 'no_repeat_ngram_size': 2",
+              "no_repeat_ngram_size",
+              "no_repeat_ngram_size does not go with response_format"),
           new Bad("'priority': 1", "priority", "priority is not supported"),
           new Bad("'allowed_token_ids': [1]", "allowed_token_ids", "is not supported"),
           new Bad("'prompt_logprobs': -1", "prompt_logprobs", "must be between 0 and 20"),
@@ -372,7 +386,13 @@ class BadRequestTest extends WebTest {
           new Bad(
               "'response_format': {'type': 'json_schema', 'json_schema': {}}",
               "response_format",
-              "leave it out or give {\"type\":\"text\"}"),
+              "response_format.json_schema.schema must be a JSON schema, an object"),
+          new Bad(
+              "'response_format': {'type': 'json_schema', 'json_schema': {'name': 'n', 'schema':"
+                  + " {'properties': {'age': {'type': 'integer', 'minimum': 0}}}}}",
+              "response_format",
+              "response_format: the schema at properties.age has the keyword 'minimum', which is"
+                  + " not supported"),
           new Bad("'modalities': ['text', 'audio']", "modalities", "modalities is not supported"),
           new Bad("'audio': {'voice': 'ash'}", "audio", "audio is not supported"),
           new Bad("'web_search_options': {}", "web_search_options", "is not supported"),
