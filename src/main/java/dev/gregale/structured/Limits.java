@@ -34,16 +34,16 @@ final class Limits {
    * in several ways. Of more, the last ones are given up: fewer texts are then allowed, but none
    * that is wrong.
    */
-  static final int POSITIONS = 512;
+  static final int POSITIONS = 320;
 
   /** States of one grammar's automaton that are kept. */
   static final int AUTOMATON_STATES = 512;
 
   /** Steps from one position by one byte that a mask may take; beyond, it is of single bytes. */
-  static final int MASK_WORK = 400_000;
+  static final int MASK_WORK = 100_000;
 
   /** Bytes of a token; longer ones are never drawn. */
-  static final int TOKEN_BYTES = 256;
+  static final int TOKEN_BYTES = Byte.MAX_VALUE;
 
   private Limits() {}
 }

@@ -9,15 +9,14 @@ import java.util.List;
  * goes on with a string, so this is looked at once and not in every step.
  */
 final class StringTokens {
-  private static final int LEAVES = -1;
+  private static final byte LEAVES = -1;
 
   private final TokenTrie trie;
   private final boolean plain;
 
   /** Characters that a token begins if it stays inside, else {@link #LEAVES}. */
-  private final int[] chars;
+  private final byte[] chars;
 
-  private final int mostChars;
   private final List<Closing> closings = new ArrayList<>();
 
   /** By characters that are left; made when first asked for. */
@@ -39,11 +38,10 @@ final class StringTokens {
   StringTokens(TokenTrie trie, int state, boolean plain) {
     this.trie = trie;
     this.plain = plain;
-    chars = new int[trie.vocabSize()];
+    chars = new byte[trie.vocabSize()];
     Arrays.fill(chars, LEAVES);
     walk(TokenTrie.ROOT, state, 0, new byte[Limits.TOKEN_BYTES], 0);
-    mostChars = Arrays.stream(chars).max().orElse(0);
-    masks = new TokenMask[Math.max(mostChars, 0) + 1];
+    masks = new TokenMask[Limits.TOKEN_BYTES + 1];
   }
 
   private void walk(int node, int state, int begun, byte[] path, int depth) {
@@ -53,7 +51,7 @@ final class StringTokens {
         closings.add(new Closing(child, begun, Arrays.copyOf(path, depth)));
       } else if (next != StringBytes.DEAD) {
         int begunThen = begun + (state == StringBytes.TEXT ? 1 : 0);
-        trie.forEachToken(child, token -> chars[token] = begunThen);
+        trie.forEachToken(child, token -> chars[token] = (byte) begunThen);
         path[depth] = (byte) trie.label(child);
         walk(child, next, begunThen, path, depth + 1);
       }

@@ -9,8 +9,7 @@ final class TokenTable {
 
   private final TokenTrie trie;
   private final int[] eosTokenIds;
-  private final @Nullable StringTokens[] strings =
-      new StringTokens[VARIANTS * StringBytes.NUM_STATES];
+  private final StringTokens[] strings = new StringTokens[VARIANTS * StringBytes.NUM_STATES];
 
   /**
    * @param bytes of each token; null for one that is never drawn
@@ -19,8 +18,9 @@ final class TokenTable {
   TokenTable(List<byte @Nullable []> bytes, int[] eosTokenIds) {
     trie = new TokenTrie(bytes);
     this.eosTokenIds = eosTokenIds.clone();
-    strings(StringBytes.TEXT, false); // what is needed most, and takes longest
-    strings(StringBytes.TEXT, true);
+    for (int i = 0; i < strings.length; i++) {
+      strings[i] = new StringTokens(trie, i / VARIANTS, i % VARIANTS != 0);
+    }
   }
 
   TokenTrie trie() {
@@ -41,13 +41,7 @@ final class TokenTable {
   }
 
   /** What tokens do inside a string, by the state they begin in. */
-  synchronized StringTokens strings(int state, boolean plain) {
-    int index = state * VARIANTS + (plain ? 1 : 0);
-    StringTokens found = strings[index];
-    if (found == null) {
-      found = new StringTokens(trie, state, plain);
-      strings[index] = found;
-    }
-    return found;
+  StringTokens strings(int state, boolean plain) {
+    return strings[state * VARIANTS + (plain ? 1 : 0)];
   }
 }
