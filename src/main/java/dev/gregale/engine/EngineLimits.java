@@ -60,8 +60,11 @@ public record EngineLimits(
   /** The scheduler's share of the limits. */
   public SchedulerConfig scheduler() {
     // A request that has started may still have sequences that wait, but then one of its own is
-    // among those that run; so at most maxNumSeqs requests wait in part, beside the queued ones.
-    long maxWaitingSeqs = ((long) maxNumSeqs + maxQueuedRequests) * maxSequencesPerRequest;
+    // among those that run; so at most maxNumSeqs requests wait in part, beside the queued ones
+    // and the beams of searches (Admission.hold).
+    long maxBeams = Math.max(maxNumSeqs, maxSequencesPerRequest);
+    long maxWaitingSeqs =
+        ((long) maxNumSeqs + maxQueuedRequests) * maxSequencesPerRequest + maxBeams;
     return new SchedulerConfig(
         maxNumSeqs,
         maxNumBatchedTokens,

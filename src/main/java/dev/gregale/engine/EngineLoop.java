@@ -85,7 +85,9 @@ final class EngineLoop implements Runnable {
     while (true) {
       boolean noneToCome = draining; // read first: admission ended before this was set
       runCommands();
-      if (noneToCome && (!hasWork() || pastDeadline())) {
+      if (noneToCome && (!hasWork() && !admission.isHeld() || pastDeadline())) {
+        admission.close();
+        runCommands();
         while (!pipeline.isEmpty()) {
           complete();
         }

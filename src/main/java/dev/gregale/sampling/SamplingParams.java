@@ -29,8 +29,9 @@ import org.jspecify.annotations.Nullable;
  * @param logprobs -1 for none, else how many likeliest tokens to report beside each token's own
  * @param promptLogprobs the same for the tokens of the prompt
  * @param structuredOutput what the output must be; null for anything. The end of sequence is then
- *     drawn where the output is complete, and only there; {@code minTokens}, {@code
- *     noRepeatNgramSize} and {@code ignoreEos} do not go with it
+ *     drawn where the output is complete, and only there
+ * @param beamSearch beam search instead of drawing, whose parameters then have no effect; null for
+ *     none
  */
 public record SamplingParams(
     int maxTokens,
@@ -52,7 +53,8 @@ public record SamplingParams(
     boolean skipSpecialTokens,
     int logprobs,
     int promptLogprobs,
-    @Nullable TokenConstraint structuredOutput) {
+    @Nullable TokenConstraint structuredOutput,
+    @Nullable BeamSearchParams beamSearch) {
 
   /** The most likeliest tokens that can be asked for. */
   public static final int MAX_LOGPROBS = 20;

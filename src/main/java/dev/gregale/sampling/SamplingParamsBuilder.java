@@ -27,6 +27,7 @@ public final class SamplingParamsBuilder {
   private int logprobs = -1;
   private int promptLogprobs = -1;
   private @Nullable TokenConstraint structuredOutput;
+  private @Nullable BeamSearchParams beamSearch;
 
   SamplingParamsBuilder() {}
 
@@ -130,6 +131,11 @@ public final class SamplingParamsBuilder {
     return this;
   }
 
+  public SamplingParamsBuilder beamSearch(@Nullable BeamSearchParams value) {
+    beamSearch = value;
+    return this;
+  }
+
   public SamplingParams build() {
     return new SamplingParams(
         maxTokens,
@@ -151,6 +157,7 @@ public final class SamplingParamsBuilder {
         skipSpecialTokens,
         logprobs,
         promptLogprobs,
-        structuredOutput);
+        structuredOutput,
+        beamSearch);
   }
 }

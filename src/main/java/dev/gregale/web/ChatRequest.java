@@ -72,6 +72,8 @@ record ChatRequest(
     @Nullable Integer promptLogprobs,
     @Nullable Boolean returnTokenIds,
     @Nullable Integer truncatePromptTokens,
+    @Nullable Boolean useBeamSearch,
+    @Nullable Double lengthPenalty,
     @Nullable ResponseFormat responseFormat,
     @Schema(hidden = true) @JsonAnySetter Map<String, JsonNode> others)
     implements GenerationFields {}

@@ -26,7 +26,8 @@ final class ChatValidator {
     int n = sampling.n();
     int maxTokens = range(maxTokensField(), givenMaxTokens(), room(n), 0, info.maxModelLen());
     sampling.checkSize(1, n, maxTokens, maxTokensField());
-    return sampling.sampling(maxTokens).logprobs(logprobs()).build();
+    return SamplingValidator.checkCombination(
+        sampling.withBeamSearch(sampling.sampling(maxTokens), n, "n").logprobs(logprobs()).build());
   }
 
   /** Answers to generate. */

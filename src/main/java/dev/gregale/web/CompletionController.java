@@ -53,6 +53,6 @@ final class CompletionController implements CompletionApi {
         new PromptEncoder(tokenizer, info, request, params, request.maxTokens(), textNeeded)
             .encode(request.prompt());
     return completions.prepare(
-        "cmpl-", request, prompts, params, validator.n(), validator.bestOf(), report);
+        "cmpl-", request, prompts, params, validator.n(), validator.sequences(), report);
   }
 }

@@ -4,9 +4,10 @@ import static dev.gregale.web.Ranges.check;
 import static dev.gregale.web.Ranges.range;
 
 import dev.gregale.engine.EngineInfo;
+import dev.gregale.sampling.BeamSearchParams;
+import dev.gregale.sampling.Combinations;
 import dev.gregale.sampling.SamplingParams;
 import dev.gregale.sampling.SamplingParamsBuilder;
-import dev.gregale.sampling.TokenConstraint;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
@@ -117,26 +118,52 @@ final class SamplingValidator {
         .includeStopStrInOutput(isTrue(request.includeStopStrInOutput()))
         .skipSpecialTokens(!Boolean.FALSE.equals(request.skipSpecialTokens()))
         .promptLogprobs(promptLogprobs())
-        .structuredOutput(structuredOutput());
+        .structuredOutput(formats.constraint(request.responseFormat()));
   }
 
-  /** What the text must be. Whatever keeps it from ending where it is complete is refused. */
-  private @Nullable TokenConstraint structuredOutput() {
-    TokenConstraint constraint = formats.constraint(request.responseFormat());
-    if (constraint != null) {
-      String with = " does not go with response_format; leave it out";
-      check(!isTrue(request.ignoreEos()), "ignore_eos", "ignore_eos" + with);
-      check(isZero(request.minTokens()), "min_tokens", "min_tokens" + with);
-      check(
-          isZero(request.noRepeatNgramSize()),
-          "no_repeat_ngram_size",
-          "no_repeat_ngram_size" + with);
+  /** Whether sequences are searched for and not drawn. */
+  boolean usesBeamSearch() {
+    return isTrue(request.useBeamSearch());
+  }
+
+  /**
+   * The same with beam search, where it is asked for.
+   *
+   * @param widthField what says how many beams there are
+   */
+  SamplingParamsBuilder withBeamSearch(SamplingParamsBuilder params, int width, String widthField) {
+    if (!usesBeamSearch()) {
+      return params;
     }
-    return constraint;
+    check(
+        !isTrue(request.stream()),
+        "use_beam_search",
+        "use_beam_search cannot be streamed; leave it out or set stream to false");
+    check(
+        width <= BeamSearchParams.MAX_WIDTH,
+        widthField,
+        "Beam search may have %d beams, but %s is %d"
+            .formatted(BeamSearchParams.MAX_WIDTH, widthField, width));
+    return params.beamSearch(
+        new BeamSearchParams(width, range("length_penalty", request.lengthPenalty(), 1, -10, 10)));
   }
 
-  private static boolean isZero(@Nullable Integer value) {
-    return value == null || value == 0;
+  /** Refuses parameters that do not go together. */
+  static SamplingParams checkCombination(SamplingParams params) {
+    checkAlone("response_format", Combinations.besideStructuredOutput(params));
+    checkAlone("use_beam_search", Combinations.besideBeamSearch(params));
+    check(
+        params.beamSearch() == null || params.maxTokens() > 0,
+        "use_beam_search",
+        "use_beam_search needs at least one token to generate");
+    return params;
+  }
+
+  private static void checkAlone(String field, @Nullable String beside) {
+    if (beside != null) {
+      throw ApiException.badRequest(
+          beside, beside + " does not go with " + field + "; leave one of them out");
+    }
   }
 
   private Map<Integer, Float> logitBias() {

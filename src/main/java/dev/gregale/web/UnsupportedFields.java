@@ -25,7 +25,7 @@ final class UnsupportedFields {
           harmless("audio"),
           harmless("web_search_options"),
           // vLLM's
-          harmless("use_beam_search", "false"),
+          harmless("early_stopping", "false"),
           harmless("structured_outputs"),
           harmless("guided_json"),
           harmless("guided_regex"),

@@ -183,9 +183,32 @@ class BadRequestTest extends WebTest {
               "stream_options",
               "allowed only with stream: true"),
           new Bad(
-              "'use_beam_search': true",
+              "'use_beam_search': true, 'stream': true",
               "use_beam_search",
-              "use_beam_search is not supported by this server; leave it out or give false"),
+              "use_beam_search cannot be streamed"),
+          new Bad("'use_beam_search': true, 'n': 11", "n", "may have 10 beams, but n is 11"),
+          new Bad(
+              "'use_beam_search': true, 'best_of': 11",
+              "best_of",
+              "may have 10 beams, but best_of is 11"),
+          new Bad("'use_beam_search': true, 'max_tokens': 0", "use_beam_search", "at least one"),
+          new Bad(
+              "'use_beam_search': true, 'stop': 'x'",
+              "stop",
+              "stop does not go with use_beam_search; leave one of them out"),
+          new Bad(
+              "'use_beam_search': true, 'logit_bias': {'3': 1}",
+              "logit_bias",
+              "logit_bias does not go with use_beam_search"),
+          new Bad(
+              "'use_beam_search': true, 'response_format': {'type': 'json_object'}",
+              "response_format",
+              "response_format does not go with use_beam_search"),
+          new Bad(
+              "'use_beam_search': true, 'length_penalty': 11",
+              "length_penalty",
+              "length_penalty must be between -10 and 10"),
+          new Bad("'early_stopping': true", "early_stopping", "is not supported"),
           new Bad(
               "'response_format': {'type': 'json'}",
               "response_format",

@@ -99,6 +99,8 @@ class OpenApiTest extends WebTest {
             "prompt_logprobs",
             "return_token_ids",
             "truncate_prompt_tokens",
+            "use_beam_search",
+            "length_penalty",
             "response_format");
     assertThat(properties.at("/prompt/oneOf")).hasSize(5);
     assertThat(properties.at("/stop/oneOf")).hasSize(3);
