@@ -10,7 +10,7 @@ sealed interface Edge {
   /** The inside of a string and its closing quote. */
   record Text(StringRule rule, int target) implements Edge {}
 
-  /** A bounded number of blanks, tabs and line ends, or none. */
+  /** {@link Limits#WHITESPACE}, or none. */
   record Whitespace(int target) implements Edge {}
 
   /** A whole rule. */

@@ -20,7 +20,10 @@ final class Limits {
   /** Objects and arrays within each other. */
   static final int NESTING = 32;
 
-  /** Blanks, tabs and line ends in a row. */
+  /**
+   * Blanks and tabs in a row; the first may be a line end instead. Any number is JSON, but models
+   * fall into endless whitespace where they do not know what to say.
+   */
   static final int WHITESPACE = 16;
 
   /** Digits of an integer, and of a fraction; so that no reader of JSON finds a number too long. */

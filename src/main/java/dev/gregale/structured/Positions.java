@@ -117,7 +117,7 @@ final class Positions {
       }
       case InString string -> step(string, b);
       case InWhitespace space -> {
-        if (b == ' ' || b == '\n' || b == '\t' || b == '\r') {
+        if (b == ' ' || b == '\t' || b == '\n' && space.length() == 0) {
           if (space.length() + 1 < Limits.WHITESPACE) {
             add(new InWhitespace(space.length() + 1, space.target(), space.caller()));
           }

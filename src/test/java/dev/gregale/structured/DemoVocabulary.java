@@ -22,7 +22,24 @@ final class DemoVocabulary {
   static final StructuredOutputs OUTPUTS =
       new StructuredOutputs(TOKENIZER, TOKENIZER.vocabSize(), new int[] {EOS});
 
+  /** Tokens by their first byte. */
+  static final List<List<Integer>> BY_FIRST_BYTE = byFirstByte();
+
   private DemoVocabulary() {}
+
+  private static List<List<Integer>> byFirstByte() {
+    List<List<Integer>> tokens = new ArrayList<>();
+    for (int b = 0; b < 256; b++) {
+      tokens.add(new ArrayList<>());
+    }
+    for (int id = 0; id < BYTES.size(); id++) {
+      byte[] bytes = BYTES.get(id);
+      if (bytes != null) {
+        tokens.get(bytes[0] & 0xFF).add(id);
+      }
+    }
+    return tokens;
+  }
 
   private static List<byte @Nullable []> bytes() {
     TokenDecoder decoder = new TokenDecoder(TOKENIZER);
@@ -40,10 +57,5 @@ final class DemoVocabulary {
     StringBuilder text = new StringBuilder();
     tokens.forEach(token -> text.append(detokenizer.push(token)));
     return text.append(detokenizer.finish()).toString();
-  }
-
-  /** What is wrong with the text of output tokens; empty if it is JSON of that schema. */
-  static List<String> violations(List<Integer> tokens, String schema) {
-    return JsonCheck.violations(text(tokens), schema);
   }
 }

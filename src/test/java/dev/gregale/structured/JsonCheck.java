@@ -9,24 +9,27 @@ import tools.jackson.databind.DeserializationFeature;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
-/** Texts against schemas, by libraries that know nothing of grammars. */
+/** Texts against a schema, by libraries that know nothing of grammars. */
 final class JsonCheck {
   private static final SchemaRegistry REGISTRY =
       SchemaRegistry.withDefaultDialect(SpecificationVersion.DRAFT_2020_12);
   private static final JsonMapper STRICT =
       JsonMapper.builder().enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS).build();
 
-  private JsonCheck() {}
+  private final Schema schema;
 
-  /** What is wrong with a text; empty if it is JSON of that schema. */
-  static List<String> violations(String text, String schema) {
+  JsonCheck(String schema) {
+    this.schema = REGISTRY.getSchema(schema);
+  }
+
+  /** What is wrong with a text; empty if it is JSON of the schema. */
+  List<String> violations(String text) {
     JsonNode document;
     try {
       document = STRICT.readTree(text);
     } catch (JacksonException e) {
       return List.of("is no JSON document: " + e.getOriginalMessage());
     }
-    Schema compiled = REGISTRY.getSchema(schema);
-    return compiled.validate(document).stream().map(Object::toString).toList();
+    return schema.validate(document).stream().map(Object::toString).toList();
   }
 }

@@ -116,7 +116,7 @@ final class RandomDocuments {
     return switch (random.nextInt(6)) {
       case 0 -> " ";
       case 1 -> "\n" + "  ".repeat(random.nextInt(5));
-      case 2 -> "\t\r ";
+      case 2 -> "\t  ";
       default -> "";
     };
   }

@@ -114,7 +114,10 @@ class SchemaCompilerTest {
     TokenConstraint any = DemoVocabulary.OUTPUTS.jsonObject();
     String most = " ".repeat(Limits.WHITESPACE);
     assertTrue(matches(any, most + "{" + most + "}"));
-    assertFalse(begins(any.newMatcher(), "{" + most + "\n"));
+    assertTrue(matches(any, "\n" + most.substring(1) + "{\n}"));
+    assertFalse(begins(any.newMatcher(), "{" + most + " "));
+    assertFalse(begins(any.newMatcher(), "{\n\n"));
+    assertFalse(begins(any.newMatcher(), "{ \n"));
     assertFalse(begins(any.newMatcher(), most + " "));
     assertFalse(begins(any.newMatcher(), "{} "));
   }
