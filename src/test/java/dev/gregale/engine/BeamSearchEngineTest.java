@@ -46,17 +46,17 @@ class BeamSearchEngineTest extends EngineFixture {
 
   @Test
   void atTheDrainDeadlineASearchFails() {
-    model.permits = new Semaphore(0);
+    Semaphore permits = new Semaphore(0);
+    model.permits = permits;
     AsyncLlmEngine engine = start();
     Answer answer = send(engine, search(2, 50, 3));
     await().atMost(SOON).until(() -> model.steps.get() == 1);
-    CompletableFuture<Void> closed =
-        CompletableFuture.runAsync(() -> engine.close(Duration.ZERO));
+    CompletableFuture<Void> closed = CompletableFuture.runAsync(() -> engine.close(Duration.ZERO));
     await()
         .atMost(SOON)
         .until(
             () -> {
-              model.permits.release();
+              permits.release();
               return answer.future().isDone();
             });
     assertThatThrownBy(answer::join).hasCauseInstanceOf(EngineUnavailableException.class);
