@@ -76,18 +76,12 @@ class StructuredOutputServerTest extends RunningServer {
     request.put("max_completion_tokens", 300);
     request.put("seed", 3);
     // The model would go on for ever, so it is helped to an end.
-    request.put("logit_bias", Map.of(token("\""), 8, token("}"), 8));
+    request.put("logit_bias", Map.of(tokenId("\""), 8, tokenId("}"), 8));
     request.put("response_format", Map.of("type", "json_object"));
     JsonNode choice = accepted(request, CHAT).at("/choices/0");
     String text = choice.at("/message/content").asString();
     assertEquals("stop", choice.get("finish_reason").asString(), text);
     assertTrue(JSON.readTree(text).isObject(), text);
-  }
-
-  private String token(String text) {
-    Map<String, Object> request = Map.of("prompt", "a" + text, "add_special_tokens", false);
-    List<Integer> ids = ints(accepted(request, "/tokenize").get("tokens"));
-    return Integer.toString(ids.getLast());
   }
 
   @Test
