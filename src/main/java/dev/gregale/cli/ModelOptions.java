@@ -56,6 +56,7 @@ final class ModelOptions {
             maxModelLen,
             null,
             null,
+            false, // what is measured is computing
             maxNumSeqs,
             1,
             Long.MAX_VALUE,

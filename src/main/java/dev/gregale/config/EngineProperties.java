@@ -23,6 +23,8 @@ import org.springframework.boot.context.properties.bind.DefaultValue;
  * @param blockSize Tokens per block of the KV cache. Default: 16 on the CPU, 64 on a GPU.
  * @param numBlocks Blocks of the KV cache. Default: enough for max-num-seqs sequences of
  *     max-model-len, within the memory that is left.
+ * @param enablePrefixCaching Keep the KV blocks of prompts and answers as long as there is room,
+ *     and let later requests of the same API key that begin alike take them over.
  * @param maxQueuedRequests Requests that may wait; further ones are answered 429.
  * @param maxSequencesPerRequest Prompts times n (or best_of) of one request, at most.
  * @param maxTokensPerRequest Prompts times n times max_tokens of one request, at most.
@@ -39,6 +41,7 @@ public record EngineProperties(
     @Nullable Integer maxModelLen,
     @Nullable Integer blockSize,
     @Nullable Integer numBlocks,
+    @DefaultValue("true") boolean enablePrefixCaching,
     @DefaultValue("256") int maxQueuedRequests,
     @DefaultValue("128") int maxSequencesPerRequest,
     @DefaultValue("65536") long maxTokensPerRequest,

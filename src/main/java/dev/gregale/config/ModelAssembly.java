@@ -95,6 +95,7 @@ public record ModelAssembly(
           engine.maxSequencesPerRequest(),
           engine.maxTokensPerRequest(),
           BUFFERED_EVENTS_PER_SEQUENCE * engine.maxSequencesPerRequest(),
+          engine.enablePrefixCaching(),
           engine.drainTimeout());
     } catch (IllegalArgumentException e) {
       throw new StartupException(ExitCode.CONFIG, "gregale.engine: " + e.getMessage());

@@ -29,6 +29,7 @@ class KvPlanTest {
         maxModelLen,
         16,
         blocks,
+        true,
         10,
         10,
         1000,
