@@ -84,7 +84,8 @@ public class EngineConfiguration {
             assembly.name(),
             Instant.now().getEpochSecond(),
             assembly.config().vocabSize(),
-            assembly.config().eosTokenIds().stream().mapToInt(Integer::intValue).toArray());
+            assembly.config().eosTokenIds().stream().mapToInt(Integer::intValue).toArray(),
+            assembly.routing());
     TextStreamFactory texts = textStreams(tokenizer.getIfAvailable());
     return new AsyncLlmEngine(model, assembly.limits(), runner, texts, registry);
   }

@@ -60,10 +60,11 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
             model.vocabSize(),
             limits.maxModelLen(),
             limits.maxSequencesPerRequest(),
-            limits.maxTokensPerRequest());
+            limits.maxTokensPerRequest(),
+            model.routing());
     checks = new RequestChecks(info);
     admission = new Admission(limits);
-    metrics = new EngineMetrics(registry, limits);
+    metrics = new EngineMetrics(registry, limits, model.routing());
     StepReports reports =
         new StepReports(REPORTS, limits.maxLogitRows(), SamplingParams.MAX_LOGPROBS);
     loop = new EngineLoop(limits, runner, model.vocabSize(), commands, reports, admission, metrics);
@@ -130,7 +131,7 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
     return counted(
         () -> {
           checks.check(request);
-          ActiveRequest active = new ActiveRequest(request, model.eosTokenIds(), limits);
+          ActiveRequest active = new ActiveRequest(request, model, limits);
           admission.enter(active, () -> commands.submit(new LoopCommand.Admit(active)));
           metrics.admitted(request);
           return active;

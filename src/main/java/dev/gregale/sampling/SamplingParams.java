@@ -28,6 +28,7 @@ import org.jspecify.annotations.Nullable;
  * @param skipSpecialTokens leave special tokens out of the text
  * @param logprobs -1 for none, else how many likeliest tokens to report beside each token's own
  * @param promptLogprobs the same for the tokens of the prompt
+ * @param returnRoutedExperts report the experts of each token, those of the prompt too
  */
 public record SamplingParams(
     int maxTokens,
@@ -48,7 +49,8 @@ public record SamplingParams(
     boolean includeStopStrInOutput,
     boolean skipSpecialTokens,
     int logprobs,
-    int promptLogprobs) {
+    int promptLogprobs,
+    boolean returnRoutedExperts) {
 
   /** The most likeliest tokens that can be asked for. */
   public static final int MAX_LOGPROBS = 20;

@@ -26,6 +26,7 @@ public final class SamplingParamsBuilder {
   private boolean skipSpecialTokens = true;
   private int logprobs = -1;
   private int promptLogprobs = -1;
+  private boolean returnRoutedExperts;
 
   SamplingParamsBuilder() {}
 
@@ -124,6 +125,11 @@ public final class SamplingParamsBuilder {
     return this;
   }
 
+  public SamplingParamsBuilder returnRoutedExperts(boolean value) {
+    returnRoutedExperts = value;
+    return this;
+  }
+
   public SamplingParams build() {
     return new SamplingParams(
         maxTokens,
@@ -144,6 +150,7 @@ public final class SamplingParamsBuilder {
         includeStopStrInOutput,
         skipSpecialTokens,
         logprobs,
-        promptLogprobs);
+        promptLogprobs,
+        returnRoutedExperts);
   }
 }

@@ -82,7 +82,8 @@ final class SamplingValidator {
         echo,
         logprobs,
         isTrue(request.stream()) ? -1 : promptLogprobs(),
-        isTrue(request.returnTokenIds()));
+        isTrue(request.returnTokenIds()),
+        isTrue(request.returnRoutedExperts()) ? info.routing() : null);
   }
 
   /**
@@ -112,7 +113,8 @@ final class SamplingValidator {
         .ignoreEos(isTrue(request.ignoreEos()))
         .includeStopStrInOutput(isTrue(request.includeStopStrInOutput()))
         .skipSpecialTokens(!Boolean.FALSE.equals(request.skipSpecialTokens()))
-        .promptLogprobs(promptLogprobs());
+        .promptLogprobs(promptLogprobs())
+        .returnRoutedExperts(isTrue(request.returnRoutedExperts()));
   }
 
   private Map<Integer, Float> logitBias() {

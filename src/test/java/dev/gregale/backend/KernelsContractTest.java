@@ -395,6 +395,29 @@ class KernelsContractTest {
     }
   }
 
+  /** Arrays that were allocated together are fetched together, packed. */
+  @ParameterizedTest
+  @MethodSource("backends")
+  void readbackOfSeveral(Backend candidate) {
+    int count = 5;
+    int length = 33;
+    List<Tensor> arrays = candidate.allocateTogether(DType.I32, Shape.of(11, 3), count);
+    Readback readback = candidate.readback(arrays);
+    for (int fetched : new int[] {length, 7}) {
+      int[] expected = new int[count * fetched];
+      for (int i = 0; i < count; i++) {
+        int[] values = new SplittableRandom(i).ints(length).toArray();
+        candidate.write(arrays.get(i), values, length);
+        System.arraycopy(values, 0, expected, i * fetched, fetched);
+      }
+      readback.start(fetched);
+      candidate.write(arrays.getLast(), new int[length], length);
+      int[] found = new int[count * fetched];
+      readback.finish(found);
+      assertArrayEquals(expected, found);
+    }
+  }
+
   @ParameterizedTest
   @MethodSource("backends")
   void gatherRows(Backend candidate) {
