@@ -2,6 +2,10 @@ package dev.gregale.web;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.gregale.engine.EngineInfo;
+import dev.gregale.engine.GenerationEvent;
+import dev.gregale.engine.RoutingShape;
+import dev.gregale.sampling.FinishReason;
 import java.net.http.HttpResponse;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -11,6 +15,7 @@ import java.util.Arrays;
 import java.util.Base64;
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import reactor.core.publisher.Flux;
 import tools.jackson.databind.JsonNode;
 
 /** Experts in answers, as vLLM words them. The stub has 3 layers of 8 experts, 2 for each token. */
@@ -103,6 +108,33 @@ class RoutedExpertsReplyTest extends WebTest {
     ByteBuffer all = ByteBuffer.allocate(expected.length);
     pieces.forEach(all::put);
     assertThat(all.array()).isEqualTo(expected);
+  }
+
+  @Test
+  void moreThanAnAnswerMayHoldAreRefused() throws Exception {
+    EngineInfo all = StubEngine.INFO;
+    engine.info =
+        new EngineInfo(
+            all.modelName(),
+            all.createdEpochSeconds(),
+            all.vocabSize(),
+            all.maxModelLen(),
+            all.maxSequencesPerRequest(),
+            all.maxTokensPerRequest(),
+            new RoutingShape(1 << 16, 8, 2)); // 32 tokens are 4 Mi ids
+    String request =
+        "{\"model\":\"stub\",\"prompt\":[[7],[8]],\"return_routed_experts\":true,\"max_tokens\":";
+    engine.answer =
+        asked ->
+            Flux.just(
+                new GenerationEvent.Finished(0, FinishReason.LENGTH, 1, 0, 15),
+                new GenerationEvent.Finished(1, FinishReason.LENGTH, 1, 0, 15));
+    assertThat(complete(request + "15}").statusCode()).isEqualTo(200);
+    HttpResponse<String> refused = complete(request + "16}");
+    assertThat(refused.statusCode()).isEqualTo(400);
+    JsonNode error = JSON.readTree(refused.body()).get("error");
+    assertThat(error.get("param").asString()).isEqualTo("return_routed_experts");
+    assertThat(error.get("message").asString()).contains("up to 32 tokens").contains("may have 34");
   }
 
   @Test

@@ -22,6 +22,9 @@ final class StubEngine implements LlmEngine {
   /** What was asked for, in order. */
   final BlockingQueue<GenerationRequest> requests = new LinkedBlockingQueue<>();
 
+  /** What it says of itself. */
+  volatile EngineInfo info = INFO;
+
   volatile Function<GenerationRequest, Flux<GenerationEvent>> answer = StubEngine::ramble;
 
   @Override
@@ -32,7 +35,7 @@ final class StubEngine implements LlmEngine {
 
   @Override
   public EngineInfo info() {
-    return INFO;
+    return info;
   }
 
   /** Every sequence says " time" max_tokens times; all of the prompt but a token was cached. */
