@@ -60,6 +60,17 @@ class RoutedExpertsTest extends EngineFixture {
   }
 
   @Test
+  void aWholeResultHasThemInOne() {
+    List<GenerationResult> results = start().generateBlocking(request(asking(5), 1, 2, 3));
+    short[] found = results.getFirst().expertIds();
+    int[] ids = expected(3 + 4);
+    assertThat(found).hasSize(ids.length);
+    for (int i = 0; i < ids.length; i++) {
+      assertThat((int) found[i]).isEqualTo(ids[i]);
+    }
+  }
+
+  @Test
   void nobodyIsToldWhoDidNotAsk() {
     List<GenerationEvent> events = all(start(), request(params(5), 1, 2, 3));
     assertThat(events).noneMatch(Routed.class::isInstance);
