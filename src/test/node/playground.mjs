@@ -209,6 +209,11 @@ async function convert(page) {
 }
 
 const scenarios = { complete, stop, chat, keyboard, conversionOff, conversionByKey, convert };
+setTimeout(() => {
+  console.log(`${scenario} takes too long`);
+  process.exit(1); // and the browser with it
+}, 3 * LIMIT_MILLIS).unref();
+
 // Without the sandbox, which root cannot have: the only page shown is our own.
 const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"], timeout: LIMIT_MILLIS });
 try {

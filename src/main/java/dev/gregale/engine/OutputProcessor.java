@@ -52,7 +52,8 @@ final class OutputProcessor implements Runnable {
 
   private void process(StepReport report) {
     for (StepReport.Routing routing : report.routings) {
-      routing.sequence().addRouting(routing.firstPosition(), routing.expertIds());
+      ActiveSequence sequence = routing.sequence();
+      guarded(sequence, () -> sequence.addRouting(routing.firstPosition(), routing.expertIds()));
     }
     for (int r = 0; r < report.numRows(); r++) {
       ActiveSequence sequence = report.sequence(r);

@@ -41,31 +41,44 @@ class RoutingGoldenTest {
     assertExperts(backend, Golden.path("random/odd1/hf"), "random/odd1/hidden.safetensors");
   }
 
+  /** Of a prompt, and then of its last tokens as they come one by one. */
   private void assertExperts(Backend backend, Path directory, String file) {
     ForwardFixture forward = new ForwardFixture(backend, directory, LoadFormat.AUTO, 32, 32);
-    int k = forward.config.numExpertsPerTok();
     try (SafetensorsFile golden = Golden.open(file)) {
       int[] prompt = Golden.ints(golden, "input_ids");
-      forward.logits(List.of(prompt));
-      int[] found = forward.expertIds(prompt.length);
+      int decodedFrom = prompt.length - 3;
       int compared = 0;
-      for (int layer = 0; layer < forward.config.numHiddenLayers(); layer++) {
-        int[] expected = Golden.ints(golden, "layer" + layer + ".expert_ids");
-        float[] logits = Golden.floats(golden, "layer" + layer + ".router_logits");
-        for (int t = 0; t < prompt.length; t++) {
-          if (gap(logits, t, forward.config) > routerGap()) {
-            int at = (layer * prompt.length + t) * k;
-            assertArrayEquals(
-                Arrays.copyOfRange(expected, t * k, (t + 1) * k),
-                Arrays.copyOfRange(found, at, at + k),
-                "%s: layer %d, token %d".formatted(file, layer, t));
-            compared++;
-          }
-        }
+      for (int from = 0; from < prompt.length; ) {
+        int to = from == 0 ? decodedFrom : from + 1;
+        forward.logits(List.of(Arrays.copyOfRange(prompt, from, to)), new int[] {from});
+        compared += assertExperts(golden, forward, from, to);
+        from = to;
       }
       double share = (double) compared / (prompt.length * forward.config.numHiddenLayers());
       assertTrue(share >= clearShare(), file + ": only " + share + " were compared");
     }
+  }
+
+  /** Returns how many choices of the tokens just computed were clear, and right. */
+  private int assertExperts(SafetensorsFile golden, ForwardFixture forward, int from, int to) {
+    int k = forward.config.numExpertsPerTok();
+    int[] found = forward.expertIds(to - from);
+    int compared = 0;
+    for (int layer = 0; layer < forward.config.numHiddenLayers(); layer++) {
+      int[] expected = Golden.ints(golden, "layer" + layer + ".expert_ids");
+      float[] logits = Golden.floats(golden, "layer" + layer + ".router_logits");
+      for (int t = from; t < to; t++) {
+        if (gap(logits, t, forward.config) > routerGap()) {
+          int at = (layer * (to - from) + t - from) * k;
+          assertArrayEquals(
+              Arrays.copyOfRange(expected, t * k, (t + 1) * k),
+              Arrays.copyOfRange(found, at, at + k),
+              "%s: layer %d, token %d".formatted(golden.path(), layer, t));
+          compared++;
+        }
+      }
+    }
+    return compared;
   }
 
   /** The least distance between neighbours among a token's K + 1 largest router logits. */

@@ -6,12 +6,9 @@ import dev.gregale.convert.ConversionJobs;
 import dev.gregale.convert.ConversionRoots;
 import dev.gregale.convert.LogitsDifference;
 import dev.gregale.server.Playground;
-import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.concurrent.Semaphore;
-import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -25,26 +22,15 @@ import org.springframework.context.annotation.Bean;
     webEnvironment = SpringBootTest.WebEnvironment.RANDOM_PORT,
     properties = "gregale.convert.progress-interval=20ms")
 class ConvertPanelTest extends WebTest {
-  private static final Semaphore PERMITS = new Semaphore(0);
+  private static final HeldComparison COMPARISON =
+      new HeldComparison(new LogitsDifference(1, 2, false, 0.5, 0.1, 1, 3, 3));
   @TempDir private static Path root;
 
   /** Its jobs stay in the comparison of logits until they are let go. */
   static final class Server extends WebTestServer {
     @Bean(destroyMethod = "close")
     ConversionJobs conversionJobs() {
-      return new ConversionJobs(
-          ConversionRoots.of(List.of(root)), (source, converted) -> held(), 1, 2, 3);
-    }
-
-    private static LogitsDifference held() throws IOException {
-      try {
-        if (!PERMITS.tryAcquire(30, TimeUnit.SECONDS)) {
-          throw new IOException("the test has not let go");
-        }
-      } catch (InterruptedException e) {
-        throw new IOException(e);
-      }
-      return new LogitsDifference(1, 2, false, 0.5, 0.1, 1, 3, 3);
+      return new ConversionJobs(ConversionRoots.of(List.of(root)), COMPARISON, 1, 2, 3);
     }
   }
 
@@ -54,7 +40,7 @@ class ConvertPanelTest extends WebTest {
     for (String file : List.of("config.json", "model.safetensors")) {
       Files.copy(Path.of("src/test/resources/golden/random/odd0/hf", file), model.resolve(file));
     }
-    Playground.run(port, "convert", line -> PERMITS.release());
+    Playground.run(port, "convert", line -> COMPARISON.letGo(1));
     assertThat(root.resolve("made/gregale-manifest.json")).exists();
     assertThat(root.resolve("never")).doesNotExist();
   }
