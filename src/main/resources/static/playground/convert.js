@@ -4,6 +4,7 @@ import { headers, reason, serverSentData } from './stream.js';
 import { bytes, describe, figures, LAST_STATES } from './conversion.js';
 
 const PATH = '/admin/convert';
+const RETRY_MILLIS = 5000;
 const element = (id) => document.getElementById(`convert-${id}`);
 const form = element('form');
 const keyField = document.getElementById('form').elements.key;
@@ -31,6 +32,7 @@ async function open() {
     }
   } catch {
     why = 'The server cannot be reached.';
+    setTimeout(open, RETRY_MILLIS);
   }
   element('off').textContent = why ?? '';
   element('off').hidden = why === null;
