@@ -3,6 +3,8 @@ package dev.gregale.backend;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
+import java.util.List;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -66,6 +68,11 @@ public interface Backend extends AutoCloseable {
   /** A zeroed dense array. */
   Tensor allocate(DType dtype, Shape shape);
 
+  /** Several zeroed dense arrays of one shape, which {@link #readback(List)} fetches at once. */
+  default List<Tensor> allocateTogether(DType dtype, Shape shape, int count) {
+    return Stream.generate(() -> allocate(dtype, shape)).limit(count).toList();
+  }
+
   /** A layer's KV blocks, {@code numBlocks} of {@code blockSize} tokens. */
   KvLayer allocateKv(int numBlocks, int blockSize, AttentionShape shape, DType dtype);
 
@@ -85,7 +92,15 @@ public interface Backend extends AutoCloseable {
   void read(Tensor source, float[] values, int count);
 
   /** Fetches that array's content, again and again, without holding up the ops behind it. */
-  Readback readback(Tensor source);
+  default Readback readback(Tensor source) {
+    return readback(List.of(source));
+  }
+
+  /**
+   * The same for all the arrays of one {@link #allocateTogether}: of each its first elements, one
+   * array's behind the other's.
+   */
+  Readback readback(List<Tensor> together);
 
   /** Marks among the ops, to time them by. */
   Timeline timeline();

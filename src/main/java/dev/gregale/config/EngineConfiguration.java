@@ -96,7 +96,8 @@ public class EngineConfiguration {
             assembly.name(),
             Instant.now().getEpochSecond(),
             assembly.config().vocabSize(),
-            eosTokenIds(assembly));
+            eosTokenIds(assembly),
+            assembly.routing());
     TextStreamFactory texts = textStreams(tokenizer.getIfAvailable());
     return new AsyncLlmEngine(
         model, assembly.limits(), runner, texts, registry.getIfUnique(SimpleMeterRegistry::new));

@@ -49,7 +49,7 @@ final class EngineLifecycle implements SmartLifecycle {
           .warmUp(assembly.backend().isAsynchronous() ? WARM_UP_OF_DEVICE : WARM_UP);
       runner.complete(model);
       engine.start();
-      LOG.info("Gregale serves {}; try it at {}/swagger-ui.html", assembly.name(), address());
+      LOG.info("Gregale serves {}; try it at {}/", assembly.name(), address());
     } catch (RuntimeException | OutOfMemoryError e) {
       ExitCode code = ExitCode.of(e);
       if (code == ExitCode.SOFTWARE) {

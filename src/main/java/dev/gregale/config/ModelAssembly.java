@@ -5,6 +5,7 @@ import dev.gregale.backend.Kernels;
 import dev.gregale.backend.cuda.CudaUnavailableException;
 import dev.gregale.checkpoint.CheckpointException;
 import dev.gregale.engine.EngineLimits;
+import dev.gregale.engine.RoutingShape;
 import dev.gregale.model.Activations;
 import dev.gregale.model.KvCache;
 import dev.gregale.model.LoadFormat;
@@ -131,6 +132,12 @@ public record ModelAssembly(
 
   public MixtralConfig config() {
     return loader.config();
+  }
+
+  /** Its experts, as the engine sees them. */
+  public RoutingShape routing() {
+    return new RoutingShape(
+        config().numHiddenLayers(), config().numLocalExperts(), config().numExpertsPerTok());
   }
 
   /** Copies the weights to the backend and allocates the KV cache. */

@@ -62,10 +62,11 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
             model.vocabSize(),
             limits.maxModelLen(),
             limits.maxSequencesPerRequest(),
-            limits.maxTokensPerRequest());
+            limits.maxTokensPerRequest(),
+            model.routing());
     checks = new RequestChecks(info);
     admission = new Admission(limits);
-    metrics = new EngineMetrics(registry, limits);
+    metrics = new EngineMetrics(registry, limits, model.routing());
     beamSearch =
         new BeamSearch(this::round, model.eosTokenIds(), limits.maxModelLen(), textStreams);
     StepReports reports =
@@ -121,7 +122,7 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
   private Flux<GenerationEvent> round(GenerationRequest request) {
     return Flux.defer(
         () -> {
-          ActiveRequest active = new ActiveRequest(request, model.eosTokenIds(), limits);
+          ActiveRequest active = new ActiveRequest(request, model, limits);
           admission.reenter(active, () -> commands.submit(new LoopCommand.Admit(active)));
           return events(active);
         });
@@ -165,7 +166,7 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
     return counted(
         () -> {
           checks.check(request);
-          ActiveRequest active = new ActiveRequest(request, model.eosTokenIds(), limits);
+          ActiveRequest active = new ActiveRequest(request, model, limits);
           admission.enter(active, () -> commands.submit(new LoopCommand.Admit(active)));
           metrics.admitted(request);
           return active;

@@ -168,6 +168,7 @@ final class EngineLoop implements Runnable {
       StepOutput output = await(batch, report);
       if (output != null) {
         failInvalidTokens(batch, output, report);
+        metrics.routed(output, batch.numTokens);
         scheduler.update(batch, output.tokens);
         int drawn = publish(batch, output, report);
         times.completed(batch, drawn, scheduler.numWaiting(), pipeline.isEmpty());
@@ -246,6 +247,9 @@ final class EngineLoop implements Runnable {
     for (int s = 0; s < batch.numSeqs(); s++) {
       ActiveSequence sequence = active.get(batch.sequences.get(s));
       FinishReason reason = batch.sequences.get(s).finishReason();
+      if (sequence != null && sequence.params().returnRoutedExperts()) {
+        report.addRouting(batch, output, s, sequence);
+      }
       if (sequence != null && reason != null) {
         leave(sequence);
         if (sequence.sequence().numOutputTokens() == 0) { // else its last row tells

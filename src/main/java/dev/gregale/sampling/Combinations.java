@@ -32,6 +32,7 @@ public final class Combinations {
     set.put("stop", !params.stop().isEmpty());
     set.put("stop_token_ids", !params.stopTokenIds().isEmpty());
     set.put("prompt_logprobs", params.promptLogprobs() >= 0);
+    set.put("return_routed_experts", params.returnRoutedExperts());
     return firstSet(set);
   }
 

@@ -28,6 +28,7 @@ import org.jspecify.annotations.Nullable;
  * @param skipSpecialTokens leave special tokens out of the text
  * @param logprobs -1 for none, else how many likeliest tokens to report beside each token's own
  * @param promptLogprobs the same for the tokens of the prompt
+ * @param returnRoutedExperts report the experts of each token, those of the prompt too
  * @param structuredOutput what the output must be; null for anything. The end of sequence is then
  *     drawn where the output is complete, and only there
  * @param beamSearch beam search instead of drawing, whose parameters then have no effect; null for
@@ -53,6 +54,7 @@ public record SamplingParams(
     boolean skipSpecialTokens,
     int logprobs,
     int promptLogprobs,
+    boolean returnRoutedExperts,
     @Nullable TokenConstraint structuredOutput,
     @Nullable BeamSearchParams beamSearch) {
 

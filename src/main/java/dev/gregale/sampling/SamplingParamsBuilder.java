@@ -26,6 +26,7 @@ public final class SamplingParamsBuilder {
   private boolean skipSpecialTokens = true;
   private int logprobs = -1;
   private int promptLogprobs = -1;
+  private boolean returnRoutedExperts;
   private @Nullable TokenConstraint structuredOutput;
   private @Nullable BeamSearchParams beamSearch;
 
@@ -126,6 +127,11 @@ public final class SamplingParamsBuilder {
     return this;
   }
 
+  public SamplingParamsBuilder returnRoutedExperts(boolean value) {
+    returnRoutedExperts = value;
+    return this;
+  }
+
   public SamplingParamsBuilder structuredOutput(@Nullable TokenConstraint value) {
     structuredOutput = value;
     return this;
@@ -157,6 +163,7 @@ public final class SamplingParamsBuilder {
         skipSpecialTokens,
         logprobs,
         promptLogprobs,
+        returnRoutedExperts,
         structuredOutput,
         beamSearch);
   }

@@ -133,8 +133,12 @@ public final class Sequence {
   /**
    * Leading tokens that need not be computed if the cache has them: all but the last known one,
    * whose logits are wanted, and those from which on prompt positions need their next token scored.
+   * None where the experts of all of them are asked for.
    */
   int numSkippableTokens() {
+    if (params.returnRoutedExperts()) {
+      return 0;
+    }
     boolean scores = firstUnscored() < promptTokens.length - 1;
     return scores ? firstUnscored() : numTokens() - 1;
   }

@@ -71,6 +71,7 @@ record ChatRequest(
     @Nullable Boolean addSpecialTokens,
     @Nullable Integer promptLogprobs,
     @Nullable Boolean returnTokenIds,
+    @Nullable Boolean returnRoutedExperts,
     @Nullable Integer truncatePromptTokens,
     @Nullable Boolean useBeamSearch,
     @Nullable Double lengthPenalty,

@@ -72,6 +72,7 @@ record CompletionRequest(
     @Nullable Boolean addSpecialTokens,
     @Nullable Integer promptLogprobs,
     @Nullable Boolean returnTokenIds,
+    @Nullable Boolean returnRoutedExperts,
     @Nullable Integer truncatePromptTokens,
     @Nullable Boolean useBeamSearch,
     @Nullable Double lengthPenalty,

@@ -1,5 +1,7 @@
 package dev.gregale.web;
 
+import static dev.gregale.web.Ranges.check;
+
 import dev.gregale.engine.EngineInfo;
 import dev.gregale.engine.GenerationEvent;
 import dev.gregale.engine.GenerationRequest;
@@ -25,6 +27,9 @@ import reactor.core.scheduler.Schedulers;
 final class CompletionService {
   /** Events taken at a time from those that wait for the client. */
   private static final int PREFETCH = 32;
+
+  /** Ids that one answer may hold: some megabytes of text. */
+  private static final int MAX_ROUTED_EXPERTS = 4 << 20;
 
   private final LlmEngine engine;
   private final TokenTexts texts;
@@ -63,6 +68,9 @@ final class CompletionService {
       int bestOf,
       Completion.Report report) {
     EngineInfo info = engine.info();
+    if (report.routedExperts() != null) {
+      checkRoutedExperts(prompts, params.maxTokens(), bestOf, info);
+    }
     return new Completion(
         new GenerationRequest(
             idPrefix + UUID.randomUUID().toString().replace("-", ""),
@@ -77,6 +85,23 @@ final class CompletionService {
         report,
         Boolean.TRUE.equals(request.stream()),
         Completion.StreamUsage.of(request));
+  }
+
+  /** What they would take is known only with the prompts' lengths. */
+  private static void checkRoutedExperts(
+      List<Prompt> prompts, int maxTokens, int bestOf, EngineInfo info) {
+    long tokens = 0;
+    for (Prompt prompt : prompts) {
+      long longest = (long) prompt.tokenIds().length + maxTokens;
+      tokens += bestOf * Math.min(longest, info.maxModelLen());
+    }
+    long most = MAX_ROUTED_EXPERTS / info.routing().idsPerToken();
+    check(
+        tokens <= most,
+        "return_routed_experts",
+        "return_routed_experts is for requests of up to %d tokens, prompts and answers, but this one"
+                .formatted(most)
+            + " may have %d; ask for fewer".formatted(tokens));
   }
 
   /** Answers a request, in its own way, in the format of its route. */

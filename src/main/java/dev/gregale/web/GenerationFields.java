@@ -157,6 +157,14 @@ interface GenerationFields {
 
   @Schema(
       description =
+          "Report the experts of every token that the model was fed, those of the prompt too, as"
+              + " routed_experts of each choice; a stream's events each hold what is new.",
+      defaultValue = "false")
+  @JsonProperty("return_routed_experts")
+  @Nullable Boolean returnRoutedExperts();
+
+  @Schema(
+      description =
           "Keep only this many tokens of the prompt, its last ones; -1 for as many as the context"
               + " holds beside the tokens to generate.",
       minimum = "-1")

@@ -87,7 +87,8 @@ final class SamplingValidator {
         echo,
         logprobs,
         isTrue(request.stream()) ? -1 : promptLogprobs(),
-        isTrue(request.returnTokenIds()));
+        isTrue(request.returnTokenIds()),
+        isTrue(request.returnRoutedExperts()) ? info.routing() : null);
   }
 
   /**
@@ -118,6 +119,7 @@ final class SamplingValidator {
         .includeStopStrInOutput(isTrue(request.includeStopStrInOutput()))
         .skipSpecialTokens(!Boolean.FALSE.equals(request.skipSpecialTokens()))
         .promptLogprobs(promptLogprobs())
+        .returnRoutedExperts(isTrue(request.returnRoutedExperts()))
         .structuredOutput(formats.constraint(request.responseFormat()));
   }
 

@@ -1,17 +1,14 @@
 package dev.gregale.backend;
 
-import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.gregale.backend.TwoSides.Pair;
 import dev.gregale.backend.cpu.CpuBackends;
-import dev.gregale.tensor.DType;
 import dev.gregale.tensor.Shape;
 import java.lang.reflect.Method;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
-import java.util.SplittableRandom;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -356,42 +353,6 @@ class KernelsContractTest {
           side ->
               side.ops().gatherTokens(side.of(tokenIds), side.of(from), side.of(tokens), 90, rows));
       sides.assertSameInts("gatherTokens", tokenIds, rows + 1);
-    }
-  }
-
-  /** A copy on its way is not changed by what is issued behind it. */
-  @ParameterizedTest
-  @MethodSource("backends")
-  void readback(Backend candidate) {
-    Tensor ints = candidate.allocate(DType.I32, Shape.of(300));
-    Tensor floats = candidate.allocate(DType.F32, Shape.of(20, 15));
-    Readback first = candidate.readback(ints);
-    Readback second = candidate.readback(ints);
-    Readback third = candidate.readback(floats);
-    for (int round = 0; round < 3; round++) {
-      int[] values = new SplittableRandom(round).ints(300).toArray();
-      float[] halves = new float[300];
-      for (int i = 0; i < 300; i++) {
-        halves[i] = values[i] / 2f;
-      }
-      candidate.write(ints, values, 300);
-      candidate.write(floats, halves, 300);
-      first.start(300);
-      third.start(300);
-      candidate.write(ints, new int[] {1, 2, 3}, 3);
-      second.start(2);
-      candidate.write(ints, new int[300], 300);
-      candidate.write(floats, new float[300], 300);
-      int[] found = new int[300];
-      first.finish(found);
-      assertArrayEquals(values, found);
-      float[] foundHalves = new float[300];
-      third.finish(foundHalves);
-      assertArrayEquals(halves, foundHalves);
-      second.finish(found);
-      assertEquals(1, found[0]);
-      assertEquals(2, found[1]);
-      assertEquals(values[2], found[2]);
     }
   }
 

@@ -38,7 +38,8 @@ abstract class EngineFixture {
   }
 
   AsyncLlmEngine start() {
-    ServedModel served = new ServedModel("fake", 1, FakeModel.VOCAB, new int[] {EOS});
+    ServedModel served =
+        new ServedModel("fake", 1, FakeModel.VOCAB, new int[] {EOS}, FakeModel.ROUTING);
     AsyncLlmEngine started = new AsyncLlmEngine(served, limits, model, texts, registry);
     started.start();
     engine = started;

@@ -67,6 +67,7 @@ class PrefixCachingEngineTest {
     private final Path path;
     private Backend backend;
     private int vocabSize;
+    private RoutingShape routing;
     private ModelRunner model;
 
     Model(Path path) {
@@ -86,6 +87,9 @@ class PrefixCachingEngineTest {
       try (ModelLoader loader = ModelLoader.open(path, LoadFormat.AUTO)) {
         MixtralConfig config = loader.config();
         vocabSize = config.vocabSize();
+        routing =
+            new RoutingShape(
+                config.numHiddenLayers(), config.numLocalExperts(), config.numExpertsPerTok());
         model =
             new ModelRunner(
                 backend,
@@ -166,7 +170,7 @@ class PrefixCachingEngineTest {
 
     private Outcome run(List<Ask> asks, boolean caching, int maxInFlight) {
       SimpleMeterRegistry registry = new SimpleMeterRegistry();
-      ServedModel served = new ServedModel("model", 1, vocabSize, new int[] {2});
+      ServedModel served = new ServedModel("model", 1, vocabSize, new int[] {2}, routing);
       try (AsyncLlmEngine engine =
           new AsyncLlmEngine(
               served,
@@ -202,6 +206,7 @@ class PrefixCachingEngineTest {
             text.append(
                 switch (event) {
                   case PromptScored scored -> "prompt " + bits(scored.tokens());
+                  case GenerationEvent.Routed routed -> throw new AssertionError("not asked for");
                   case Tokens tokens -> bits(tokens.tokens());
                   case Finished f -> {
                     assertThat(f.cachedTokens() == 0 || caching).isTrue();
@@ -251,7 +256,7 @@ class PrefixCachingEngineTest {
       SamplingParams params = SamplingParams.builder().maxTokens(3).seed(1L).build();
       try (AsyncLlmEngine engine =
           new AsyncLlmEngine(
-              new ServedModel("model", 1, vocabSize, new int[] {}),
+              new ServedModel("model", 1, vocabSize, new int[] {}, routing),
               limits(true),
               model,
               TextStreamFactory.none(),

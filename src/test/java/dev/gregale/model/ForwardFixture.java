@@ -3,6 +3,7 @@ package dev.gregale.model;
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.ForwardBatch;
 import dev.gregale.backend.Kernels;
+import dev.gregale.backend.Readback;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.Shape;
 import java.nio.file.Path;
@@ -76,6 +77,15 @@ final class ForwardFixture {
 
   private dev.gregale.backend.Tensor ints(int length) {
     return backend.allocate(DType.I32, Shape.of(length));
+  }
+
+  /** Which experts the tokens of the last call went to: {@code [L, T, K]}. */
+  int[] expertIds(int tokens) {
+    int[] ids = new int[config.numHiddenLayers() * tokens * config.numExpertsPerTok()];
+    Readback readback = backend.readback(activations.expertIds());
+    readback.start(tokens * config.numExpertsPerTok());
+    readback.finish(ids);
+    return ids;
   }
 
   /** All logits of new sequences, packed: {@code [T, V]}. */

@@ -298,4 +298,9 @@ class SecurityTest extends RunningServer {
     }
     return client.sendAsync(request.build(), BodyHandlers.ofString()).join();
   }
+
+  @Test
+  void thePlaygroundConvertsForAdministrators() throws Exception {
+    Playground.run(port, "conversionByKey", line -> {}, INFERENCE, ADMIN);
+  }
 }

@@ -98,6 +98,7 @@ class OpenApiTest extends WebTest {
             "add_special_tokens",
             "prompt_logprobs",
             "return_token_ids",
+            "return_routed_experts",
             "truncate_prompt_tokens",
             "use_beam_search",
             "length_penalty",

@@ -7,6 +7,7 @@ import dev.gregale.backend.Tensor;
 import dev.gregale.backend.Timeline;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.Shape;
+import java.util.List;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -85,8 +86,8 @@ public abstract class CpuBackend implements Backend {
   }
 
   @Override
-  public Readback readback(Tensor source) {
-    return new CpuReadback(source);
+  public Readback readback(List<Tensor> together) {
+    return new CpuReadback(together);
   }
 
   @Override

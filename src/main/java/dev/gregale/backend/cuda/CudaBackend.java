@@ -23,6 +23,7 @@ import java.util.List;
  * time.
  */
 public final class CudaBackend implements Backend {
+  private static final long SLICE_ALIGNMENT = 256;
   private final CudaContext context;
   private final KernelModules modules;
   private final CudaMemory memory;
@@ -159,6 +160,20 @@ public final class CudaBackend implements Backend {
     return new CudaTensor(dtype, shape, WeightLayout.ROW_MAJOR, pointer);
   }
 
+  /** Slices of one array, aligned as allocations are. */
+  @Override
+  public List<Tensor> allocateTogether(DType dtype, Shape shape, int count) {
+    context.enter();
+    long stride = Math.ceilDiv(shape.numBytes(dtype), SLICE_ALIGNMENT) * SLICE_ALIGNMENT;
+    DevicePointer base =
+        memory.allocateZeroed(count * stride, "%d arrays %s %s".formatted(count, dtype, shape));
+    List<Tensor> slices = new ArrayList<>();
+    for (int i = 0; i < count; i++) {
+      slices.add(new CudaTensor(dtype, shape, WeightLayout.ROW_MAJOR, base.plus(i * stride)));
+    }
+    return List.copyOf(slices);
+  }
+
   @Override
   public KvLayer allocateKv(int numBlocks, int blockSize, AttentionShape shape, DType dtype) {
     if (dtype != DType.BF16) {
@@ -206,9 +221,10 @@ public final class CudaBackend implements Backend {
   }
 
   @Override
-  public Readback readback(Tensor source) {
+  public Readback readback(List<Tensor> together) {
     context.enter();
-    CudaReadback readback = new CudaReadback(context, deferred, CudaTensor.of(source));
+    CudaReadback readback =
+        new CudaReadback(context, deferred, together.stream().map(CudaTensor::of).toList());
     readbacks.add(readback);
     return readback;
   }
