@@ -86,7 +86,7 @@ final class EngineLoop implements Runnable {
       boolean noneToCome = draining; // read first: admission ended before this was set
       runCommands();
       if (noneToCome && (!hasWork() && !admission.isHeld() || pastDeadline())) {
-        admission.close();
+        admission.close(); // nor do beam searches come back, but one may just have
         runCommands();
         while (!pipeline.isEmpty()) {
           complete();

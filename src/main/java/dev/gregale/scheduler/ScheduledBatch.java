@@ -91,6 +91,7 @@ public final class ScheduledBatch {
   /** {@code [M, W]}; grows when a step needs more. */
   public int[] allowedTokens = new int[0];
 
+  /** M * W. */
   public int numMaskWords;
 
   public ScheduledBatch(int maxTokens, int maxSeqs, int maxLogitRows, int maxBlocksPerSeq) {

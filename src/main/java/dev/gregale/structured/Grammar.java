@@ -69,10 +69,6 @@ final class Grammar {
     return nests[rule] ? 1 : 0;
   }
 
-  int numStates() {
-    return ruleOf.length;
-  }
-
   int start(int rule) {
     return starts[rule];
   }
@@ -86,7 +82,7 @@ final class Grammar {
     return ends[ruleOf[state]] == state;
   }
 
-  /** Whether a rule can be entered in a state that is inside of that many objects and arrays. */
+  /** Whether a state can be entered inside of that many objects and arrays. */
   boolean fits(int state, int depth) {
     return depth + levels[state] <= Limits.NESTING;
   }

@@ -156,12 +156,16 @@ final class JsonRules {
       grammar.bytes(first, '}', '}', end);
     }
     if (others != null) {
-      int opened = grammar.bytes(next[n], '"', '"');
-      int named = grammar.newStateBeside(end);
-      Names declared = new Names(properties.stream().map(p -> inside(quoted(p.name()))).toList());
-      grammar.add(opened, new Edge.Text(StringRule.nameOtherThan(declared), named));
-      member(named, others, written[n]);
+      member(nameOtherThan(properties, next[n]), others, written[n]);
     }
+  }
+
+  private int nameOtherThan(List<Property> properties, int from) {
+    int opened = grammar.bytes(from, '"', '"');
+    int named = grammar.newStateBeside(from);
+    Names declared = new Names(properties.stream().map(p -> inside(quoted(p.name()))).toList());
+    grammar.add(opened, new Edge.Text(StringRule.nameOtherThan(declared), named));
+    return named;
   }
 
   /** What follows on a name: colon and value. */

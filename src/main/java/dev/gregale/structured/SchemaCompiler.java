@@ -234,10 +234,11 @@ final class SchemaCompiler {
    * too).
    */
   private @Nullable Integer others(Schema schema) {
-    if (!schema.has("additionalProperties")) {
-      return schema.has("properties") ? null : (Integer) rule(ANYTHING);
+    boolean told = schema.has("additionalProperties");
+    if (!told && schema.has("properties")) {
+      return null;
     }
-    Schema others = schema.child("additionalProperties");
-    return others.node().equals(BooleanNode.FALSE) ? null : (Integer) rule(others);
+    Schema others = told ? schema.child("additionalProperties") : ANYTHING;
+    return others.node().equals(BooleanNode.FALSE) ? null : Integer.valueOf(rule(others));
   }
 }

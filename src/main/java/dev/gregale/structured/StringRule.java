@@ -1,5 +1,7 @@
 package dev.gregale.structured;
 
+import java.util.List;
+
 /**
  * What a string may be.
  *
@@ -11,7 +13,7 @@ package dev.gregale.structured;
  */
 record StringRule(int minLength, int maxLength, Names otherThan, boolean plain) {
   static final int UNBOUNDED = Integer.MAX_VALUE;
-  private static final Names NONE = new Names(java.util.List.of());
+  private static final Names NONE = new Names(List.of());
 
   /** A value. */
   static StringRule value(int minLength, int maxLength) {

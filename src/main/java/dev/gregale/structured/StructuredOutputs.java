@@ -17,7 +17,7 @@ import tools.jackson.databind.json.JsonMapper;
  * are kept. Safe for use by several threads; to be called by those that may take some time.
  */
 public final class StructuredOutputs {
-  private static final int KEPT = 32;
+  private static final int KEPT = 16;
   private static final Duration KEPT_UNUSED = Duration.ofMinutes(30);
 
   private final Tokenizer tokenizer;
