@@ -15,7 +15,7 @@ import org.jspecify.annotations.Nullable;
  * @param params the same for all of them
  * @param cacheSalt its sequences share computed prefixes only with sequences of the same salt: who
  *     sent it, lest the time to the first token tell others what was asked before; null is the salt
- *     of all who are nobody in particular
+ *     of all of whom nothing is known
  */
 public record GenerationRequest(
     String requestId,
