@@ -135,10 +135,25 @@ public record ModelAssembly(
 
   /** Copies the weights to the backend and allocates the KV cache. */
   public LoadedModel load() {
+    return load(() -> {});
+  }
+
+  /**
+   * The same, which may be broken off.
+   *
+   * @param atLayer called after each layer; what it throws ends the loading
+   */
+  public LoadedModel load(Runnable atLayer) {
     long start = System.nanoTime();
     int layers = config().numHiddenLayers();
     MixtralWeights weights =
-        loader.upload(backend, limits.maxModelLen(), done -> logProgress(done, layers));
+        loader.upload(
+            backend,
+            limits.maxModelLen(),
+            done -> {
+              logProgress(done, layers);
+              atLayer.run();
+            });
     loader.close();
     KvCache cache =
         KvCache.allocate(

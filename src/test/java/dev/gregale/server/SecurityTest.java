@@ -52,7 +52,8 @@ class SecurityTest extends ServerWithKeys {
     }
     return switch (pattern) {
       case "/actuator", "/actuator/info", "/actuator/prometheus", "/metrics" -> Access.ADMIN;
-      case "/health",
+      case "/",
+          "/health",
           "/actuator/health",
           "/actuator/health/{*path}",
           "/v3/api-docs",
