@@ -2,6 +2,7 @@ package dev.gregale.engine;
 
 import dev.gregale.sampling.SamplingParams;
 import java.util.List;
+import java.util.UUID;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -26,6 +27,12 @@ public record GenerationRequest(
 
   public GenerationRequest {
     prompts = List.copyOf(prompts);
+  }
+
+  /** One sequence after one prompt, under an id of its own. */
+  public static GenerationRequest of(int[] prompt, SamplingParams params) {
+    return new GenerationRequest(
+        UUID.randomUUID().toString(), List.of(prompt), 1, params, /* cacheSalt= */ null);
   }
 
   /** The same request of someone else. */
