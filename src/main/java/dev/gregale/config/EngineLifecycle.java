@@ -2,7 +2,6 @@ package dev.gregale.config;
 
 import dev.gregale.backend.BackendException;
 import dev.gregale.engine.AsyncLlmEngine;
-import dev.gregale.model.ModelRunner;
 import java.time.Duration;
 import java.util.concurrent.CancellationException;
 import org.slf4j.Logger;
@@ -16,27 +15,19 @@ import org.springframework.core.env.Environment;
  */
 final class EngineLifecycle implements SmartLifecycle {
   private static final Logger LOG = LoggerFactory.getLogger(EngineLifecycle.class);
-  private static final Duration WARM_UP = Duration.ofSeconds(2);
-  private static final Duration WARM_UP_OF_DEVICE = Duration.ofMillis(300); // no kernel is compiled
 
   /** How long the loading of a layer may hold up the end of the process. */
   private static final Duration LAYER = Duration.ofSeconds(20);
 
-  private final ModelAssembly assembly;
+  private final ModelStart model;
   private final AsyncLlmEngine engine;
-  private final DeferredRunner runner;
   private final Environment environment;
   private final Thread loader = Thread.ofPlatform().name("model-loader").unstarted(this::load);
   private volatile boolean running;
 
-  EngineLifecycle(
-      ModelAssembly assembly,
-      AsyncLlmEngine engine,
-      DeferredRunner runner,
-      Environment environment) {
-    this.assembly = assembly;
+  EngineLifecycle(ModelStart model, AsyncLlmEngine engine, Environment environment) {
+    this.model = model;
     this.engine = engine;
-    this.runner = runner;
     this.environment = environment;
   }
 
@@ -49,15 +40,9 @@ final class EngineLifecycle implements SmartLifecycle {
 
   private void load() {
     try {
-      ModelRunner model =
-          assembly.runner(assembly.load(this::requireRunning), assembly.backend().kernels());
-      new StepLoop(assembly.limits(), assembly.config().vocabSize(), model)
-          .warmUp(
-              assembly.backend().isAsynchronous() ? WARM_UP_OF_DEVICE : WARM_UP,
-              this::requireRunning);
-      runner.complete(model);
-      engine.start();
-      LOG.info("Gregale serves {}; try it at {}/swagger-ui.html", assembly.name(), address());
+      model.run(this::requireRunning);
+      LOG.info(
+          "Gregale serves {}; try it at {}/swagger-ui.html", engine.info().modelName(), address());
     } catch (RuntimeException | OutOfMemoryError e) {
       if (!running) {
         LOG.info("The server is told to stop: the model is not loaded any further");

@@ -96,6 +96,7 @@ public record ModelAssembly(
           engine.maxTokensPerRequest(),
           BUFFERED_EVENTS_PER_SEQUENCE * engine.maxSequencesPerRequest(),
           engine.enablePrefixCaching(),
+          engine.schedulingPolicy(),
           engine.drainTimeout());
     } catch (IllegalArgumentException e) {
       throw new StartupException(ExitCode.CONFIG, "gregale.engine: " + e.getMessage());

@@ -61,6 +61,10 @@ final class ActiveRequest {
     return event;
   }
 
+  int priority() {
+    return request.priority();
+  }
+
   SamplingParams params() {
     return request.params();
   }

@@ -60,7 +60,8 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
             model.vocabSize(),
             limits.maxModelLen(),
             limits.maxSequencesPerRequest(),
-            limits.maxTokensPerRequest());
+            limits.maxTokensPerRequest(),
+            limits.schedulingPolicy());
     checks = new RequestChecks(info);
     admission = new Admission(limits);
     metrics = new EngineMetrics(registry, limits);

@@ -9,6 +9,7 @@ package dev.gregale.engine;
  * @param maxModelLen prompt and output of one sequence, in tokens, at most
  * @param maxSequencesPerRequest prompts times n, at most
  * @param maxTokensPerRequest prompts times n times max_tokens, at most
+ * @param schedulingPolicy whether requests may have a priority
  */
 public record EngineInfo(
     String modelName,
@@ -16,4 +17,5 @@ public record EngineInfo(
     int vocabSize,
     int maxModelLen,
     int maxSequencesPerRequest,
-    long maxTokensPerRequest) {}
+    long maxTokensPerRequest,
+    SchedulingPolicy schedulingPolicy) {}

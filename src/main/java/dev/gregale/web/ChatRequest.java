@@ -72,5 +72,6 @@ record ChatRequest(
     @Nullable Integer promptLogprobs,
     @Nullable Boolean returnTokenIds,
     @Nullable Integer truncatePromptTokens,
+    @Nullable Integer priority,
     @Schema(hidden = true) @JsonAnySetter Map<String, JsonNode> others)
     implements GenerationFields {}

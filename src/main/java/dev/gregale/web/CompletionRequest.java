@@ -73,5 +73,6 @@ record CompletionRequest(
     @Nullable Integer promptLogprobs,
     @Nullable Boolean returnTokenIds,
     @Nullable Integer truncatePromptTokens,
+    @Nullable Integer priority,
     @Schema(hidden = true) @JsonAnySetter Map<String, JsonNode> others)
     implements GenerationFields {}

@@ -246,7 +246,7 @@ class EngineLifeTest extends EngineFixture {
     model.permits = new Semaphore(3);
     AsyncLlmEngine engine = start();
     GenerationRequest three =
-        new GenerationRequest("three", List.of(new int[] {1}), 3, params(100).build(), null);
+        new GenerationRequest("three", List.of(new int[] {1}), 3, params(100).build(), null, 0);
     Answer running = send(engine, three);
     await().atMost(SOON).until(() -> model.steps.get() == 4);
     Duration time = Duration.ofMillis(50);

@@ -4,6 +4,7 @@ import dev.gregale.engine.EngineInfo;
 import dev.gregale.engine.GenerationEvent;
 import dev.gregale.engine.GenerationRequest;
 import dev.gregale.engine.LlmEngine;
+import dev.gregale.engine.SchedulingPolicy;
 import dev.gregale.engine.TokenLogprob;
 import dev.gregale.sampling.FinishReason;
 import java.util.ArrayList;
@@ -15,10 +16,14 @@ import reactor.core.publisher.Flux;
 
 /** An engine that answers as a test tells it to. */
 final class StubEngine implements LlmEngine {
-  static final EngineInfo INFO = new EngineInfo("stub", 1_700_000_000, 320, 64, 16, 400);
+  static final EngineInfo INFO =
+      new EngineInfo("stub", 1_700_000_000, 320, 64, 16, 400, SchedulingPolicy.FCFS);
 
   /** What was asked for, in order. */
   final BlockingQueue<GenerationRequest> requests = new LinkedBlockingQueue<>();
+
+  /** What it says of itself. */
+  volatile EngineInfo info = INFO;
 
   volatile Function<GenerationRequest, Flux<GenerationEvent>> answer = StubEngine::ramble;
 
@@ -30,7 +35,7 @@ final class StubEngine implements LlmEngine {
 
   @Override
   public EngineInfo info() {
-    return INFO;
+    return info;
   }
 
   /** Every sequence says " time" max_tokens times; all of the prompt but a token was cached. */
