@@ -73,5 +73,6 @@ record ChatRequest(
     @Nullable Boolean returnTokenIds,
     @Nullable Boolean returnRoutedExperts,
     @Nullable Integer truncatePromptTokens,
+    @Nullable Integer priority,
     @Schema(hidden = true) @JsonAnySetter Map<String, JsonNode> others)
     implements GenerationFields {}

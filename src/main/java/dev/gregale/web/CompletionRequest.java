@@ -74,5 +74,6 @@ record CompletionRequest(
     @Nullable Boolean returnTokenIds,
     @Nullable Boolean returnRoutedExperts,
     @Nullable Integer truncatePromptTokens,
+    @Nullable Integer priority,
     @Schema(hidden = true) @JsonAnySetter Map<String, JsonNode> others)
     implements GenerationFields {}

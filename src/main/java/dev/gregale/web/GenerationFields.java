@@ -171,6 +171,14 @@ interface GenerationFields {
   @JsonProperty("truncate_prompt_tokens")
   @Nullable Integer truncatePromptTokens();
 
+  @Schema(
+      description =
+          "Of the requests that wait, the lowest goes first. Other than 0 only where the server"
+              + " serves by priority.",
+      defaultValue = "0")
+  @JsonProperty("priority")
+  @Nullable Integer priority();
+
   /** Fields of other names. */
   @Schema(hidden = true)
   Map<String, JsonNode> others();

@@ -99,7 +99,8 @@ class OpenApiTest extends WebTest {
             "prompt_logprobs",
             "return_token_ids",
             "return_routed_experts",
-            "truncate_prompt_tokens");
+            "truncate_prompt_tokens",
+            "priority");
     assertThat(properties.at("/prompt/oneOf")).hasSize(5);
     assertThat(properties.at("/stop/oneOf")).hasSize(3);
     assertThat(properties.at("/temperature/maximum").asInt()).isEqualTo(2);
