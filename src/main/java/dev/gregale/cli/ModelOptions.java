@@ -4,6 +4,7 @@ import dev.gregale.config.EngineProperties;
 import dev.gregale.config.EngineProperties.BackendChoice;
 import dev.gregale.config.ModelAssembly;
 import dev.gregale.config.ModelProperties;
+import dev.gregale.engine.SchedulingPolicy;
 import dev.gregale.model.LoadFormat;
 import java.time.Duration;
 import org.jspecify.annotations.Nullable;
@@ -57,6 +58,7 @@ final class ModelOptions {
             null,
             null,
             false, // what is measured is computing
+            SchedulingPolicy.FCFS,
             maxNumSeqs,
             1,
             Long.MAX_VALUE,

@@ -1,5 +1,6 @@
 package dev.gregale.config;
 
+import dev.gregale.engine.SchedulingPolicy;
 import java.time.Duration;
 import org.jspecify.annotations.Nullable;
 import org.springframework.boot.context.properties.ConfigurationProperties;
@@ -25,6 +26,9 @@ import org.springframework.boot.context.properties.bind.DefaultValue;
  *     max-model-len, within the memory that is left.
  * @param enablePrefixCaching Keep the KV blocks of prompts and answers as long as there is room,
  *     and let later requests of the same API key that begin alike take them over.
+ * @param schedulingPolicy Who of the requests that wait runs next: fcfs takes them as they come and
+ *     refuses a "priority" other than 0; priority takes the lowest one first, then as they come.
+ *     With it a client can make all others wait.
  * @param maxQueuedRequests Requests that may wait; further ones are answered 429.
  * @param maxSequencesPerRequest Prompts times n (or best_of) of one request, at most.
  * @param maxTokensPerRequest Prompts times n times max_tokens of one request, at most.
@@ -42,6 +46,7 @@ public record EngineProperties(
     @Nullable Integer blockSize,
     @Nullable Integer numBlocks,
     @DefaultValue("true") boolean enablePrefixCaching,
+    @DefaultValue("fcfs") SchedulingPolicy schedulingPolicy,
     @DefaultValue("256") int maxQueuedRequests,
     @DefaultValue("128") int maxSequencesPerRequest,
     @DefaultValue("65536") long maxTokensPerRequest,

@@ -97,6 +97,7 @@ public record ModelAssembly(
           engine.maxTokensPerRequest(),
           BUFFERED_EVENTS_PER_SEQUENCE * engine.maxSequencesPerRequest(),
           engine.enablePrefixCaching(),
+          engine.schedulingPolicy(),
           engine.drainTimeout());
     } catch (IllegalArgumentException e) {
       throw new StartupException(ExitCode.CONFIG, "gregale.engine: " + e.getMessage());
@@ -142,10 +143,25 @@ public record ModelAssembly(
 
   /** Copies the weights to the backend and allocates the KV cache. */
   public LoadedModel load() {
+    return load(() -> {});
+  }
+
+  /**
+   * The same, which may be broken off.
+   *
+   * @param atLayer called after each layer; what it throws ends the loading
+   */
+  public LoadedModel load(Runnable atLayer) {
     long start = System.nanoTime();
     int layers = config().numHiddenLayers();
     MixtralWeights weights =
-        loader.upload(backend, limits.maxModelLen(), done -> logProgress(done, layers));
+        loader.upload(
+            backend,
+            limits.maxModelLen(),
+            done -> {
+              logProgress(done, layers);
+              atLayer.run();
+            });
     loader.close();
     KvCache cache =
         KvCache.allocate(

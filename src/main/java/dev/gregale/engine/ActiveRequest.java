@@ -67,6 +67,10 @@ final class ActiveRequest {
     return model.routing();
   }
 
+  int priority() {
+    return request.priority();
+  }
+
   SamplingParams params() {
     return request.params();
   }

@@ -2,7 +2,10 @@ package dev.gregale.engine;
 
 /**
  * Lets requests in while there is room, and counts those inside. A request is let in if it can run
- * at once or if the queue is not full. Safe for use by several threads.
+ * at once or if the queue is not full. One that has started is not in the queue any more, though
+ * its sequences may have to wait again: among them by arrival, so that no more than {@code
+ * maxNumSeqs} have started at the same time; by priority there could be any number, so that those
+ * inside are counted too. Safe for use by several threads.
  */
 final class Admission {
   private static final int MAX_RETRY_AFTER_SECONDS = 60;
@@ -12,6 +15,7 @@ final class Admission {
   private final int maxQueuedRequests;
   private EngineState state = EngineState.LOADING;
   private int queuedRequests;
+  private int liveRequests;
   private int liveSequences;
   private int heldSequences;
   private boolean closed;
@@ -44,6 +48,7 @@ final class Admission {
 
   private void enqueue(ActiveRequest request, Runnable enqueue) {
     queuedRequests++;
+    liveRequests++;
     liveSequences += request.sequences().size();
     enqueue.run();
   }
@@ -99,6 +104,12 @@ final class Admission {
           "%d requests are waiting, which is the limit. Try again later.".formatted(queuedRequests),
           retryAfterSeconds());
     }
+    if (liveRequests >= maxNumSeqs + maxQueuedRequests) {
+      throw new EngineOverloadedException(
+          "%d requests are running or waiting, which is the limit. Try again later."
+              .formatted(liveRequests),
+          retryAfterSeconds());
+    }
   }
 
   /** When about half of the queue should have started. */
@@ -107,7 +118,7 @@ final class Admission {
     return Math.clamp((long) Math.ceil(seconds), 1, MAX_RETRY_AFTER_SECONDS);
   }
 
-  /** A request's first sequence runs, or all have ended before. */
+  /** A request's first sequence runs. */
   synchronized void leftQueue() {
     queuedRequests--;
   }
@@ -116,8 +127,15 @@ final class Admission {
     liveSequences--;
   }
 
+  /** All sequences of a request have ended before one of them ran. */
+  synchronized void endedInQueue() {
+    queuedRequests--;
+    liveRequests--;
+  }
+
   /** All sequences of a request that ran for that long have ended. */
   synchronized void endedAfter(double seconds) {
+    liveRequests--;
     meanRunSeconds += SMOOTHING * (seconds - meanRunSeconds);
   }
 }

@@ -63,6 +63,7 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
             limits.maxModelLen(),
             limits.maxSequencesPerRequest(),
             limits.maxTokensPerRequest(),
+            limits.schedulingPolicy(),
             model.routing());
     checks = new RequestChecks(info);
     admission = new Admission(limits);

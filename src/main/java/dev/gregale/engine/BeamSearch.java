@@ -96,7 +96,8 @@ final class BeamSearch {
               prompts,
               1,
               oneToken,
-              request.cacheSalt());
+              request.cacheSalt(),
+              request.priority());
       @Nullable TokenLogprob[] next = new TokenLogprob[prompts.size()];
       return rounds
           .apply(one)

@@ -9,6 +9,7 @@ package dev.gregale.engine;
  * @param maxModelLen prompt and output of one sequence, in tokens, at most
  * @param maxSequencesPerRequest prompts times n, at most
  * @param maxTokensPerRequest prompts times n times max_tokens, at most
+ * @param schedulingPolicy whether requests may have a priority
  * @param routing the model's experts
  */
 public record EngineInfo(
@@ -18,4 +19,5 @@ public record EngineInfo(
     int maxModelLen,
     int maxSequencesPerRequest,
     long maxTokensPerRequest,
+    SchedulingPolicy schedulingPolicy,
     RoutingShape routing) {}

@@ -272,7 +272,7 @@ final class EngineLoop implements Runnable {
   private void admit(ActiveRequest request) {
     for (ActiveSequence sequence : request.sequences()) {
       active.put(sequence.sequence(), sequence);
-      scheduler.add(sequence.sequence());
+      scheduler.add(sequence.sequence(), request.priority());
       metrics.promptTokens(sequence.numPromptTokens());
     }
   }
@@ -293,7 +293,7 @@ final class EngineLoop implements Runnable {
       if (request.started()) {
         admission.endedAfter((System.nanoTime() - request.startedNanos()) / 1e9);
       } else {
-        admission.leftQueue();
+        admission.endedInQueue();
       }
     }
   }

@@ -29,6 +29,9 @@ final class RequestChecks {
         sequences <= info.maxSequencesPerRequest(),
         "prompts times n is %d, but at most %d are allowed"
             .formatted(sequences, info.maxSequencesPerRequest()));
+    require(
+        request.priority() == 0 || info.schedulingPolicy() == SchedulingPolicy.PRIORITY,
+        "priority is %d, but scheduling-policy is not priority".formatted(request.priority()));
     int maxTokens = Math.min(params.maxTokens(), info.maxModelLen());
     require(
         sequences * maxTokens <= info.maxTokensPerRequest(),

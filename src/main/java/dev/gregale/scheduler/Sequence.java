@@ -34,6 +34,8 @@ public final class Sequence {
   private int numOutputTokens;
   private int numPlaceholders;
   private int drawnRow;
+  private int priority;
+  private long arrival;
   private int numComputedTokens;
   private int numScoredTokens;
   private int numCachedTokens = NOT_ADMITTED;
@@ -123,6 +125,20 @@ public final class Sequence {
   /** Tokens that were in the cache already when it was first admitted; 0 before. */
   public int numCachedTokens() {
     return Math.max(0, numCachedTokens);
+  }
+
+  /** Its place in the order in which sequences run. */
+  void queue(int priority, long arrival) {
+    this.priority = priority;
+    this.arrival = arrival;
+  }
+
+  int priority() {
+    return priority;
+  }
+
+  long arrival() {
+    return arrival;
   }
 
   /** Whether it was ever admitted. */

@@ -73,6 +73,7 @@ record ChatRequest(
     @Nullable Boolean returnTokenIds,
     @Nullable Boolean returnRoutedExperts,
     @Nullable Integer truncatePromptTokens,
+    @Nullable Integer priority,
     @Nullable Boolean useBeamSearch,
     @Nullable Double lengthPenalty,
     @Nullable ResponseFormat responseFormat,

@@ -74,6 +74,7 @@ record CompletionRequest(
     @Nullable Boolean returnTokenIds,
     @Nullable Boolean returnRoutedExperts,
     @Nullable Integer truncatePromptTokens,
+    @Nullable Integer priority,
     @Nullable Boolean useBeamSearch,
     @Nullable Double lengthPenalty,
     @Nullable ResponseFormat responseFormat,

@@ -77,7 +77,8 @@ final class CompletionService {
             prompts.stream().map(Prompt::tokenIds).toList(),
             bestOf,
             params,
-            null),
+            null,
+            SamplingValidator.priority(request)),
         prompts,
         info.modelName(),
         Instant.now().getEpochSecond(),
@@ -171,6 +172,7 @@ final class CompletionService {
   private <L> Mono<Void> stream(
       Completion completion, ReplyFormat<L> format, ServerWebExchange exchange) {
     CompletionChunks<L> chunks = new CompletionChunks<>(completion, format, texts);
+    AtomicBoolean begun = new AtomicBoolean();
     // An event's frames stay together, for an error must not overtake any of them.
     Flux<List<String>> frames =
         events(
@@ -183,9 +185,8 @@ final class CompletionService {
             .filter(list -> !list.isEmpty())
             .map(list -> list.stream().map(replies::json).toList())
             // Before the first frame an error has a status of its own, later it is a frame.
-            .switchOnFirst(
-                (first, all) ->
-                    first.isOnError() ? all : all.onErrorResume(e -> errorFrame(exchange, e)))
+            .doOnNext(list -> begun.set(true))
+            .onErrorResume(e -> begun.get(), e -> errorFrame(exchange, e))
             .concatWithValues(List.of("[DONE]"));
     Flux<String> data = frames.concatMapIterable(list -> list, PREFETCH);
     return replies.writeEvents(exchange.getResponse(), data);

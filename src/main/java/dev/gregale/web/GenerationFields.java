@@ -173,6 +173,14 @@ interface GenerationFields {
 
   @Schema(
       description =
+          "Of the requests that wait, the lowest goes first. Other than 0 only where the server"
+              + " serves by priority.",
+      defaultValue = "0")
+  @JsonProperty("priority")
+  @Nullable Integer priority();
+
+  @Schema(
+      description =
           "Beam search: as many beams as n, or best_of where given, at most 10. The n sequences with"
               + " the best score are returned, best first. temperature, seed and what cuts the"
               + " distribution have no effect; cannot be streamed. Usage counts what is returned.",

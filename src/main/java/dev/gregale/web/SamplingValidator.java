@@ -4,6 +4,7 @@ import static dev.gregale.web.Ranges.check;
 import static dev.gregale.web.Ranges.range;
 
 import dev.gregale.engine.EngineInfo;
+import dev.gregale.engine.SchedulingPolicy;
 import dev.gregale.sampling.BeamSearchParams;
 import dev.gregale.sampling.Combinations;
 import dev.gregale.sampling.SamplingParams;
@@ -50,6 +51,12 @@ final class SamplingValidator {
   void checkRequest() {
     checkModel(request.model(), info);
     UnsupportedFields.check("", "", request.others());
+    int priority = priority(request);
+    check(
+        priority == 0 || info.schedulingPolicy() == SchedulingPolicy.PRIORITY,
+        "priority",
+        "priority is %d, but this server serves requests as they come; leave it out or give 0"
+            .formatted(priority));
     boolean stream = isTrue(request.stream());
     check(
         stream || request.streamOptions() == null,
@@ -59,6 +66,10 @@ final class SamplingValidator {
         !stream || promptLogprobs() <= 0,
         "prompt_logprobs",
         "prompt_logprobs cannot be streamed; leave it out or set stream to false");
+  }
+
+  static int priority(GenerationFields request) {
+    return Objects.requireNonNullElse(request.priority(), 0);
   }
 
   static void checkModel(@Nullable String model, EngineInfo info) {

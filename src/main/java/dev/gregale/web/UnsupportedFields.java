@@ -37,7 +37,6 @@ final class UnsupportedFields {
           harmless("logprob_token_ids"),
           harmless("return_tokens_as_token_ids", "false"),
           harmless("truncation_side", "'left'"),
-          harmless("priority", "0"),
           harmless("prompt_embeds"),
           harmless("chat_template"),
           harmless("chat_template_kwargs", "{}"),

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gregale.config.EngineProperties.BackendChoice;
+import dev.gregale.engine.SchedulingPolicy;
 import dev.gregale.model.MixtralConfig;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -30,6 +31,7 @@ class KvPlanTest {
         16,
         blocks,
         true,
+        SchedulingPolicy.FCFS,
         10,
         10,
         1000,

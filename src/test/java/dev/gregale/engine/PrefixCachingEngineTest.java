@@ -77,7 +77,19 @@ class PrefixCachingEngineTest {
     /** Too few blocks for six sequences. */
     private static EngineLimits limits(boolean caching) {
       return new EngineLimits(
-          6, 48, MAX_LEN, 8, 30, 48, 1_000, 8, 10_000, 1_024, caching, Duration.ofSeconds(5));
+          6,
+          48,
+          MAX_LEN,
+          8,
+          30,
+          48,
+          1_000,
+          8,
+          10_000,
+          1_024,
+          caching,
+          SchedulingPolicy.FCFS,
+          Duration.ofSeconds(5));
     }
 
     @BeforeAll
@@ -136,7 +148,7 @@ class PrefixCachingEngineTest {
         @Nullable String salt = random.nextInt(3) == 0 ? "key " + random.nextInt(2) : null;
         asks.add(
             new Ask(
-                new GenerationRequest("r" + i, List.of(prompt), n, params(random), salt),
+                new GenerationRequest("r" + i, List.of(prompt), n, params(random), salt, 0),
                 leaves ? 1 + random.nextInt(8) : Integer.MAX_VALUE));
       }
       return asks;
@@ -272,7 +284,7 @@ class PrefixCachingEngineTest {
 
     private static int cached(
         AsyncLlmEngine engine, SamplingParams params, int[] prompt, @Nullable String salt) {
-      GenerationRequest request = new GenerationRequest("r", List.of(prompt), 1, params, salt);
+      GenerationRequest request = new GenerationRequest("r", List.of(prompt), 1, params, salt, 0);
       return ((Finished) requireNonNull(engine.generate(request).blockLast())).cachedTokens();
     }
   }

@@ -227,7 +227,10 @@ class BadRequestTest extends WebTest {
               "'response_format': {'type': 'json_object'}, 'no_repeat_ngram_size': 2",
               "no_repeat_ngram_size",
               "no_repeat_ngram_size does not go with response_format"),
-          new Bad("'priority': 1", "priority", "priority is not supported"),
+          new Bad(
+              "'priority': -1",
+              "priority",
+              "priority is -1, but this server serves requests as they come; leave it out or give 0"),
           new Bad("'allowed_token_ids': [1]", "allowed_token_ids", "is not supported"),
           new Bad("'prompt_logprobs': -1", "prompt_logprobs", "must be between 0 and 20"),
           new Bad("'prompt_logprobs': 21", "prompt_logprobs", "must be between 0 and 20"),

@@ -100,6 +100,7 @@ class OpenApiTest extends WebTest {
             "return_token_ids",
             "return_routed_experts",
             "truncate_prompt_tokens",
+            "priority",
             "use_beam_search",
             "length_penalty",
             "response_format");

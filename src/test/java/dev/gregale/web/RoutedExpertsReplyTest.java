@@ -121,6 +121,7 @@ class RoutedExpertsReplyTest extends WebTest {
             all.maxModelLen(),
             all.maxSequencesPerRequest(),
             all.maxTokensPerRequest(),
+            all.schedulingPolicy(),
             new RoutingShape(1 << 16, 8, 2)); // 32 tokens are 4 Mi ids
     String request =
         "{\"model\":\"stub\",\"prompt\":[[7],[8]],\"return_routed_experts\":true,\"max_tokens\":";

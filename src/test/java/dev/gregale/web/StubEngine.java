@@ -5,6 +5,7 @@ import dev.gregale.engine.GenerationEvent;
 import dev.gregale.engine.GenerationRequest;
 import dev.gregale.engine.LlmEngine;
 import dev.gregale.engine.RoutingShape;
+import dev.gregale.engine.SchedulingPolicy;
 import dev.gregale.engine.TokenLogprob;
 import dev.gregale.sampling.FinishReason;
 import java.util.ArrayList;
@@ -17,7 +18,15 @@ import reactor.core.publisher.Flux;
 /** An engine that answers as a test tells it to. */
 final class StubEngine implements LlmEngine {
   static final EngineInfo INFO =
-      new EngineInfo("stub", 1_700_000_000, 320, 64, 16, 400, new RoutingShape(3, 8, 2));
+      new EngineInfo(
+          "stub",
+          1_700_000_000,
+          320,
+          64,
+          16,
+          400,
+          SchedulingPolicy.FCFS,
+          new RoutingShape(3, 8, 2));
 
   /** What was asked for, in order. */
   final BlockingQueue<GenerationRequest> requests = new LinkedBlockingQueue<>();
