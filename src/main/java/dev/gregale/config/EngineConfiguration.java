@@ -7,6 +7,7 @@ import dev.gregale.engine.ServedModel;
 import dev.gregale.engine.TextStream;
 import dev.gregale.engine.TextStreamFactory;
 import dev.gregale.model.StepRunner;
+import dev.gregale.structured.StructuredOutputs;
 import dev.gregale.tokenizer.ChatRenderer;
 import dev.gregale.tokenizer.ChatTemplate;
 import dev.gregale.tokenizer.CheckpointChat;
@@ -65,6 +66,20 @@ public class EngineConfiguration {
     }
   }
 
+  /** Null where there is no tokenizer. */
+  @Bean
+  @Nullable StructuredOutputs structuredOutputs(
+      ModelAssembly assembly, ObjectProvider<Tokenizer> tokenizer) {
+    Tokenizer known = tokenizer.getIfAvailable();
+    return known == null
+        ? null
+        : new StructuredOutputs(known, assembly.config().vocabSize(), eosTokenIds(assembly));
+  }
+
+  private static int[] eosTokenIds(ModelAssembly assembly) {
+    return assembly.config().eosTokenIds().stream().mapToInt(Integer::intValue).toArray();
+  }
+
   @Bean
   DeferredRunner deferredRunner() {
     return new DeferredRunner();
@@ -81,7 +96,7 @@ public class EngineConfiguration {
             assembly.name(),
             Instant.now().getEpochSecond(),
             assembly.config().vocabSize(),
-            assembly.config().eosTokenIds().stream().mapToInt(Integer::intValue).toArray(),
+            eosTokenIds(assembly),
             assembly.routing());
     TextStreamFactory texts = textStreams(tokenizer.getIfAvailable());
     return new AsyncLlmEngine(

@@ -44,6 +44,8 @@ final class SchemaCustomizer implements OpenApiCustomizer {
           "CompletionRequest",
           "ChatRequest",
           "StreamOptions",
+          "ResponseFormat",
+          "JsonSchemaFormat",
           "TokenizeRequest",
           "DetokenizeRequest");
 

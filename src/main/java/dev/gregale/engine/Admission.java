@@ -17,6 +17,8 @@ final class Admission {
   private int queuedRequests;
   private int liveRequests;
   private int liveSequences;
+  private int heldSequences;
+  private boolean closed;
   private double meanRunSeconds = 1;
 
   Admission(EngineLimits limits) {
@@ -40,12 +42,53 @@ final class Admission {
    * is enqueued from then on.
    */
   synchronized void enter(ActiveRequest request, Runnable enqueue) {
-    int numSequences = request.sequences().size();
-    requireRoom(numSequences);
+    requireRoom(request.sequences().size());
+    enqueue(request, enqueue);
+  }
+
+  private void enqueue(ActiveRequest request, Runnable enqueue) {
     queuedRequests++;
     liveRequests++;
-    liveSequences += numSequences;
+    liveSequences += request.sequences().size();
     enqueue.run();
+  }
+
+  /**
+   * Lets in what will {@link #reenter} with that many sequences at a time, again and again, until
+   * {@link #release}. Between its requests others run, so all that are in like this may have only
+   * as many sequences together as can run, lest they all wait at the same time.
+   */
+  synchronized void hold(int numSequences) {
+    requireRoom(numSequences);
+    if (heldSequences > 0 && heldSequences + numSequences > maxNumSeqs) {
+      throw new EngineOverloadedException(
+          "Beam searches with %d beams are running, and %d more are too many. Try again later."
+              .formatted(heldSequences, numSequences),
+          retryAfterSeconds());
+    }
+    heldSequences += numSequences;
+  }
+
+  synchronized void release(int numSequences) {
+    heldSequences -= numSequences;
+  }
+
+  /** Whether somebody may reenter. */
+  synchronized boolean isHeld() {
+    return heldSequences > 0;
+  }
+
+  /** Enqueues a request of somebody who is in, even while draining. */
+  synchronized void reenter(ActiveRequest request, Runnable enqueue) {
+    if (closed || state == EngineState.FAILED) {
+      throw new EngineUnavailableException("The engine has stopped.");
+    }
+    enqueue(request, enqueue);
+  }
+
+  /** Lets nobody reenter any more. */
+  synchronized void close() {
+    closed = true;
   }
 
   /** Refuses where a request of that many sequences would be refused now. */

@@ -61,8 +61,12 @@ public record EngineLimits(
 
   /** The scheduler's share of the limits. */
   public SchedulerConfig scheduler() {
-    // Admission lets no more requests in than can start and wait at the same time.
-    long maxWaitingSeqs = ((long) maxNumSeqs + maxQueuedRequests) * maxSequencesPerRequest;
+    // Admission lets no more requests in than can start and wait at the same time, and so many
+    // beams
+    // beside them (Admission.hold).
+    long maxBeams = Math.max(maxNumSeqs, maxSequencesPerRequest);
+    long maxWaitingSeqs =
+        ((long) maxNumSeqs + maxQueuedRequests) * maxSequencesPerRequest + maxBeams;
     return new SchedulerConfig(
         maxNumSeqs,
         maxNumBatchedTokens,

@@ -85,7 +85,9 @@ final class EngineLoop implements Runnable {
     while (true) {
       boolean noneToCome = draining; // read first: admission ended before this was set
       runCommands();
-      if (noneToCome && (!hasWork() || pastDeadline())) {
+      if (noneToCome && (!hasWork() && !admission.isHeld() || pastDeadline())) {
+        admission.close();
+        runCommands();
         while (!pipeline.isEmpty()) {
           complete();
         }
@@ -203,13 +205,14 @@ final class EngineLoop implements Runnable {
     suspect = true;
   }
 
-  /** A token outside the vocabulary, as NaN logits may give, must not find its way back in. */
+  /** A token that cannot be drawn, as NaN logits may give, must not find its way back in. */
   private void failInvalidTokens(ScheduledBatch batch, StepOutput output, StepReport report) {
     for (int r = 0; r < batch.numLogitRows; r++) {
       int token = output.tokens[r];
-      if (batch.draws(r) && (token < 0 || token >= vocabSize)) {
-        log.error("the model drew token {}, which is not in its vocabulary", token);
-        failRequestOf(batch.sequences.get(batch.logitSequence[r]), report);
+      Sequence sequence = batch.sequences.get(batch.logitSequence[r]);
+      if (batch.draws(r) && (token < 0 || token >= vocabSize || !sequence.allows(token))) {
+        log.error("the model drew token {}, which it does not have or must not draw", token);
+        failRequestOf(sequence, report);
         scheduler.forgetPrefixes(); // NaN keys would spoil every later request that begins alike
       }
     }

@@ -68,7 +68,7 @@ public final class ModelRunner implements StepRunner {
             backend.allocate(DType.I32, Shape.of(maxSeqs)),
             backend.allocate(DType.I32, Shape.of(maxSeqs, maxBlocksPerSeq)),
             backend.allocate(DType.I32, Shape.of(maxLogitRows)));
-    this.sampling = new DeviceSampling(backend, maxLogitRows, topN);
+    this.sampling = new DeviceSampling(backend, maxLogitRows, config.vocabSize(), topN);
     backend.reserve(
         workspaceLimits(config, maxTokens, maxSeqs, maxBlocksPerSeq * cache.layer(0).blockSize()));
     Activations activations = Activations.allocate(backend, config, maxTokens, maxLogitRows);

@@ -27,6 +27,8 @@ public final class SamplingParamsBuilder {
   private int logprobs = -1;
   private int promptLogprobs = -1;
   private boolean returnRoutedExperts;
+  private @Nullable TokenConstraint structuredOutput;
+  private @Nullable BeamSearchParams beamSearch;
 
   SamplingParamsBuilder() {}
 
@@ -130,6 +132,16 @@ public final class SamplingParamsBuilder {
     return this;
   }
 
+  public SamplingParamsBuilder structuredOutput(@Nullable TokenConstraint value) {
+    structuredOutput = value;
+    return this;
+  }
+
+  public SamplingParamsBuilder beamSearch(@Nullable BeamSearchParams value) {
+    beamSearch = value;
+    return this;
+  }
+
   public SamplingParams build() {
     return new SamplingParams(
         maxTokens,
@@ -151,6 +163,8 @@ public final class SamplingParamsBuilder {
         skipSpecialTokens,
         logprobs,
         promptLogprobs,
-        returnRoutedExperts);
+        returnRoutedExperts,
+        structuredOutput,
+        beamSearch);
   }
 }

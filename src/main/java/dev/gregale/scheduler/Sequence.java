@@ -3,6 +3,8 @@ package dev.gregale.scheduler;
 import dev.gregale.sampling.FinishReason;
 import dev.gregale.sampling.SamplingParams;
 import dev.gregale.sampling.StopCriteria;
+import dev.gregale.sampling.TokenConstraint;
+import dev.gregale.sampling.TokenMatcher;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
@@ -40,6 +42,7 @@ public final class Sequence {
   private Status status = Status.WAITING;
   private @Nullable FinishReason finishReason;
   private @Nullable LogitAdjustments adjustments;
+  private @Nullable TokenMatcher matcher;
 
   /**
    * @param promptTokens at least one; shared, not copied, and must not change
@@ -208,6 +211,20 @@ public final class Sequence {
     return adjustments;
   }
 
+  /** Which tokens may be drawn; null for all. */
+  @Nullable TokenMatcher matcher() {
+    TokenConstraint constraint = params.structuredOutput();
+    if (matcher == null && constraint != null) {
+      matcher = constraint.newMatcher();
+    }
+    return matcher;
+  }
+
+  /** Whether a token may have been drawn; always where none is drawn any more. */
+  public boolean allows(int token) {
+    return matcher == null || matcher.allows(token);
+  }
+
   /** Copies the tokens from a position on, known ones only. */
   void copyTokens(int position, int[] destination, int offset, int length) {
     int fromPrompt = Math.clamp(promptTokens.length - position, 0, length);
@@ -246,6 +263,9 @@ public final class Sequence {
     if (adjustments != null) {
       adjustments.count(token);
     }
+    if (matcher != null) {
+      matcher.accept(token);
+    }
   }
 
   void computed(int numTokens) {
@@ -271,5 +291,6 @@ public final class Sequence {
     status = Status.FINISHED;
     finishReason = reason;
     adjustments = null;
+    matcher = null;
   }
 }

@@ -179,6 +179,28 @@ interface GenerationFields {
   @JsonProperty("priority")
   @Nullable Integer priority();
 
+  @Schema(
+      description =
+          "Beam search: as many beams as n, or best_of where given, at most 10. The n sequences with"
+              + " the best score are returned, best first. temperature, seed and what cuts the"
+              + " distribution have no effect; cannot be streamed. Usage counts what is returned.",
+      defaultValue = "false")
+  @JsonProperty("use_beam_search")
+  @Nullable Boolean useBeamSearch();
+
+  @Schema(
+      description =
+          "With use_beam_search: a sequence's score is its log-probability divided by its number of"
+              + " tokens to this power.",
+      minimum = "-10",
+      maximum = "10",
+      defaultValue = "1")
+  @JsonProperty("length_penalty")
+  @Nullable Double lengthPenalty();
+
+  @JsonProperty("response_format")
+  @Nullable ResponseFormat responseFormat();
+
   /** Fields of other names. */
   @Schema(hidden = true)
   Map<String, JsonNode> others();

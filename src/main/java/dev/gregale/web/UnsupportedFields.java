@@ -21,12 +21,11 @@ final class UnsupportedFields {
           harmless("functions", "[]"),
           harmless("function_call", "'none'"),
           harmless("tool_calls", "[]"),
-          harmless("response_format", "{'type':'text'}"),
           harmless("modalities", "['text']"),
           harmless("audio"),
           harmless("web_search_options"),
           // vLLM's
-          harmless("use_beam_search", "false"),
+          harmless("early_stopping", "false"),
           harmless("structured_outputs"),
           harmless("guided_json"),
           harmless("guided_regex"),

@@ -381,6 +381,7 @@ class KernelsContractTest {
             side.ops()
                 .sample(sampling.outputs(side), side.of(logits), sampling.inputs(side), rows));
     sampling.assertSame(sides, rows);
+    sampling.assertMasked(sides, rows);
   }
 
   /** A row has the same bits alone and in any batch. */

@@ -197,6 +197,12 @@ final class TwoSides {
     assertEquals(Arrays.toString(expected), Arrays.toString(found), what);
   }
 
+  int[] candidateInts(Pair pair) {
+    int[] values = new int[Math.toIntExact(pair.candidate().shape().numElements())];
+    candidate.read(pair.candidate(), values, values.length);
+    return values;
+  }
+
   float[] candidateFloats(Pair pair) {
     return read(candidate, pair.candidate());
   }

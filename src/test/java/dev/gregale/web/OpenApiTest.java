@@ -100,7 +100,10 @@ class OpenApiTest extends WebTest {
             "return_token_ids",
             "return_routed_experts",
             "truncate_prompt_tokens",
-            "priority");
+            "priority",
+            "use_beam_search",
+            "length_penalty",
+            "response_format");
     assertThat(properties.at("/prompt/oneOf")).hasSize(5);
     assertThat(properties.at("/stop/oneOf")).hasSize(3);
     assertThat(properties.at("/temperature/maximum").asInt()).isEqualTo(2);

@@ -4,6 +4,7 @@ import dev.gregale.config.OpenApiConfiguration;
 import dev.gregale.config.SecurityConfiguration;
 import dev.gregale.config.SecurityHeadersConfiguration;
 import dev.gregale.config.WebServerConfiguration;
+import dev.gregale.structured.StructuredOutputs;
 import dev.gregale.tokenizer.ChatRenderer;
 import dev.gregale.tokenizer.ChatTemplate;
 import dev.gregale.tokenizer.Tokenizer;
@@ -65,6 +66,12 @@ class WebTestServer {
     @Bean
     Tokenizer tokenizer() {
       return new StubTokenizer();
+    }
+
+    @Bean
+    StructuredOutputs structuredOutputs(Tokenizer tokenizer) {
+      return new StructuredOutputs(
+          tokenizer, StubEngine.INFO.vocabSize(), new int[] {StubTokenizer.EOS});
     }
   }
 }

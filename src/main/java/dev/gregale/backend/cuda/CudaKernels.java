@@ -279,6 +279,8 @@ final class CudaKernels implements Kernels {
         .add(CudaTensor.of(in.adjustTokens()))
         .add(CudaTensor.of(in.adjustCounts()))
         .add(CudaTensor.of(in.adjustBias()))
+        .add(CudaTensor.of(in.maskRow()))
+        .add(CudaTensor.of(in.allowedTokens()))
         .add(logits.shape().intDim(1))
         .add(out.topTokens().shape().intDim(1))
         .launch(sample, rows, SAMPLE_THREADS);
