@@ -1,0 +1,89 @@
+package dev.gregale.tensor;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import java.util.List;
+
+/**
+ * The scales of a {@link HostTensor} of F8_E4M3 codes. A tensor that consists of several quantised
+ * matrices one below the other (q, k and v; gate and up of all experts) keeps the scales of each:
+ * its rows are cut into parts, and each part has a grid of blocks of its own. All grids below each
+ * other are the tensor's grid, {@code [gridRows, gridColumns]}.
+ *
+ * @param scaling what the scales mean
+ * @param partRows rows of each part, first to last; of a tensor {@code [E, N, M]} they add up to E
+ *     N
+ * @param slabs the grid, row-major, little-endian, in contiguous pieces one after the other
+ */
+public record HostScales(
+    WeightScaling scaling, List<Integer> partRows, List<MemorySegment> slabs) {
+  private static final ValueLayout.OfFloat FLOAT =
+      ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+
+  public HostScales {
+    partRows = List.copyOf(partRows);
+    slabs = List.copyOf(slabs);
+  }
+
+  /** Rows of all parts' grids together. */
+  public int gridRows() {
+    return partRows.stream().mapToInt(scaling::gridRows).sum();
+  }
+
+  /** Of each row of the tensor the row of the grid that holds its scales. */
+  public int[] gridRowOfRow() {
+    int[] grid = new int[partRows.stream().mapToInt(Integer::intValue).sum()];
+    int row = 0;
+    int start = 0;
+    for (int rows : partRows) {
+      for (int i = 0; i < rows; i++) {
+        grid[row++] = start + i / scaling.blockRows();
+      }
+      start += scaling.gridRows(rows);
+    }
+    return grid;
+  }
+
+  /** All scales as fp32, {@code [gridRows, gridColumns]}. */
+  public float[] values() {
+    int scaleBytes = scaling.dtype().bytes();
+    long bytes = slabs.stream().mapToLong(MemorySegment::byteSize).sum();
+    float[] values = new float[Math.toIntExact(bytes / scaleBytes)];
+    int at = 0;
+    for (MemorySegment slab : slabs) {
+      int count = Math.toIntExact(slab.byteSize() / scaleBytes);
+      for (int i = 0; i < count; i++) {
+        values[at++] =
+            scaling.dtype() == DType.F32
+                ? slab.get(FLOAT, 4L * i)
+                : ofE8M0(slab.get(ValueLayout.JAVA_BYTE, i));
+      }
+    }
+    return values;
+  }
+
+  /** 2^(code - 127); 255 is NaN. The smallest is a subnormal. */
+  public static float ofE8M0(byte code) {
+    int exponent = Byte.toUnsignedInt(code);
+    return exponent == 0
+        ? 0x1p-127f
+        : Float.intBitsToFloat(exponent == 255 ? 0x7fc00000 : exponent << 23);
+  }
+
+  /**
+   * @throws IllegalArgumentException if parts or bytes are not those of a tensor of that shape
+   */
+  void requireFor(String name, Shape shape) {
+    long columns = shape.dim(shape.rank() - 1);
+    long rows = columns == 0 ? 0 : shape.numElements() / columns;
+    long inParts = partRows.stream().mapToLong(Integer::longValue).sum();
+    long expected = (long) gridRows() * scaling.gridColumns(columns) * scaling.dtype().bytes();
+    long found = slabs.stream().mapToLong(MemorySegment::byteSize).sum();
+    if (inParts != rows || expected != found) {
+      throw new IllegalArgumentException(
+          "tensor %s %s: scales of %s for %d rows in %d parts, %d bytes, expected %d"
+              .formatted(name, shape, scaling, inParts, partRows.size(), found, expected));
+    }
+  }
+}
