@@ -38,7 +38,7 @@ inline void fill(Bf16* to, size_t count, uint64_t seed, float center, float spre
 
 inline LayerWeights make_layer(const Shape& s, uint64_t seed, int blocks) {
   LayerWeights w;
-  const auto matrix = [&](int experts, int n, int k, bool two_scales = false) {
+  const auto matrix = [&](int experts, int n, int k) {
     const size_t tiles = static_cast<size_t>(experts) * ceil_div(n, kTileRows) * s.weight_tiles(k);
     Weight m;
     m.tiles = device<char>(tiles * kTileBytes);
@@ -53,9 +53,9 @@ inline LayerWeights make_layer(const Shape& s, uint64_t seed, int blocks) {
     }
     constexpr float kMeanCode = 108.0f;
     if (s.format == Format::kFp8) {
-      m.scales = device<char>(tiles * sizeof(float2));
-      fill_scales<<<512, 256>>>(reinterpret_cast<float*>(m.scales), 2 * tiles, seed++,
-                                1.0f / (kMeanCode * sqrtf(k)), two_scales ? 1 : 2);
+      m.scales = device<char>(tiles * kTileScales * sizeof(float));
+      fill_scales<<<512, 256>>>(reinterpret_cast<float*>(m.scales), kTileScales * tiles, seed++,
+                                1.0f / (kMeanCode * sqrtf(k)));
     } else {
       m.scales = device<char>(tiles * kMxTileBytes);
       fill_exponents<<<512, 256>>>(reinterpret_cast<uint8_t*>(m.scales), tiles * kMxTileBytes,
@@ -66,7 +66,7 @@ inline LayerWeights make_layer(const Shape& s, uint64_t seed, int blocks) {
   };
   w.qkv = matrix(1, s.qkv_width(), s.hidden);
   w.output = matrix(1, s.hidden, s.context_width());
-  w.gate_up = matrix(s.experts, 2 * s.intermediate, s.hidden, true);
+  w.gate_up = matrix(s.experts, 2 * s.intermediate, s.hidden);
   w.down = matrix(s.experts, s.hidden, s.intermediate);
   w.router = device<Bf16>(s.experts * s.hidden);
   fill(w.router, s.experts * s.hidden, seed++, 0.0f, sqrtf(3.0f / s.hidden));

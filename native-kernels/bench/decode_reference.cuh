@@ -44,8 +44,8 @@ __global__ void reference_norm(float* out, const float* x, const Bf16* gain, flo
   }
 }
 
-// Random codes of every value but NaN, and their scales: fp32 for the two halves of a tile's rows, or
-// exponents of 32 columns. The values' root mean square is about 1 / sqrt(k).
+// Random codes of every value but NaN, and their scales: fp32 of eight rows of a tile, or exponents
+// of 32 columns. The values' root mean square is about 1 / sqrt(k).
 __global__ void fill_codes(uint8_t* to, size_t count, uint64_t seed) {
   for (size_t i = blockIdx.x * static_cast<size_t>(blockDim.x) + threadIdx.x; i < count;
        i += static_cast<size_t>(gridDim.x) * blockDim.x) {
@@ -54,10 +54,10 @@ __global__ void fill_codes(uint8_t* to, size_t count, uint64_t seed) {
   }
 }
 
-__global__ void fill_scales(float* to, size_t count, uint64_t seed, float center, int alike) {
+__global__ void fill_scales(float* to, size_t count, uint64_t seed, float center) {
   for (size_t i = blockIdx.x * static_cast<size_t>(blockDim.x) + threadIdx.x; i < count;
        i += static_cast<size_t>(gridDim.x) * blockDim.x) {
-    to[i] = center * (1.0f + 0.5f * uniform(seed, i / alike));
+    to[i] = center * (1.0f + 0.5f * uniform(seed, i));
   }
 }
 
@@ -101,7 +101,7 @@ __device__ inline float weight_value(const Weight& w, Format format, int expert,
   }
   const float value = code_value(static_cast<uint8_t>(at[swizzled_code(row, k)]));
   if (format == Format::kFp8) {
-    return value * reinterpret_cast<const float*>(w.scales)[tile * 2 + row % 16 / 8];
+    return value * reinterpret_cast<const float*>(w.scales)[tile * kTileScales + row / kScaleRows];
   }
   const uint8_t exponent = w.scales[(tile * kTileRows + row) * 4 + k / kMxColumns];
   return ldexpf(value, exponent - 127);

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "decode_tokens.cuh"
-#include "fp8_codes.cuh"
+#include "code_fragments.cuh"
 #include "grouped_plan.cuh"
 #include "ptx_sm90.cuh"
 #include "wgmma.cuh"
@@ -280,66 +280,38 @@ __device__ __forceinline__ void multiply(GemmBf16, float (&acc)[kN / 2], const G
   }
 }
 
-// Four codes of each of two rows, four k16 steps: what 64 columns of a tile are in registers.
-struct CodeFragments {
-  uint32_t of[4][4];
-
-  // exponents: of the 32 columns of two steps each, two bytes from the lowest on; 0 without.
-  __device__ __forceinline__ void convert(uint4 low, uint4 high, const uint32_t (&low_factor)[2],
-                                          const uint32_t (&high_factor)[2]) {
-    const uint32_t lows[4] = {low.x, low.y, low.z, low.w};
-    const uint32_t highs[4] = {high.x, high.y, high.z, high.w};
-#pragma unroll
-    for (int s = 0; s < 4; s++) {
-      of[s][0] = even_codes(lows[s], low_factor[s / 2]);
-      of[s][1] = even_codes(highs[s], high_factor[s / 2]);
-      of[s][2] = odd_codes(lows[s], low_factor[s / 2]);
-      of[s][3] = odd_codes(highs[s], high_factor[s / 2]);
-    }
-  }
-};
-
 // The same for codes: they become bf16 on their way from shared memory to registers, while the
 // products of the half tile before run. first_tile: the weight's tile that the ring is at.
 template <int kN, bool kMx>
 __device__ __forceinline__ void multiply(GemmFp8<kMx>, float (&acc)[kN / 2],
                                          const GemmArguments& a, const Ring& ring, RingAt& at,
                                          size_t first_tile, int count, int warpgroup, int lane) {
-  const int row = warpgroup * 64 + threadIdx.x / kWarpSize % 4 * 16 + lane / 4;
-  const float2* scales = reinterpret_cast<const float2*>(a.scales) + first_tile;
+  const int strip = warpgroup * 4 + threadIdx.x / kWarpSize % 4;  // of 16 rows, the warp's
+  const int row = strip * 16 + lane / 4;
+  const float2* scales =
+      reinterpret_cast<const float2*>(a.scales) + first_tile * (kTileScales / 2) + strip;
   float2 scale = kMx ? float2{} : __ldg(scales);
   float sum[kMx ? 1 : kN / 2] = {};  // for the same reason as acc
 #pragma unroll 1
   for (int k = 0; k < count; k++) {
     const float2 now = scale;
     if (!kMx && k + 1 < count) {
-      scale = __ldg(scales + k + 1);
+      scale = __ldg(scales + (k + 1) * (kTileScales / 2));
     }
     barrier_wait(ring.full(at.slot), at.parity);
-    const uint32_t codes = ring.weights(at.slot) + row * kRowBytes;
-    uint32_t exponents[2] = {};
-    if constexpr (kMx) {
-      exponents[0] = load_shared_4(ring.scales(at.slot) + row * 4);
-      exponents[1] = load_shared_4(ring.scales(at.slot) + row * 4 + 32);
-    }
-    CodeFragments fragments[2];
+    const CodeRows codes(ring.weights(at.slot), ring.scales(at.slot), row, lane, kMx);
+    uint32_t fragments[2][4][4];
 #pragma unroll
     for (int g = 0; g < 2; g++) {
-      const uint32_t chunk = codes + (((4 * g + lane % 4) ^ (lane / 4)) << 4);
-      const uint32_t low[2] = {kMx ? mx_factor(exponents[0], 2 * g) : kCodeFactor,
-                               kMx ? mx_factor(exponents[0], 2 * g + 1) : kCodeFactor};
-      const uint32_t high[2] = {kMx ? mx_factor(exponents[1], 2 * g) : kCodeFactor,
-                                kMx ? mx_factor(exponents[1], 2 * g + 1) : kCodeFactor};
-      fragments[g].convert(load_shared_16(chunk), load_shared_16(chunk + 8 * kRowBytes), low,
-                           high);
+      codes.convert(fragments[g], g);
       const uint64_t b = matrix_descriptor(ring.tokens(at.slot) + g * kN * kRowBytes);
       wgmma_fence();
 #pragma unroll
       for (int s = 0; s < 4; s++) {
         if constexpr (kMx) {
-          wgmma_bf16_registers<kN>(acc, fragments[g].of[s], b + 2 * s, false);
+          wgmma_bf16_registers<kN>(acc, fragments[g][s], b + 2 * s, false);
         } else {
-          wgmma_bf16_registers<kN>(sum, fragments[g].of[s], b + 2 * s, g == 0 && s == 0);
+          wgmma_bf16_registers<kN>(sum, fragments[g][s], b + 2 * s, g == 0 && s == 0);
         }
       }
       wgmma_commit();

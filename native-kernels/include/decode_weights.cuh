@@ -82,7 +82,7 @@ __device__ __forceinline__ void multiply_codes(float (&acc)[4], uint32_t low, ui
            odd_codes(low, low_factor), odd_codes(high, high_factor), b0, b1);
 }
 
-// kMx: exponents of 32 columns of a row; else a factor of the tile's upper and lower rows.
+// kMx: exponents of 32 columns of a row; else a factor of eight rows of the tile.
 template <bool kMx>
 struct Fp8Weights {
   static constexpr int kTileColumns = kCodeColumns;
@@ -106,7 +106,13 @@ struct Fp8Weights {
       const char* at = scales + (row + threadIdx.x % kWarpSize / 4) * 4;
       part.scales = make_uint2(load_word(at), load_word(at + gap / kRowBytes * 4));
     } else {
-      part.scales = load_two_words(scales + row / kTileRows * sizeof(float2));
+      const char* at = scales + row / kScaleRows * sizeof(float);
+      if (gap == kScaleRows * kRowBytes) {
+        part.scales = load_two_words(at);
+      } else {
+        part.scales =
+            make_uint2(load_word(at), load_word(at + gap / (kScaleRows * kRowBytes) * sizeof(float)));
+      }
     }
   }
 

@@ -10,9 +10,9 @@
 // the order, as its activations are stored in the same.
 //
 // Scales come in two forms, both beside the tiles and in their order:
-//   fp8    fp32 [tile][2]: what the sums over the tile's 128 columns are multiplied by, for rows
-//          r % 16 < 8 and for the others: gate's and up's, twice the same of any other weight. A
-//          scale per matrix repeats, blocks of 128 x 128 are the tiles themselves.
+//   fp8    fp32 [tile][16]: what the sums over the tile's 128 columns are multiplied by, of eight rows
+//          each. The scale of a matrix repeats; a block of 128 x 128 fills a tile or, of gate or up,
+//          every other group of two tiles.
 //   mxfp8  E8M0 [tile][128 rows][4]: the exponents of 32 columns each, 127 for 1, at most 134.
 #pragma once
 
@@ -23,6 +23,8 @@
 
 constexpr int kCodeColumns = 128;     // of a tile of codes
 constexpr int kMxColumns = 32;        // that share an exponent
+constexpr int kScaleRows = 8;          // that share a scale
+constexpr int kTileScales = kTileRows / kScaleRows;
 constexpr int kMxTileBytes = 4 * kTileRows;
 constexpr int kMaxMxExponent = 134;   // 2^(134 - 7) is the largest factor that bf16 holds
 

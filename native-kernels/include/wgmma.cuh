@@ -118,9 +118,9 @@ __device__ __forceinline__ void wgmma_bf16(float (&d)[kN / 2], uint64_t a, uint6
   GREGALE_WGMMA(256, 15, 128, 129)
 }
 
-// The same with A in registers, in the fragment order of mma.sync m16n8k16 for each warp's 16 rows (a[0],
-// a[1]: columns 2 (l % 4) and the next of rows l / 4 and l / 4 + 8; a[2], a[3]: 8 columns on). d = A
-// B^T where `fresh`.
+// The same with A in registers, in the fragment order of mma.sync m16n8k16 for each warp's 16 rows
+// (a[0], a[1]: columns 2 (l % 4) and the next of rows l / 4 and l / 4 + 8; a[2], a[3]: 8 columns
+// on). d = A B^T where `fresh`.
 #define GREGALE_WGMMA_REGISTERS(N, last, A0, A1, A2, A3, B, F)                                     \
   if constexpr (kN == N) {                                                                         \
     asm volatile("{\n.reg .pred p;\nsetp.eq.s32 p, %" #F                                           \
@@ -152,6 +152,30 @@ __device__ __forceinline__ void wgmma_bf16_registers(float (&d)[kN / 2], const u
   GREGALE_WGMMA_REGISTERS(224, 13, 112, 113, 114, 115, 116, 117)
   GREGALE_WGMMA_REGISTERS(240, 14, 120, 121, 122, 123, 124, 125)
   GREGALE_WGMMA_REGISTERS(256, 15, 128, 129, 130, 131, 132, 133)
+}
+
+// One k32 step in E4M3: d += A B^T, or d = A B^T where `fresh`. The matrix unit adds with few bits:
+// sums are to leave it every 128 columns.
+#define GREGALE_WGMMA_E4M3(N, last, A, B, F)                                                     \
+  if constexpr (kN == N) {                                                                       \
+    asm volatile("{\n.reg .pred p;\nsetp.eq.s32 p, %" #F                                         \
+                 ", 0;\nwgmma.mma_async.sync.aligned.m64n" #N                                    \
+                 "k32.f32.e4m3.e4m3 {" GREGALE_R##last "}, %" #A ", %" #B ", p, 1, 1;\n}"        \
+                 : GREGALE_D##last                                                               \
+                 : "l"(a), "l"(b), "r"(static_cast<int>(fresh)));                                \
+  }
+
+template <int kN>
+__device__ __forceinline__ void wgmma_e4m3(float (&d)[kN / 2], uint64_t a, uint64_t b, bool fresh) {
+  static_assert(kN % 16 == 0 && kN >= 16 && kN <= 128, "N is a multiple of 16 up to 128");
+  GREGALE_WGMMA_E4M3(16, 0, 8, 9, 10)
+  GREGALE_WGMMA_E4M3(32, 1, 16, 17, 18)
+  GREGALE_WGMMA_E4M3(48, 2, 24, 25, 26)
+  GREGALE_WGMMA_E4M3(64, 3, 32, 33, 34)
+  GREGALE_WGMMA_E4M3(80, 4, 40, 41, 42)
+  GREGALE_WGMMA_E4M3(96, 5, 48, 49, 50)
+  GREGALE_WGMMA_E4M3(112, 6, 56, 57, 58)
+  GREGALE_WGMMA_E4M3(128, 7, 64, 65, 66)
 }
 
 // The first k16 step of a product of width 128: d = A B^T.
