@@ -1,8 +1,6 @@
 package dev.gregale.tensor;
 
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.nio.ByteOrder;
 import java.util.List;
 
 /**
@@ -16,10 +14,7 @@ import java.util.List;
  *     N
  * @param slabs the grid, row-major, little-endian, in contiguous pieces one after the other
  */
-public record HostScales(
-    WeightScaling scaling, List<Integer> partRows, List<MemorySegment> slabs) {
-  private static final ValueLayout.OfFloat FLOAT =
-      ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+public record HostScales(WeightScaling scaling, List<Integer> partRows, List<MemorySegment> slabs) {
 
   public HostScales {
     partRows = List.copyOf(partRows);
@@ -52,23 +47,11 @@ public record HostScales(
     float[] values = new float[Math.toIntExact(bytes / scaleBytes)];
     int at = 0;
     for (MemorySegment slab : slabs) {
-      int count = Math.toIntExact(slab.byteSize() / scaleBytes);
-      for (int i = 0; i < count; i++) {
-        values[at++] =
-            scaling.dtype() == DType.F32
-                ? slab.get(FLOAT, 4L * i)
-                : ofE8M0(slab.get(ValueLayout.JAVA_BYTE, i));
+      for (long i = 0; i < slab.byteSize() / scaleBytes; i++) {
+        values[at++] = TensorReader.load(slab, scaling.dtype(), i);
       }
     }
     return values;
-  }
-
-  /** 2^(code - 127); 255 is NaN. The smallest is a subnormal. */
-  public static float ofE8M0(byte code) {
-    int exponent = Byte.toUnsignedInt(code);
-    return exponent == 0
-        ? 0x1p-127f
-        : Float.intBitsToFloat(exponent == 255 ? 0x7fc00000 : exponent << 23);
   }
 
   /**

@@ -16,11 +16,7 @@ import org.jspecify.annotations.Nullable;
  * @param scales of F8_E4M3 codes, which mean nothing without; null for every other type
  */
 public record HostTensor(
-    String name,
-    DType dtype,
-    Shape shape,
-    List<MemorySegment> slabs,
-    @Nullable HostScales scales) {
+    String name, DType dtype, Shape shape, List<MemorySegment> slabs, @Nullable HostScales scales) {
 
   public HostTensor {
     if ((dtype == DType.F8_E4M3) != (scales != null)) {
