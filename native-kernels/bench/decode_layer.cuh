@@ -124,8 +124,7 @@ inline int gemm_shared(const Shape& s, int tokens) {
     return 2048 + 8 * (kTileBytes + n * kRowBytes) + n * kRowBytes;
   }
   const int n = std::min(64, rows);
-  const int stage =
-      kTileBytes + 2 * n * kRowBytes + (s.format == Format::kMxFp8 ? 1024 : 0);
+  const int stage = kTileBytes + 2 * n * kRowBytes + 1024;
   const int head = 2048 + n * kRowBytes;
   return head + std::min(8, (kMaxGemmShared - head) / stage) * stage;
 }

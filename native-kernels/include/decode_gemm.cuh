@@ -124,7 +124,7 @@ class TileWalk {
 };
 
 // Formats: how a stage is laid out and multiplied. A stage is a weight tile, the token tiles of as
-// many columns, and the exponents of MXFP8.
+// many columns, and the scales of FP8.
 struct GemmBf16 {
   static constexpr int kTokenTiles = 1;
   static constexpr int kMaxRows = kMaxTileRows;
@@ -137,7 +137,7 @@ struct GemmFp8 {
   static constexpr int kTokenTiles = 2;
   static constexpr bool kShiftRegisters = true;
   static constexpr int kMaxRows = 128;  // sums of a tile and of all have 64 registers each
-  static constexpr int kScaleBytes = kMx ? kMxTileBytes : 0;
+  static constexpr int kScaleBytes = kMx ? kMxTileBytes : kTileScales * sizeof(float);
 };
 
 template <class Format>
@@ -251,9 +251,8 @@ __device__ __forceinline__ void find_chosen(const GemmArguments& a, GemmShared& 
 
 // acc += 64 weight rows x kN tokens over `count` tiles of K.
 template <int kN>
-__device__ __forceinline__ void multiply(GemmBf16, float (&acc)[kN / 2], const GemmArguments&,
-                                         const Ring& ring, RingAt& at, size_t, int count, int warpgroup,
-                                         int lane) {
+__device__ __forceinline__ void multiply(GemmBf16, float (&acc)[kN / 2], const Ring& ring,
+                                         RingAt& at, int count, int warpgroup, int lane) {
   uint32_t previous = 0;
 #pragma unroll 1
   for (int k = 0; k < count; k++) {
@@ -281,25 +280,19 @@ __device__ __forceinline__ void multiply(GemmBf16, float (&acc)[kN / 2], const G
 }
 
 // The same for codes: they become bf16 on their way from shared memory to registers, while the
-// products of the half tile before run. first_tile: the weight's tile that the ring is at.
+// products of the half tile before run.
 template <int kN, bool kMx>
-__device__ __forceinline__ void multiply(GemmFp8<kMx>, float (&acc)[kN / 2],
-                                         const GemmArguments& a, const Ring& ring, RingAt& at,
-                                         size_t first_tile, int count, int warpgroup, int lane) {
+__device__ __forceinline__ void multiply(GemmFp8<kMx>, float (&acc)[kN / 2], const Ring& ring,
+                                         RingAt& at, int count, int warpgroup, int lane) {
   const int strip = warpgroup * 4 + threadIdx.x / kWarpSize % 4;  // of 16 rows, the warp's
   const int row = strip * 16 + lane / 4;
-  const float2* scales =
-      reinterpret_cast<const float2*>(a.scales) + first_tile * (kTileScales / 2) + strip;
-  float2 scale = kMx ? float2{} : __ldg(scales);
   float sum[kMx ? 1 : kN / 2] = {};  // for the same reason as acc
 #pragma unroll 1
   for (int k = 0; k < count; k++) {
-    const float2 now = scale;
-    if (!kMx && k + 1 < count) {
-      scale = __ldg(scales + (k + 1) * (kTileScales / 2));
-    }
     barrier_wait(ring.full(at.slot), at.parity);
     const CodeRows codes(ring.weights(at.slot), ring.scales(at.slot), row, lane, kMx);
+    const float2 scale =
+        kMx ? float2{} : load_shared_float2(ring.scales(at.slot) + strip * sizeof(float2));
     uint32_t fragments[2][4][4];
 #pragma unroll
     for (int g = 0; g < 2; g++) {
@@ -323,7 +316,7 @@ __device__ __forceinline__ void multiply(GemmFp8<kMx>, float (&acc)[kN / 2],
       keep_order(sum);
 #pragma unroll
       for (int i = 0; i < kN / 2; i++) {
-        acc[i] = fmaf(i % 4 < 2 ? now.x : now.y, sum[i], acc[i]);
+        acc[i] = fmaf(i % 4 < 2 ? scale.x : scale.y, sum[i], acc[i]);
       }
     }
     if (lane == 0) {
@@ -343,17 +336,15 @@ struct Piece {
 // Calls the instance of its n.
 template <class Format, class Epilogue, int kN = kTileRowStep>
 __device__ __forceinline__ void multiply_piece(const Piece& piece, const Epilogue& epilogue,
-                                               const GemmArguments& a, const Ring& ring, RingAt& at,
-                                               int k_tile, int count, int warpgroup, int lane) {
+                                               const Ring& ring, RingAt& at, int count,
+                                               int warpgroup, int lane) {
   if (piece.rows.n == kN) {
     float acc[kN / 2] = {};  // left undefined, all sizes' accumulators would be live at once
-    const size_t tile =
-        (static_cast<size_t>(piece.rows.expert) * a.n_tiles + piece.n_tile) * a.k_tiles + k_tile;
-    multiply<kN>(Format{}, acc, a, ring, at, tile, count, warpgroup, lane);
+    multiply<kN>(Format{}, acc, ring, at, count, warpgroup, lane);
     epilogue.template finish<kN>(acc, piece);
   } else if constexpr (kN < Format::kMaxRows) {
-    multiply_piece<Format, Epilogue, kN + kTileRowStep>(piece, epilogue, a, ring, at, k_tile, count,
-                                                        warpgroup, lane);
+    multiply_piece<Format, Epilogue, kN + kTileRowStep>(piece, epilogue, ring, at, count, warpgroup,
+                                                        lane);
   }
 }
 
@@ -377,7 +368,7 @@ __device__ __forceinline__ void consume(const GemmArguments& a, const GemmShared
       const int count = min(now.end - now.at, a.k_tiles - k_tile);
       const Piece piece{shared.of[entry], n_tile,
                         chunk - entry * chunks - n_tile * a.k_tiles / a.steps};
-      multiply_piece<Format>(piece, epilogue, a, ring, ring_at, k_tile, count, warpgroup, lane);
+      multiply_piece<Format>(piece, epilogue, ring, ring_at, count, warpgroup, lane);
       now.at += count;
     }
   }

@@ -4,7 +4,7 @@
 //
 // A weight tile is 128 columns, so k_tiles = ceil(K / 128) and steps count such tiles; token_tiles =
 // K / 64 are those of the tokens. Tokens beyond 128 of an expert, or of a projection, are a product
-// of their own. Launch as decode_gemm.cu, but for blocks of 384 threads; a stage is 16 KB + n * 256 bytes, for mxfp8 1 KB more.
+// of their own. Launch as decode_gemm.cu, but for blocks of 384 threads; a stage is 17 KB + n * 256 bytes.
 
 #include "decode_gemm.cuh"
 

@@ -3,6 +3,7 @@
 //   quantize_rows_fp8    rows of x [rows, K] of a projection to token tiles of codes and their scales
 //   quantize_gather_fp8  the same for the rows that experts' plans name (expert_gather_bf16)
 //   quantize_tiles_fp8   from bf16 token tiles (the experts' hidden rows) of 64 columns
+//   round_mxfp8_bf16     what MXFP8 makes of inputs, in bf16, for the GEMMs that take bf16 tokens
 //
 // Recipes (TransformerEngine's): kPerRow, one scale of a row, 448 / largest magnitude; kBlock and
 // kBlockPow2, one of every 128 columns, the latter with its mantissa cut off; kStatic, the scale of
@@ -14,8 +15,9 @@
 // bytes], swizzled; columns beyond K are zero, as are padding rows. Scales: [padded row], or for
 // blocks [token tile][k_tile][n].
 //
-// Launch: block 256, grid = padded rows at most; K a multiple of 64, at most 32,768.
+// Launch: block 256, grid = padded rows at most; K a multiple of 64, at most 16,384.
 
+#include <cuda_fp16.h>
 #include <cuda_fp8.h>
 
 #include "common.cuh"
@@ -26,7 +28,7 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kLanesOfBlock = kCodeColumns / kChunk;  // lanes that hold 128 columns
-constexpr int kMaxChunks = 16;                        // of a thread
+constexpr int kMaxChunks = 8;                         // of a thread
 constexpr float kLargestCode = 448.0f;
 
 enum Recipe { kPerRow = 0, kBlock = 1, kBlockPow2 = 2, kStatic = 3 };
@@ -177,7 +179,7 @@ __device__ __forceinline__ Bf16x8 row_chunk(const __nv_bfloat16* row, int chunk,
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(kThreads)
+extern "C" __global__ void __launch_bounds__(kThreads, 4)
     quantize_rows_fp8(char* codes,             // tiled [rows, 128 k_tiles]
                       float* scales,           // of rows or blocks
                       const __nv_bfloat16* x,  // [rows, K]
@@ -208,7 +210,7 @@ __device__ __forceinline__ int expert_of(const GroupPlan* plan, int experts, int
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(kThreads)
+extern "C" __global__ void __launch_bounds__(kThreads, 4)
     quantize_gather_fp8(char* codes, float* scales,
                         const __nv_bfloat16* x,  // [T, D]
                         const GroupPlan* plan,   // [E + 1]
@@ -227,7 +229,7 @@ extern "C" __global__ void __launch_bounds__(kThreads)
            [&](int chunk) { return row_chunk(from, chunk, width); });
 }
 
-extern "C" __global__ void __launch_bounds__(kThreads)
+extern "C" __global__ void __launch_bounds__(kThreads, 4)
     quantize_tiles_fp8(char* codes, float* scales,
                        const __nv_bfloat16* tiles,  // tiled [padded rows, 64 token_tiles]
                        const GroupPlan* plan,       // [E + 1]
@@ -252,4 +254,37 @@ extern "C" __global__ void __launch_bounds__(kThreads)
                  tiles + start + static_cast<size_t>(tile) * group.tile_rows * kTileK +
                  swizzled_bytes(in_tile, chunk % kChunksPerRow) / 2);
            });
+}
+
+// MXFP8's rounding of inputs, which bf16 holds exactly: to[i] = code * 2^e of its 32 columns. Rows of
+// a multiple of 32 columns, or token tiles, whose swizzle keeps 32 columns together. May be in
+// place. Grid ceil(count / 2,048), count elements.
+extern "C" __global__ void __launch_bounds__(kThreads)
+    round_mxfp8_bf16(__nv_bfloat16* to, const __nv_bfloat16* from, long long count) {
+  const long long at = (static_cast<long long>(blockIdx.x) * kThreads + threadIdx.x) * kChunk;
+  const Bf16x8 chunk =
+      at < count ? *reinterpret_cast<const Bf16x8*>(from + at) : Bf16x8{};
+  float largest = largest_of(chunk);
+#pragma unroll
+  for (int offset = kMxColumns / kChunk / 2; offset > 0; offset /= 2) {
+    largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, offset));
+  }
+  const uint32_t bits = __float_as_uint(__fmul_rn(largest, 1.0f / kLargestCode));
+  const int rounded_up = static_cast<int>(bits >> 23) + ((bits & 0x7FFFFF) != 0);
+  const int exponent = isinf(largest) ? 254 : rounded_up;
+  float values[kChunk];
+  unpack(chunk, values);
+#pragma unroll
+  for (int i = 0; i < kChunk; i += 2) {
+    const uint32_t codes =
+        code_pair(ldexpf(values[i], 127 - exponent), ldexpf(values[i + 1], 127 - exponent));
+    const __half2_raw halves =
+        __nv_cvt_fp8x2_to_halfraw2(static_cast<__nv_fp8x2_storage_t>(codes), __NV_E4M3);
+    const float2 two = __half22float2(__half2(halves));
+    values[i] = ldexpf(two.x, exponent - 127);
+    values[i + 1] = ldexpf(two.y, exponent - 127);
+  }
+  if (at < count) {
+    *reinterpret_cast<Bf16x8*>(to + at) = pack(values);
+  }
 }

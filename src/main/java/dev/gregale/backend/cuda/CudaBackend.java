@@ -15,6 +15,7 @@ import dev.gregale.backend.WorkspaceLimits;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
+import dev.gregale.tensor.WeightScaling;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -149,6 +150,13 @@ public final class CudaBackend implements Backend {
     context.enter();
     deferred.flush();
     return uploader.dummy(role, shape, seed);
+  }
+
+  @Override
+  public Tensor dummy(WeightRole role, WeightScaling scaling, Shape shape, long seed) {
+    context.enter();
+    deferred.flush();
+    return uploader.dummy(role, scaling, shape, seed);
   }
 
   @Override

@@ -51,6 +51,10 @@ final class CudaKernels implements Kernels {
     return CudaTensor.of(tensor, DType.BF16, what);
   }
 
+  private static CudaTensor weight(Tensor tensor, String what) {
+    return CudaTensor.weight(tensor, what);
+  }
+
   private static CudaTensor f32(Tensor tensor, String what) {
     return CudaTensor.of(tensor, DType.F32, what);
   }
@@ -105,7 +109,7 @@ final class CudaKernels implements Kernels {
   @Override
   public void matmul(Tensor out, Tensor x, Tensor weight, int rows) {
     CudaTensor to = CudaTensor.of(out);
-    CudaTensor by = bf16(weight, "matmul's weight");
+    CudaTensor by = CudaTensor.weight(weight, "matmul's weight");
     choice.matmul(by, to, rows).launch(to, bf16(x, "matmul's x"), by, rows);
   }
 
@@ -160,8 +164,8 @@ final class CudaKernels implements Kernels {
             bf16(x, "the experts' x"),
             CudaTensor.of(routing.expertIds()),
             f32(routing.expertWeights(), "the routing weights"),
-            bf16(gateUp, "gate and up"),
-            bf16(down, "down"),
+            weight(gateUp, "gate and up"),
+            weight(down, "down"),
             rows);
     choice.expert(call).launch(call);
   }
@@ -191,8 +195,8 @@ final class CudaKernels implements Kernels {
         new DecodeKernels.AttentionBlock(
             f32(residual, "the residual"),
             f32(weights.norm(), "the norm's gain"),
-            bf16(weights.qkv(), "QKV"),
-            bf16(weights.output(), "the output projection"),
+            weight(weights.qkv(), "QKV"),
+            weight(weights.output(), "the output projection"),
             eps,
             (CudaKvLayer) kv,
             f32(ropeTable, "the rope table"),
@@ -215,8 +219,8 @@ final class CudaKernels implements Kernels {
             f32(residual, "the residual"),
             f32(weights.norm(), "the norm's gain"),
             bf16(weights.router(), "the router"),
-            bf16(weights.gateUp(), "gate and up"),
-            bf16(weights.down(), "down"),
+            weight(weights.gateUp(), "gate and up"),
+            weight(weights.down(), "down"),
             eps,
             batch,
             scratch);

@@ -44,8 +44,12 @@ record KernelChoice(
     boolean hasTiles = device.isHopper() && mode != Mode.GENERAL;
     int processors = device.numMultiprocessors();
     if (hasTiles) {
-      matmuls.add(new WgmmaMatmul(launcher, modules, workspace, processors));
-      experts.add(new WgmmaExperts(launcher, modules, workspace, processors));
+      InputQuantizer quantizer = new InputQuantizer(launcher, modules);
+      boolean mayQuantize = mode == Mode.FASTEST;
+      matmuls.add(
+          new WgmmaMatmul(launcher, modules, workspace, quantizer, processors, mayQuantize));
+      experts.add(
+          new WgmmaExperts(launcher, modules, workspace, quantizer, processors, mayQuantize));
     }
     if (hasTiles && mode == Mode.FASTEST) {
       attentions.add(new WgmmaAttention(launcher, modules, workspace, processors));
