@@ -1,5 +1,6 @@
 package dev.gregale.backend.cpu;
 
+import static dev.gregale.backend.cpu.CodedWeight.inputs;
 import static dev.gregale.backend.cpu.CpuTensor.floats;
 import static dev.gregale.backend.cpu.CpuTensor.ints;
 
@@ -72,33 +73,13 @@ final class ReferenceKernels implements Kernels {
     int m = weight.shape().intDim(1);
     float[] inputs = inputs(weight, floats(x), rows);
     for (int row = 0; row < rows; row++) {
-      matvec(floats(out), row * n, inputs, row * m, weights(weight), 0, n, m);
+      matvec(floats(out), row * n, inputs, row * m, WeightElements.of(weight), 0, n, m);
     }
-  }
-
-  /** The elements of a weight, {@code [rows, M]} with all axes but the last in one. */
-  @FunctionalInterface
-  private interface Weights {
-    float at(int row, int column);
-  }
-
-  private static Weights weights(Tensor weight) {
-    if (weight instanceof CodedWeight coded) {
-      return coded::at;
-    }
-    float[] values = floats(weight);
-    int width = weight.shape().intDim(weight.shape().rank() - 1);
-    return (row, column) -> values[row * width + column];
-  }
-
-  /** Rows {@code [rows, M]} as they are multiplied by that weight. */
-  private static float[] inputs(Tensor weight, float[] x, int rows) {
-    return weight instanceof CodedWeight coded ? coded.inputs(x, rows) : x;
   }
 
   /** out[0..n) = w[n, m] * x[0..m), each from its own offset, of the weight in rows. */
   private static void matvec(
-      float[] out, int outStart, float[] x, int xStart, Weights w, int firstRow, int n, int m) {
+      float[] out, int outStart, float[] x, int xStart, WeightElements w, int firstRow, int n, int m) {
     for (int j = 0; j < n; j++) {
       double sum = 0;
       for (int i = 0; i < m; i++) {
@@ -268,7 +249,7 @@ final class ReferenceKernels implements Kernels {
             0,
             inputs,
             t * hidden,
-            weights(gateUp),
+            WeightElements.of(gateUp),
             expert * 2 * intermediate,
             2 * intermediate,
             hidden);
@@ -277,7 +258,7 @@ final class ReferenceKernels implements Kernels {
           gateAndUp[i] = (float) (gate / (1 + Math.exp(-gate)) * gateAndUp[intermediate + i]);
         }
         float[] activated = inputs(down, gateAndUp, 1);
-        matvec(answer, 0, activated, 0, weights(down), expert * hidden, hidden, intermediate);
+        matvec(answer, 0, activated, 0, WeightElements.of(down), expert * hidden, hidden, intermediate);
         for (int i = 0; i < hidden; i++) {
           sum[i] += (double) weight * answer[i];
         }

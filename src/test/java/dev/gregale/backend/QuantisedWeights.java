@@ -1,0 +1,93 @@
+package dev.gregale.backend;
+
+import dev.gregale.backend.TwoSides.Pair;
+import dev.gregale.quantization.Float8BlockScaling;
+import dev.gregale.quantization.Float8CurrentScaling;
+import dev.gregale.quantization.MXFP8BlockScaling;
+import dev.gregale.quantization.MXFP8BlockScaling.Rounding;
+import dev.gregale.quantization.Recipe;
+import dev.gregale.quantization.WeightQuantizer;
+import dev.gregale.tensor.HostScales;
+import dev.gregale.tensor.HostTensor;
+import dev.gregale.tensor.InputScaling;
+import dev.gregale.tensor.InputScaling.When;
+import dev.gregale.tensor.Shape;
+import java.lang.foreign.Arena;
+import java.util.List;
+import java.util.Objects;
+
+/** Quantised weights on both sides of a contract: the same codes and scales. */
+final class QuantisedWeights {
+  private QuantisedWeights() {}
+
+  /** What weights may be quantised by. */
+  static List<Recipe> recipes() {
+    return List.of(
+        new Float8CurrentScaling(),
+        new Float8BlockScaling(true),
+        new Float8BlockScaling(false),
+        new MXFP8BlockScaling(Rounding.UP));
+  }
+
+  /**
+   * Random values that span many octaves from row to row, so that a wrong scale shows.
+   *
+   * @param partRows rows of each matrix with scales of its own
+   */
+  static Pair weight(
+      TwoSides sides,
+      WeightRole role,
+      Shape shape,
+      double scale,
+      List<Integer> partRows,
+      Recipe recipe,
+      When when) {
+    return upload(sides, role, values(sides, shape, scale), partRows, recipe, when, null);
+  }
+
+  /** The same with inputs that are quantised in another way than the recipe's own. */
+  static Pair weight(
+      TwoSides sides,
+      WeightRole role,
+      Shape shape,
+      double scale,
+      List<Integer> partRows,
+      Recipe recipe,
+      InputScaling inputs) {
+    return upload(
+        sides, role, values(sides, shape, scale), partRows, recipe, inputs.when(), inputs);
+  }
+
+  private static HostTensor values(TwoSides sides, Shape shape, double scale) {
+    float[] values = sides.gaussians(shape, scale);
+    int width = shape.intDim(shape.rank() - 1);
+    for (int i = 0; i < values.length; i++) {
+      values[i] *= 1f / (1 << (i / width * 5 % 7));
+    }
+    return HostTensor.of("random", shape, values);
+  }
+
+  private static Pair upload(
+      TwoSides sides,
+      WeightRole role,
+      HostTensor source,
+      List<Integer> partRows,
+      Recipe recipe,
+      When when,
+      InputScaling inputs) {
+    try (Arena arena = Arena.ofShared()) { // what is uploaded must outlive it
+      HostTensor codes = new WeightQuantizer(source, partRows, recipe, when).toTensor(arena);
+      if (inputs != null) {
+        HostScales scales = Objects.requireNonNull(codes.scales());
+        codes =
+            new HostTensor(
+                codes.name(),
+                codes.dtype(),
+                codes.shape(),
+                codes.slabs(),
+                new HostScales(scales.scaling().with(inputs), partRows, scales.slabs()));
+      }
+      return sides.upload(role, codes);
+    }
+  }
+}
