@@ -3,7 +3,6 @@
 //   quantize_rows_fp8    rows of x [rows, K] of a projection to token tiles of codes and their scales
 //   quantize_gather_fp8  the same for the rows that experts' plans name (expert_gather_bf16)
 //   quantize_tiles_fp8   from bf16 token tiles (the experts' hidden rows) of 64 columns
-//   round_mxfp8_bf16     what MXFP8 makes of inputs, in bf16, for the GEMMs that take bf16 tokens
 //
 // Recipes (TransformerEngine's): kPerRow, one scale of a row, 448 / largest magnitude; kBlock and
 // kBlockPow2, one of every 128 columns, the latter with its mantissa cut off; kStatic, the scale of
@@ -17,32 +16,18 @@
 //
 // Launch: block 256, grid = padded rows at most; K a multiple of 64, at most 16,384.
 
-#include <cuda_fp16.h>
 #include <cuda_fp8.h>
 
 #include "common.cuh"
 #include "fp8_codes.cuh"
 #include "grouped_plan.cuh"
+#include "input_scales.cuh"
 
 namespace {
 
 constexpr int kThreads = 256;
 constexpr int kLanesOfBlock = kCodeColumns / kChunk;  // lanes that hold 128 columns
 constexpr int kMaxChunks = 8;                         // of a thread
-constexpr float kLargestCode = 448.0f;
-
-enum Recipe { kPerRow = 0, kBlock = 1, kBlockPow2 = 2, kStatic = 3 };
-
-__device__ __forceinline__ float scale_of(float largest, bool power_of_two) {
-  if (largest == 0.0f || isinf(largest)) {
-    return 1.0f;
-  }
-  const float scale = __fmul_rn(kLargestCode, __frcp_rn(largest));
-  if (isinf(scale)) {
-    return power_of_two ? 1.70141183e38f : 3.40282347e38f;  // of subnormal rows
-  }
-  return power_of_two ? __uint_as_float(__float_as_uint(scale) & 0xFF800000u) : scale;
-}
 
 __device__ __forceinline__ float largest_of(const Bf16x8& chunk) {
   float values[kChunk];
@@ -138,7 +123,7 @@ __device__ __forceinline__ void quantize(const QuantizedTiles& to, const GroupPl
   if (to.recipe == kStatic) {
     scale = __frcp_rn(to.static_scale);
   } else if (to.recipe == kPerRow) {
-    scale = scale_of(block_largest(largest), false);
+    scale = scale_of(block_largest(largest), kPerRow);
   }
   const bool blocks = to.recipe == kBlock || to.recipe == kBlockPow2;
   if (!blocks && threadIdx.x == 0) {
@@ -158,7 +143,7 @@ __device__ __forceinline__ void quantize(const QuantizedTiles& to, const GroupPl
       for (int offset = kLanesOfBlock / 2; offset > 0; offset /= 2) {
         most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, offset));
       }
-      scale = scale_of(most, to.recipe == kBlockPow2);
+      scale = scale_of(most, to.recipe);
       if (inside && chunk % kLanesOfBlock == 0) {
         to.scales[tile_row * to.k_tiles + static_cast<size_t>(tile) * group.tile_rows + in_tile] =
             __frcp_rn(scale);
@@ -254,37 +239,4 @@ extern "C" __global__ void __launch_bounds__(kThreads, 4)
                  tiles + start + static_cast<size_t>(tile) * group.tile_rows * kTileK +
                  swizzled_bytes(in_tile, chunk % kChunksPerRow) / 2);
            });
-}
-
-// MXFP8's rounding of inputs, which bf16 holds exactly: to[i] = code * 2^e of its 32 columns. Rows of
-// a multiple of 32 columns, or token tiles, whose swizzle keeps 32 columns together. May be in
-// place. Grid ceil(count / 2,048), count elements.
-extern "C" __global__ void __launch_bounds__(kThreads)
-    round_mxfp8_bf16(__nv_bfloat16* to, const __nv_bfloat16* from, long long count) {
-  const long long at = (static_cast<long long>(blockIdx.x) * kThreads + threadIdx.x) * kChunk;
-  const Bf16x8 chunk =
-      at < count ? *reinterpret_cast<const Bf16x8*>(from + at) : Bf16x8{};
-  float largest = largest_of(chunk);
-#pragma unroll
-  for (int offset = kMxColumns / kChunk / 2; offset > 0; offset /= 2) {
-    largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, offset));
-  }
-  const uint32_t bits = __float_as_uint(__fmul_rn(largest, 1.0f / kLargestCode));
-  const int rounded_up = static_cast<int>(bits >> 23) + ((bits & 0x7FFFFF) != 0);
-  const int exponent = isinf(largest) ? 254 : rounded_up;
-  float values[kChunk];
-  unpack(chunk, values);
-#pragma unroll
-  for (int i = 0; i < kChunk; i += 2) {
-    const uint32_t codes =
-        code_pair(ldexpf(values[i], 127 - exponent), ldexpf(values[i + 1], 127 - exponent));
-    const __half2_raw halves =
-        __nv_cvt_fp8x2_to_halfraw2(static_cast<__nv_fp8x2_storage_t>(codes), __NV_E4M3);
-    const float2 two = __half22float2(__half2(halves));
-    values[i] = ldexpf(two.x, exponent - 127);
-    values[i + 1] = ldexpf(two.y, exponent - 127);
-  }
-  if (at < count) {
-    *reinterpret_cast<Bf16x8*>(to + at) = pack(values);
-  }
 }

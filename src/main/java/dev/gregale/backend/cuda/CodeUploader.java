@@ -202,8 +202,8 @@ final class CodeUploader {
         shape,
         WeightLayout.TILED,
         tiles,
-        new CodeScales(
-            format, scales, tileBytes + scaleBytes, staged.host().scaling().inputs()));
+        new CodeScales(format, scales, tileBytes + scaleBytes),
+        staged.host().scaling().inputs());
   }
 
   private void launch(String kernel, TiledMatrix matrix, WeightFormat format) {
@@ -228,7 +228,8 @@ final class CodeUploader {
           context.device().architecture(),
           staged.host().scaling());
     }
-    return copies.place(
+    CudaTensor weight =
+        copies.place(
         role,
         shape,
         name,
@@ -245,5 +246,6 @@ final class CodeUploader {
                 .add(staged.host().scaling().blockColumns())
                 .add(staged.isMx() ? 1 : 0)
                 .launch(dequantize, WeightUploader.blocks(shape.numElements()), THREADS));
+    return weight.with(staged.host().scaling().inputs());
   }
 }

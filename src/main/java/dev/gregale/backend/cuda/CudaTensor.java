@@ -11,17 +11,19 @@ import org.jspecify.annotations.Nullable;
  *
  * @param layout what kernels must know beside dtype and shape to read it
  * @param scales of tiled F8_E4M3 codes; null for everything else
+ * @param inputs what a weight that was quantised wants of a product's inputs, else null
  */
 record CudaTensor(
     DType dtype,
     Shape shape,
     WeightLayout layout,
     DevicePointer pointer,
-    @Nullable CodeScales scales)
+    @Nullable CodeScales scales,
+    @Nullable InputScaling inputs)
     implements Tensor {
 
   CudaTensor(DType dtype, Shape shape, WeightLayout layout, DevicePointer pointer) {
-    this(dtype, shape, layout, pointer, null);
+    this(dtype, shape, layout, pointer, null, null);
   }
 
   static CudaTensor of(Tensor tensor) {
@@ -44,6 +46,11 @@ record CudaTensor(
     return found.scales() != null ? found : of(tensor, DType.BF16, what);
   }
 
+  /** The same, with what it wants of inputs. */
+  CudaTensor with(InputScaling wanted) {
+    return new CudaTensor(dtype, shape, layout, pointer, scales, wanted);
+  }
+
   /** What a tiled weight's elements are. */
   WeightFormat format() {
     return scales == null ? WeightFormat.BF16 : scales.format();
@@ -51,7 +58,7 @@ record CudaTensor(
 
   /** Whether products must quantise their inputs, however few rows they have. */
   boolean alwaysQuantizesInputs() {
-    return scales != null && scales.inputs().when() == InputScaling.When.ALWAYS;
+    return inputs != null && inputs.when() == InputScaling.When.ALWAYS;
   }
 
   @Override

@@ -52,41 +52,34 @@ enum GemmKind {
    */
   static GemmKind of(CudaTensor weight, boolean ifFaster) {
     CodeScales scales = weight.scales();
-    if (scales == null) {
+    InputScaling inputs = weight.inputs();
+    if (scales == null || inputs == null) {
       return BF16;
     }
-    InputScaling inputs = scales.inputs();
-    boolean always = inputs.when() == InputScaling.When.ALWAYS;
+    boolean always = weight.alwaysQuantizesInputs();
     boolean fits = weight.shape().intDim(weight.shape().rank() - 1) <= InputQuantizer.MAX_COLUMNS;
     boolean quantizes =
-        always || (ifFaster && fits && inputs.when() == InputScaling.When.IF_FASTER);
-    if (always && !fits) {
+        fits && (always || (ifFaster && inputs.when() == InputScaling.When.IF_FASTER));
+    GemmKind kind = of(scales.format(), inputs.kind(), quantizes);
+    if (always && !kind.isQuantizingInputs() && inputs.kind() != InputScaling.Kind.MX_32) {
       throw new IllegalArgumentException(
-          "no CUDA kernel quantises inputs of more than %d columns, as of %s"
-              .formatted(InputQuantizer.MAX_COLUMNS, weight.shape()));
+          "no CUDA kernel multiplies weights %s %s by inputs quantised %s"
+              .formatted(scales.format(), weight.shape(), inputs.kind()));
     }
-    if (scales.format() == WeightFormat.MXFP8) {
-      if (always && inputs.kind() != InputScaling.Kind.MX_32) {
-        throw new IllegalArgumentException(
-            "no CUDA kernel multiplies MXFP8 weights by inputs quantised " + inputs.kind());
-      }
+    return kind;
+  }
+
+  private static GemmKind of(WeightFormat format, InputScaling.Kind inputs, boolean quantizes) {
+    if (format == WeightFormat.MXFP8) {
       return MXFP8_BF16;
     }
     if (!quantizes) {
       return FP8_BF16;
     }
-    return switch (inputs.kind()) {
+    return switch (inputs) {
       case PER_ROW, STATIC -> FP8_ROWS;
       case BLOCK_128, BLOCK_128_POW2 -> FP8_BLOCKS;
-      case MX_32 -> FP8_BF16; // rounded, in bf16
+      case MX_32 -> FP8_BF16; // MXFP8 is exact in bf16
     };
-  }
-
-  /** Whether inputs are rounded to MXFP8 before a product in bf16. */
-  static boolean roundsInputs(CudaTensor weight) {
-    CodeScales scales = weight.scales();
-    return scales != null
-        && weight.alwaysQuantizesInputs()
-        && scales.inputs().kind() == InputScaling.Kind.MX_32;
   }
 }

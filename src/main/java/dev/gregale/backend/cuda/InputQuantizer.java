@@ -6,7 +6,6 @@ import dev.gregale.tensor.InputScaling;
 final class InputQuantizer {
   private static final String SOURCE = "quantize_rows";
   private static final int THREADS = 256;
-  private static final int ROUNDED = 8 * THREADS; // elements of a block
 
   /** What a row may have at most. */
   static final int MAX_COLUMNS = 16_384;
@@ -15,14 +14,12 @@ final class InputQuantizer {
   private final KernelFunction rows;
   private final KernelFunction gather;
   private final KernelFunction tiles;
-  private final KernelFunction round;
 
   InputQuantizer(KernelLauncher launcher, KernelModules modules) {
     this.launcher = launcher;
     rows = modules.function(SOURCE, "quantize_rows_fp8");
     gather = modules.function(SOURCE, "quantize_gather_fp8");
     tiles = modules.function(SOURCE, "quantize_tiles_fp8");
-    round = modules.function(SOURCE, "round_mxfp8_bf16");
   }
 
   /** Bytes of the codes of so many padded rows. */
@@ -35,13 +32,14 @@ final class InputQuantizer {
     return 4L * paddedRows * WeightFormat.FP8.kTiles(k);
   }
 
-  private static int recipe(InputScaling inputs) {
+  /** As {@code input_scales.cuh} counts them. */
+  static int recipe(InputScaling inputs) {
     return switch (inputs.kind()) {
       case PER_ROW -> 0;
       case BLOCK_128 -> 1;
       case BLOCK_128_POW2 -> 2;
       case STATIC -> 3;
-      case MX_32 -> throw new IllegalArgumentException("inputs in MXFP8 are kept in bf16");
+      case MX_32 -> 4;
     };
   }
 
@@ -91,15 +89,5 @@ final class InputQuantizer {
         .add(routed.experts())
         .add(tokenTiles);
     launch(tiles, inputs, routed.paddedRows());
-  }
-
-  /** Rounds to MXFP8 and back; {@code to} may be {@code from}. */
-  void round(long to, long from, long count) {
-    launcher
-        .begin()
-        .add(to)
-        .add(from)
-        .add(count)
-        .launch(round, Math.toIntExact(Math.ceilDiv(count, ROUNDED)), THREADS);
   }
 }

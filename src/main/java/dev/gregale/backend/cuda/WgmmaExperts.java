@@ -21,6 +21,7 @@ final class WgmmaExperts implements ExpertKernel {
   private final KernelLauncher launcher;
   private final Workspace workspace;
   private final InputQuantizer quantizer;
+  private final InputRounder rounder;
   private final boolean mayQuantize;
   private final KernelFunction plan;
   private final KernelFunction gather;
@@ -37,11 +38,13 @@ final class WgmmaExperts implements ExpertKernel {
       KernelModules modules,
       Workspace workspace,
       InputQuantizer quantizer,
+      InputRounder rounder,
       int multiprocessors,
       boolean mayQuantize) {
     this.launcher = launcher;
     this.workspace = workspace;
     this.quantizer = quantizer;
+    this.rounder = rounder;
     this.mayQuantize = mayQuantize;
     plan = modules.function(ROUTING, "expert_plan_i32");
     gather = modules.function(ROUTING, "expert_gather_bf16");
@@ -159,17 +162,13 @@ final class WgmmaExperts implements ExpertKernel {
 
   private void gather(Call call, Arrays a, GemmKind kind) {
     int hidden = call.hidden();
-    long x = call.x().address();
     if (kind.isQuantizingInputs()) {
-      InputScaling inputs = Objects.requireNonNull(call.gateUp().scales()).inputs();
-      quantizer.gather(a.x(), x, a.routed(), call.perToken(), hidden, inputs);
+      InputScaling inputs = Objects.requireNonNull(call.gateUp().inputs());
+      quantizer.gather(
+          a.x(), call.x().address(), a.routed(), call.perToken(), hidden, inputs);
       return;
     }
-    if (GemmKind.roundsInputs(call.gateUp())) {
-      long rounded = workspace.address(Workspace.Use.ROUNDED_ROWS, 2L * call.rows() * hidden);
-      quantizer.round(rounded, x, (long) call.rows() * hidden);
-      x = rounded;
-    }
+    long x = rounder.rows(call.gateUp(), call.x(), call.rows(), hidden);
     launcher
         .begin()
         .add(a.x().tiles())
@@ -192,14 +191,14 @@ final class WgmmaExperts implements ExpertKernel {
   private GemmKernels.Tokens inner(Call call, Arrays a, GemmKind kind) {
     int tiles = TiledLayout.kTiles(call.intermediate());
     if (kind.isQuantizingInputs()) {
-      InputScaling inputs = Objects.requireNonNull(call.down().scales()).inputs();
+      InputScaling inputs = Objects.requireNonNull(call.down().inputs());
       quantizer.tiles(a.innerCodes(), a.inner(), a.routed(), tiles, inputs);
       return a.innerCodes();
     }
-    if (GemmKind.roundsInputs(call.down())) {
-      long count = (long) a.routed().paddedRows() * tiles * TiledLayout.TILE_K;
-      quantizer.round(a.inner(), a.inner(), count);
-    }
+    // A tile's 64 columns of a row are two blocks of MXFP8, swizzled or not; it is the one recipe
+    // whose products are of bf16.
+    rounder.inPlace(
+        call.down(), a.inner(), a.routed().paddedRows() * tiles, TiledLayout.TILE_K);
     return new GemmKernels.Tokens(a.inner(), 0);
   }
 }

@@ -2,6 +2,7 @@ package dev.gregale.backend.cuda;
 
 import dev.gregale.backend.WorkspaceLimits;
 import dev.gregale.tensor.DType;
+import dev.gregale.tensor.InputScaling;
 import java.util.Objects;
 
 /** Tiled weights on Hopper, any number of rows: {@code matmul_wgmma.cu}, {@code _fp8.cu}. */
@@ -14,6 +15,7 @@ final class WgmmaMatmul implements MatmulKernel {
   private final KernelLauncher launcher;
   private final Workspace workspace;
   private final InputQuantizer quantizer;
+  private final InputRounder rounder;
   private final boolean mayQuantize;
   private final KernelFunction tileRows;
   private final GemmKernels toBf16;
@@ -27,11 +29,13 @@ final class WgmmaMatmul implements MatmulKernel {
       KernelModules modules,
       Workspace workspace,
       InputQuantizer quantizer,
+      InputRounder rounder,
       int multiprocessors,
       boolean mayQuantize) {
     this.launcher = launcher;
     this.workspace = workspace;
     this.quantizer = quantizer;
+    this.rounder = rounder;
     this.mayQuantize = mayQuantize;
     tileRows = modules.function(SOURCE, "tile_rows_bf16");
     toBf16 =
@@ -51,7 +55,7 @@ final class WgmmaMatmul implements MatmulKernel {
     int padded = TiledLayout.maxPaddedRows(limits.tokens(), 1, MIN_TILE_ROWS);
     tiles(padded, widest);
     scales(padded, widest);
-    rounded(limits.tokens(), widest);
+    rounder.reserve(limits.tokens(), widest);
   }
 
   private long tiles(int paddedRows, int k) {
@@ -61,10 +65,6 @@ final class WgmmaMatmul implements MatmulKernel {
   private long scales(int paddedRows, int k) {
     return workspace.address(
         Workspace.Use.MATMUL_SCALES, InputQuantizer.scaleBytes(paddedRows, k));
-  }
-
-  private long rounded(int rows, int k) {
-    return workspace.address(Workspace.Use.ROUNDED_ROWS, 2L * rows * k);
   }
 
   /** The height of token tiles that keeps the clusters busiest. */
@@ -109,15 +109,11 @@ final class WgmmaMatmul implements MatmulKernel {
     int padded = TiledLayout.maxPaddedRows(rows, 1, maxTileRows);
     GemmKernels.Tokens tokens = new GemmKernels.Tokens(tiles(padded, k), scales(padded, k));
     if (kind.isQuantizingInputs()) {
-      CodeScales scales = Objects.requireNonNull(weight.scales());
-      quantizer.rows(tokens, x.address(), rows, k, maxTileRows, scales.inputs(), padded);
+      InputScaling inputs = Objects.requireNonNull(weight.inputs());
+      quantizer.rows(tokens, x.address(), rows, k, maxTileRows, inputs, padded);
       return tokens;
     }
-    long from = x.address();
-    if (GemmKind.roundsInputs(weight)) {
-      from = rounded(rows, k);
-      quantizer.round(from, x.address(), (long) rows * k);
-    }
+    long from = rounder.rows(weight, x, rows, k);
     launcher
         .begin()
         .add(tokens.tiles())
