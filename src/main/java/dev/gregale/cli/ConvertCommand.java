@@ -14,6 +14,7 @@ import dev.gregale.convert.TargetException;
 import dev.gregale.convert.TargetLayout;
 import dev.gregale.convert.VerificationException;
 import dev.gregale.convert.WeightType;
+import dev.gregale.quantization.Quantization;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -63,6 +64,13 @@ final class ConvertCommand implements Callable<Integer> {
   private @Nullable WeightType dtype;
 
   @Option(
+      names = "--quantize",
+      description =
+          "fp8, fp8-block or mxfp8: attention and experts in FP8 with scales, in Hugging Face's"
+              + " layout; vLLM and transformers read it.")
+  private Quantization quantization = Quantization.NONE;
+
+  @Option(
       names = "--max-shard-size",
       defaultValue = "5GB",
       converter = Size.class,
@@ -87,7 +95,7 @@ final class ConvertCommand implements Callable<Integer> {
       paramLabel = "logits",
       description =
           "Also run both models on a few prompts and tell how far losses and logits are apart."
-              + " Takes memory for one of them. Without --dtype they must be equal.")
+              + " Takes memory for one of them. Without --dtype and --quantize they must be equal.")
   private @Nullable Verification verify;
 
   @Option(names = "--dry-run", description = "Check everything, write nothing.")
@@ -128,6 +136,7 @@ final class ConvertCommand implements Callable<Integer> {
             target,
             to == null ? null : to.layout(),
             dtype == null ? null : dtype.dtype(),
+            quantization,
             maxShardBytes,
             overwrite,
             resume);

@@ -3,13 +3,14 @@ package dev.gregale.cli;
 import dev.gregale.checkpoint.Checkpoint;
 import dev.gregale.checkpoint.CheckpointException;
 import dev.gregale.checkpoint.CheckpointLayout;
+import dev.gregale.checkpoint.TensorInfo;
 import dev.gregale.config.ExitCode;
 import dev.gregale.config.StartupException;
 import dev.gregale.convert.Manifest;
 import dev.gregale.model.LoadFormat;
 import dev.gregale.model.MixtralConfig;
 import dev.gregale.model.ModelLoader;
-import dev.gregale.tensor.HostTensor;
+import dev.gregale.model.Precision;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.TreeMap;
@@ -75,15 +76,15 @@ final class InspectCommand implements Callable<Integer> {
   }
 
   private Contents read() {
-    try (ModelLoader loader = ModelLoader.open(directory, LoadFormat.AUTO);
+    try (ModelLoader loader = ModelLoader.open(directory, LoadFormat.AUTO, Precision.AS_STORED);
         Checkpoint checkpoint = Checkpoint.open(directory)) {
       long parameters = 0;
       long bytes = 0;
       Map<String, Long> dtypes = new TreeMap<>();
       for (String name : checkpoint.names()) {
-        HostTensor tensor = checkpoint.tensor(name);
+        TensorInfo tensor = checkpoint.file(name).info(name);
         parameters += tensor.shape().numElements();
-        bytes += tensor.shape().numBytes(tensor.dtype());
+        bytes += tensor.bytes();
         dtypes.merge(tensor.dtype().name(), tensor.shape().numElements(), Long::sum);
       }
       return new Contents(

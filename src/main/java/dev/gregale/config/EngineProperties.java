@@ -23,6 +23,8 @@ import org.springframework.boot.context.properties.bind.DefaultValue;
  * @param blockSize Tokens per block of the KV cache. Default: 16 on the CPU, 64 on a GPU.
  * @param numBlocks Blocks of the KV cache. Default: enough for max-num-seqs sequences of
  *     max-model-len, within the memory that is left.
+ * @param kvCacheDtype What keys and values are kept in: auto is fp32 on the CPU and bf16 on a GPU;
+ *     fp8 halves bf16's memory, with an fp32 scale for each key and value of a head.
  * @param maxQueuedRequests Requests that may wait; further ones are answered 429.
  * @param maxSequencesPerRequest Prompts times n (or best_of) of one request, at most.
  * @param maxTokensPerRequest Prompts times n times max_tokens of one request, at most.
@@ -39,6 +41,7 @@ public record EngineProperties(
     @Nullable Integer maxModelLen,
     @Nullable Integer blockSize,
     @Nullable Integer numBlocks,
+    @DefaultValue("auto") KvCacheDType kvCacheDtype,
     @DefaultValue("256") int maxQueuedRequests,
     @DefaultValue("128") int maxSequencesPerRequest,
     @DefaultValue("65536") long maxTokensPerRequest,
@@ -49,5 +52,13 @@ public record EngineProperties(
     AUTO,
     CPU,
     CUDA
+  }
+
+  /** What the KV cache is kept in. */
+  public enum KvCacheDType {
+    AUTO,
+    FP32,
+    BF16,
+    FP8
   }
 }

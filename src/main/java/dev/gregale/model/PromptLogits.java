@@ -57,7 +57,7 @@ public final class PromptLogits {
    */
   public static List<float[]> of(Backend backend, Path directory, List<int[]> prompts) {
     int longest = prompts.stream().mapToInt(prompt -> prompt.length).max().orElse(1);
-    try (ModelLoader loader = ModelLoader.open(directory, LoadFormat.AUTO)) {
+    try (ModelLoader loader = ModelLoader.open(directory, LoadFormat.AUTO, Precision.AS_STORED)) {
       int vocabSize = loader.config().vocabSize();
       prompts.forEach(prompt -> requireIds(directory, prompt, vocabSize));
       PromptLogits model = new PromptLogits(backend, loader, longest);

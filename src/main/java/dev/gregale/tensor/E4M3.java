@@ -56,9 +56,4 @@ public final class E4M3 {
   public static float decode(byte code) {
     return VALUES[Byte.toUnsignedInt(code)];
   }
-
-  /** Whether a code is NaN. */
-  public static boolean isNaN(byte code) {
-    return (code & 0x7f) == NAN_CODE;
-  }
 }

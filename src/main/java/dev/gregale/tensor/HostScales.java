@@ -1,6 +1,7 @@
 package dev.gregale.tensor;
 
 import java.lang.foreign.MemorySegment;
+import java.util.Comparator;
 import java.util.List;
 
 /**
@@ -19,6 +20,29 @@ public record HostScales(WeightScaling scaling, List<Integer> partRows, List<Mem
   public HostScales {
     partRows = List.copyOf(partRows);
     slabs = List.copyOf(slabs);
+  }
+
+  /**
+   * The scales of several matrices below each other. Inputs that are shared and have a fixed scale
+   * get the largest of them, as in vLLM.
+   *
+   * @param parts all of the same kind
+   */
+  public static HostScales join(List<HostScales> parts) {
+    WeightScaling scaling =
+        parts.stream()
+            .map(HostScales::scaling)
+            .max(Comparator.comparing(each -> each.inputs().scale()))
+            .orElseThrow();
+    return new HostScales(
+        scaling,
+        parts.stream().flatMap(part -> part.partRows().stream()).toList(),
+        parts.stream().flatMap(part -> part.slabs().stream()).toList());
+  }
+
+  /** The same weights, for products that do something else to their inputs. */
+  public HostScales with(InputScaling inputs) {
+    return new HostScales(scaling.with(inputs), partRows, slabs);
   }
 
   /** Rows of all parts' grids together. */

@@ -34,6 +34,12 @@ public record WeightScaling(DType dtype, int blockRows, int blockColumns, InputS
     return Math.toIntExact(Math.ceilDiv(columns, blockColumns));
   }
 
+  /** What an element of a square matrix of that size takes, its share of the scales included. */
+  public double bytesPerElement(int size) {
+    return 1
+        + (double) gridRows(size) * gridColumns(size) * dtype.bytes() / ((double) size * size);
+  }
+
   public WeightScaling with(InputScaling other) {
     return new WeightScaling(dtype, blockRows, blockColumns, other);
   }

@@ -9,6 +9,7 @@ import dev.gregale.backend.BackendException;
 import dev.gregale.backend.cpu.CpuBackend;
 import dev.gregale.backend.cuda.CudaUnavailableException;
 import dev.gregale.config.EngineProperties.BackendChoice;
+import dev.gregale.config.EngineProperties.KvCacheDType;
 import java.time.Duration;
 import java.util.function.Supplier;
 import org.junit.jupiter.api.Test;
@@ -17,7 +18,7 @@ class BackendFactoryTest {
 
   private static EngineProperties properties(BackendChoice backend) {
     return new EngineProperties(
-        backend, 1, false, 0.9, 8, 512, null, null, null, 10, 10, 1000, Duration.ZERO);
+        backend, 1, false, 0.9, 8, 512, null, null, null, KvCacheDType.AUTO, 10, 10, 1000, Duration.ZERO);
   }
 
   private static Backend missing() {

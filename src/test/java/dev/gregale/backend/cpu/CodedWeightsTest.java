@@ -63,7 +63,7 @@ class CodedWeightsTest {
     int[] lanes = new int[VectorMath.LANES];
     float[] found = new float[VectorMath.LANES];
     for (int code = 0; code < 256; code++) {
-      if (!E4M3.isNaN((byte) code)) {
+      if ((code & 0x7f) != 0x7f) {
         Arrays.fill(lanes, code << 24 | 0xabcdef);
         VectorMath.ofE4M3(IntVector.fromArray(VectorMath.INTS, lanes, 0)).intoArray(found, 0);
         assertEquals(E4M3.decode((byte) code), found[0], "code " + code);
