@@ -69,6 +69,12 @@ __device__ __forceinline__ uint2 load_two_words(const char* from) {
   return v;
 }
 
+__device__ __forceinline__ float2 load_pair(const float* from) {
+  float2 v;
+  asm volatile("ld.global.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "l"(from) : "memory");
+  return v;
+}
+
 __device__ __forceinline__ float load_written_float(const float* from) {
   float v;
   asm volatile("ld.global.f32 %0, [%1];" : "=f"(v) : "l"(from) : "memory");
