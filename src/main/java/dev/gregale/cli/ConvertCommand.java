@@ -22,8 +22,11 @@ import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
 import picocli.CommandLine.TypeConversionException;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -48,6 +51,8 @@ final class ConvertCommand implements Callable<Integer> {
       }
     }
   }
+
+  @Spec private CommandSpec spec = CommandSpec.create(); // picocli puts its own here
 
   @Parameters(paramLabel = "SRC", description = "Model directory.")
   private Path source = Path.of("");
@@ -108,6 +113,12 @@ final class ConvertCommand implements Callable<Integer> {
   public Integer call() {
     if (!Files.isDirectory(source)) {
       throw new StartupException(ExitCode.NO_INPUT, source + ": no such directory");
+    }
+    if (quantization != Quantization.NONE && to == TargetLayout.TE) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "--quantize writes Hugging Face's layout; leave --to te out, or quantise while loading"
+              + " with --gregale.model.quantization");
     }
     try {
       ConversionResult result = convert();

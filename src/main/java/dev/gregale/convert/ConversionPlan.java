@@ -42,6 +42,10 @@ final class ConversionPlan implements AutoCloseable {
     this.to = to(request, from);
     Path configPath = Checkpoint.resolve(source.directory(), "config.json");
     ConfigJson json = ConfigJson.read(configPath);
+    if (json.has("quantization_config")) {
+      throw json.wrong(
+          "quantization_config", "an object", "none: it is already quantised, take its source");
+    }
     ModelDimensions dims = ModelDimensions.of(json);
     QuantizedFormat format = QuantizedFormat.of(request.quantization(), json, dims);
     this.config = ConfigConverter.convert(json, to, request.dtype(), format);

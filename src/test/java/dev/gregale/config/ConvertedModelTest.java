@@ -10,6 +10,7 @@ import dev.gregale.convert.CheckpointConverter;
 import dev.gregale.convert.ConversionRequest;
 import dev.gregale.convert.LogitsDifference;
 import dev.gregale.convert.VerificationException;
+import dev.gregale.model.Precision;
 import dev.gregale.model.PromptLogits;
 import dev.gregale.quantization.Quantization;
 import dev.gregale.tensor.DType;
@@ -44,7 +45,7 @@ class ConvertedModelTest {
 
   private static List<float[]> logits(Path directory) {
     try (Backend backend = CpuBackend.create(2)) {
-      return PromptLogits.of(backend, directory, PROMPTS);
+      return PromptLogits.of(backend, directory, Precision.AS_STORED, PROMPTS);
     }
   }
 

@@ -46,6 +46,7 @@ final class CodedPanels {
     }
   }
 
+  /** One vector of rows after the other: the compiler gives up on four at once. */
   private static void widenBlock(
       MemorySegment codes,
       long at,
@@ -54,24 +55,29 @@ final class CodedPanels {
       long scalesAt,
       MemorySegment widened,
       long to) {
-    FloatVector s0 = scale(scales, scalesAt, 0);
-    FloatVector s1 = scale(scales, scalesAt, 1);
-    FloatVector s2 = scale(scales, scalesAt, 2);
-    FloatVector s3 = scale(scales, scalesAt, 3);
+    for (int v = 0; v < 4; v++) {
+      FloatVector scale = scale(scales, scalesAt, v);
+      widenVector(codes, at, depth, 24 - 8 * v, scale, widened, to + (long) v * L * Float.BYTES);
+    }
+  }
+
+  /**
+   * @param shift brings the codes into the highest byte
+   */
+  private static void widenVector(
+      MemorySegment codes,
+      long at,
+      int depth,
+      int shift,
+      FloatVector scale,
+      MemorySegment widened,
+      long to) {
     for (int k = 0; k < depth; k++) {
       IntVector four =
           IntVector.fromMemorySegment(INTS, codes, at + (long) k * PANEL, LITTLE_ENDIAN);
-      long here = to + (long) k * PANEL * Float.BYTES;
-      VectorMath.ofE4M3(four.lanewise(VectorOperators.LSHL, 24))
-          .mul(s0)
-          .intoMemorySegment(widened, here, LITTLE_ENDIAN);
-      VectorMath.ofE4M3(four.lanewise(VectorOperators.LSHL, 16))
-          .mul(s1)
-          .intoMemorySegment(widened, here + 4 * L, LITTLE_ENDIAN);
-      VectorMath.ofE4M3(four.lanewise(VectorOperators.LSHL, 8))
-          .mul(s2)
-          .intoMemorySegment(widened, here + 8 * L, LITTLE_ENDIAN);
-      VectorMath.ofE4M3(four).mul(s3).intoMemorySegment(widened, here + 12 * L, LITTLE_ENDIAN);
+      VectorMath.ofE4M3(four.lanewise(VectorOperators.LSHL, shift))
+          .mul(scale)
+          .intoMemorySegment(widened, to + (long) k * PANEL * Float.BYTES, LITTLE_ENDIAN);
     }
   }
 
