@@ -182,7 +182,7 @@ class Fp8Group {
   }
 
   __device__ __forceinline__ void find(size_t run, int first, int block_size) {
-    token_ = run * block_size + first;
+    token_ = static_cast<int>(run) * block_size + first;
   }
 
   __device__ __forceinline__ void load_keys(const Cache& cache, int lane) {
@@ -190,7 +190,7 @@ class Fp8Group {
     for (int half = 0; half < 2; half++) {
 #pragma unroll
       for (int i = 0; i < kLoads; i++) {
-        key_[half][i] = load_written(cache.keys + (token_ + half * 8 + lane / 4) * kHeadDim +
+        key_[half][i] = load_written(cache.keys + static_cast<size_t>(token_ + half * 8 + lane / 4) * kHeadDim +
                                      (4 * i + lane % 4) * 16);
       }
       key_scale_[half] = load_pair(cache.key_scales + token_ + half * 8 + lane % 4 * 2);
@@ -202,7 +202,7 @@ class Fp8Group {
     for (int j = 0; j < 4; j++) {
       const int position = lane % 4 * 2 + j % 2 + j / 2 * 8;
       value_[j] = position < valid
-                      ? load_written(cache.values + (token_ + position) * kHeadDim + lane / 4 * 16)
+                      ? load_written(cache.values + static_cast<size_t>(token_ + position) * kHeadDim + lane / 4 * 16)
                       : make_uint4(0, 0, 0, 0);
     }
 #pragma unroll
@@ -253,7 +253,7 @@ class Fp8Group {
   }
 
  private:
-  size_t token_ = 0;  // of all tokens of all (block, kv head) runs
+  int token_ = 0;  // of all tokens of all (block, kv head) runs
   uint4 key_[2][kLoads];
   uint4 value_[4];
   float2 key_scale_[2];

@@ -23,6 +23,15 @@ class CudaQuantisedKernelsContractTest extends QuantisedKernelsContractTest {
   @Override
   protected double matmulTolerance(int outputs, int inputs, When when) {
     boolean hasTiles = inputs % 64 == 0 && outputs % 16 == 0;
-    return hasTiles && when == When.NEVER ? 1e-5 : 2 * BF16_ROUNDING;
+    if (when == When.NEVER) {
+      return hasTiles ? 1e-5 : 2 * BF16_ROUNDING;
+    }
+    return 4 * BF16_ROUNDING;
+  }
+
+  /** SwiGLU's result is rounded to bf16 first, so that one in thirty falls, by a sixteenth. */
+  @Override
+  protected double flippedCodes() {
+    return 0.05;
   }
 }

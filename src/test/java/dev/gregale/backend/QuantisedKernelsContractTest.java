@@ -39,6 +39,11 @@ class QuantisedKernelsContractTest {
     return 1e-5;
   }
 
+  /** What codes that fall to the next one may change in experts' answers. */
+  protected double flippedCodes() {
+    return 0.01;
+  }
+
   private static TwoSides sides(Backend candidate, long seed) {
     return new TwoSides(CpuBackends.oracle(), candidate, seed);
   }
@@ -93,7 +98,7 @@ class QuantisedKernelsContractTest {
     }
   }
 
-  private static void experts(Backend candidate, int[] shape, Recipe recipe, When when) {
+  private void experts(Backend candidate, int[] shape, Recipe recipe, When when) {
     int numExperts = shape[0];
     int perToken = shape[1];
     int hidden = shape[2];
@@ -119,7 +124,7 @@ class QuantisedKernelsContractTest {
             when);
     // What goes into down is rounded to codes; where the two sides differ in the last bits before,
     // a value may fall to the next code, a sixteenth away.
-    double fp32 = when == When.ALWAYS ? 0.01 : 1e-5;
+    double fp32 = when == When.ALWAYS ? flippedCodes() : 1e-5;
     for (int rows : ROWS) {
       int[] ids = new int[rows * perToken];
       Arrays.setAll(ids, i -> (i % perToken + i / perToken) % Math.max(1, numExperts - 1));
@@ -235,6 +240,7 @@ class QuantisedKernelsContractTest {
         QuantisedWeights.weight(
             sides, WeightRole.LINEAR, shape, 0.1, List.of(256), recipe, When.IF_FASTER);
     sides.run(side -> side.ops().matmul(side.of(out), side.of(x), side.of(weight), 300));
-    sides.assertClose("matmul " + When.IF_FASTER, out, 300, 0.05);
+    // Codes are off by a 32nd at most; this is four and a half standard deviations of their sum.
+    sides.assertClose("matmul " + When.IF_FASTER, out, 300, 0.1);
   }
 }

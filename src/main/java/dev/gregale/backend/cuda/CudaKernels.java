@@ -29,6 +29,7 @@ final class CudaKernels implements Kernels {
   private final KernelFunction rmsNorm;
   private final KernelFunction add;
   private final KernelFunction ropeAndCacheKv;
+  private final KvCodes.Kernels kvCodes;
   private final KernelFunction routeTopK;
   private final KernelFunction sample;
 
@@ -43,6 +44,7 @@ final class CudaKernels implements Kernels {
     rmsNorm = modules.function("rms_norm", "rms_norm_bf16");
     add = modules.function("rms_norm", "add_f32");
     ropeAndCacheKv = modules.function("rope_and_cache_kv", "rope_and_cache_kv_bf16");
+    kvCodes = new KvCodes.Kernels(launcher, modules);
     routeTopK = modules.function("route_top_k", "route_top_k_f32");
     sample = modules.function("sample", "sample_f32");
   }
@@ -130,12 +132,14 @@ final class CudaKernels implements Kernels {
         .add(shape.headDim())
         .add(cache.blockSize())
         .launch(ropeAndCacheKv, batch.numTokens(), ROW_THREADS);
+    kvCodes.store(cache, shape, batch);
   }
 
   @Override
   public void pagedAttention(
       Tensor out, Tensor qkv, KvLayer kv, AttentionShape shape, ForwardBatch batch) {
     CudaKvLayer cache = (CudaKvLayer) kv;
+    kvCodes.expand(cache, shape, batch);
     choice
         .attention(kernel -> kernel.accepts(cache, shape, batch), shape)
         .launch(bf16(out, "attention's out"), bf16(qkv, "qkv"), cache, shape, batch);

@@ -14,41 +14,50 @@ final class DecodeAttention {
   private final Workspace workspace;
   private final KernelFunction dim128;
   private final KernelFunction dim64;
+  private final KernelFunction codes128;
+  private final KvCodes.Kernels kvCodes;
 
   DecodeAttention(KernelLauncher launcher, KernelModules modules, Workspace workspace) {
     this.launcher = launcher;
     this.workspace = workspace;
     dim128 = modules.function(SOURCE, "decode_attention_bf16_d128", 0, CARVE_OUT);
     dim64 = modules.function(SOURCE, "decode_attention_bf16_d64", 0, CARVE_OUT);
+    codes128 =
+        modules.function("decode_attention_fp8", "decode_attention_fp8_d128", 0, CARVE_OUT);
+    kvCodes = new KvCodes.Kernels(launcher, modules);
   }
 
-  /** Runs of a sequence's positions, at most: what keeps the GPU busy with so many sequences. */
-  private static int splits(int tokens) {
-    return tokens <= 8 ? 16 : 4;
-  }
-
-  /** Positions of a run, at least. */
-  private static int minRun(int tokens) {
-    if (tokens <= 4) {
-      return 128;
+  /**
+   * How a sequence's positions are cut.
+   *
+   * @param splits runs at most: what keeps the GPU busy with so many sequences
+   * @param minRun positions of a run, at least
+   */
+  private record Runs(int splits, int minRun) {
+    /** Codes are half the bytes: the same time is cut in smaller pieces. */
+    static Runs of(int tokens, boolean hasCodes) {
+      if (tokens <= 8) {
+        return new Runs(16, tokens <= 4 ? 128 : 256);
+      }
+      if (hasCodes) {
+        return new Runs(8, 512);
+      }
+      return new Runs(4, tokens <= 16 ? 512 : 1024);
     }
-    if (tokens <= 8) {
-      return 256;
-    }
-    return tokens <= 16 ? 512 : 1024;
   }
 
   void reserve(WorkspaceLimits limits, int maxTokens) {
     int tokens = Math.min(maxTokens, limits.tokens());
     for (int t : new int[] {Math.min(tokens, 8), tokens}) {
-      partials(t, limits.attention().numHeads(), limits.attention().headDim());
+      partials(
+          t, Runs.of(t, true), limits.attention().numHeads(), limits.attention().headDim());
       counters(t, limits.attention().numKvHeads());
     }
   }
 
-  private long partials(int tokens, int heads, int headDim) {
+  private long partials(int tokens, Runs runs, int heads, int headDim) {
     return workspace.address(
-        Workspace.Use.ATTENTION_PARTIALS, 4L * tokens * heads * splits(tokens) * (headDim + 2));
+        Workspace.Use.ATTENTION_PARTIALS, 4L * tokens * heads * runs.splits() * (headDim + 2));
   }
 
   private long counters(int tokens, int kvHeads) {
@@ -70,14 +79,15 @@ final class DecodeAttention {
     int heads = block.shape().numHeads();
     int kvHeads = block.shape().numKvHeads();
     int headDim = block.shape().headDim();
+    Runs runs = Runs.of(tokens, block.kv().codes() != null);
+    kvCodes.store(block.kv(), block.shape(), block.batch());
     launcher
         .begin()
         .add(context)
-        .add(partials(tokens, heads, headDim))
+        .add(partials(tokens, runs, heads, headDim))
         .add(counters(tokens, kvHeads))
-        .add(queries)
-        .add(block.kv().keys().address())
-        .add(block.kv().values().address())
+        .add(queries);
+    addCache(block.kv())
         .add(CudaTensor.of(block.batch().contextLens()))
         .add(CudaTensor.of(block.batch().slotMapping()))
         .add(CudaTensor.of(block.batch().blockTables()))
@@ -88,9 +98,23 @@ final class DecodeAttention {
         .add(kvHeads)
         .add(block.kv().blockSize())
         .add(block.shape().slidingWindow())
-        .add(minRun(tokens))
+        .add(runs.minRun())
         .add(tileRows)
         .overlapping()
-        .launch(headDim == 128 ? dim128 : dim64, splits(tokens), kvHeads, tokens, THREADS, 0);
+        .launch(kernel(block), runs.splits(), kvHeads, tokens, THREADS, 0);
+  }
+
+  private KernelLauncher addCache(CudaKvLayer kv) {
+    KvCodes codes = kv.codes();
+    return codes == null
+        ? launcher.add(kv.keys().address()).add(kv.values().address())
+        : codes.addTo(launcher);
+  }
+
+  private KernelFunction kernel(DecodeKernels.AttentionBlock block) {
+    if (block.kv().codes() != null) {
+      return codes128;
+    }
+    return block.shape().headDim() == 128 ? dim128 : dim64;
   }
 }

@@ -40,7 +40,7 @@ record DecodeLimits(int minTokens, int maxTokens, int maxPairs) {
         && hasTokens(block.tokens())
         && isWhole(block.hidden())
         && isWhole(block.contextWidth())
-        && (headDim == 64 || headDim == 128)
+        && (headDim == 128 || (headDim == 64 && block.kv().codes() == null))
         && block.shape().numHeads() / block.shape().numKvHeads() <= MAX_GROUP
         && block.kv().blockSize() % GRAIN == 0;
   }
