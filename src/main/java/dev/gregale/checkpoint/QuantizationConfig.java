@@ -24,10 +24,7 @@ import tools.jackson.databind.JsonNode;
  * @param inputScaleNames the same of a fixed scale of inputs; empty where there is none
  */
 public record QuantizationConfig(
-    String method,
-    WeightScaling scaling,
-    List<String> scaleNames,
-    List<String> inputScaleNames) {
+    String method, WeightScaling scaling, List<String> scaleNames, List<String> inputScaleNames) {
   private static final String KEY = "quantization_config";
   private static final int BLOCK = 128;
   private static final int MX_BLOCK = 32;

@@ -25,6 +25,7 @@ import java.security.MessageDigest;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -52,8 +53,7 @@ class QuantizedModelTest {
     Path target = folder.resolve(quantization + "-" + source.getFileName());
     new CheckpointConverter(null)
         .convert(
-            new ConversionRequest(
-                source, target, to, null, quantization, 1L << 30, false, false),
+            new ConversionRequest(source, target, to, null, quantization, 1L << 30, false, false),
             progress -> {});
     return target;
   }
@@ -140,7 +140,7 @@ class QuantizedModelTest {
     }
     assertThat(quantised).isEqualTo(6 * 28);
     assertThat(compared).isEqualTo(3 * 28);
-    Raw scale = tensors.get(EXPERT.replace("weight", scaleName));
+    Raw scale = get(tensors, EXPERT.replace("weight", scaleName));
     assertThat(scale.dtype()).isEqualTo(scaleType);
     assertThat(scale.shape()).isEqualTo(expectedShape);
     JsonNode config = config(converted).get("quantization_config");
@@ -161,9 +161,9 @@ class QuantizedModelTest {
     editConfig(source, config -> config.putArray("layer_precision").addNull().add("fp8"));
     Path converted = convert(source, Quantization.FP8_BLOCK, null);
     Map<String, Raw> tensors = RawTensors.read(converted.resolve("model.safetensors"));
-    assertThat(tensors.get(EXPERT).dtype()).isEqualTo(DType.F8_E4M3);
+    assertThat(get(tensors, EXPERT).dtype()).isEqualTo(DType.F8_E4M3);
     String left = EXPERT.replace("layers.1", "layers.0");
-    assertThat(tensors.get(left).dtype()).isNotEqualTo(DType.F8_E4M3);
+    assertThat(get(tensors, left).dtype()).isNotEqualTo(DType.F8_E4M3);
     assertThat(
             config(converted)
                 .get("quantization_config")
@@ -201,7 +201,7 @@ class QuantizedModelTest {
                 .toList()
                 .forEach(
                     name -> {
-                      tensors.put(name, Raw.floats(Shape.of(), floatOf(tensors.get(name))));
+                      tensors.put(name, Raw.floats(Shape.of(), floatOf(get(tensors, name))));
                       tensors.put(
                           name.replace("weight_scale", "input_scale"),
                           Raw.floats(Shape.of(1), 0.05f));
@@ -214,10 +214,12 @@ class QuantizedModelTest {
     assertRefused(model, Quantization.MXFP8, "quantization_config: found 'fp8 with");
   }
 
+  private static Raw get(Map<String, Raw> tensors, String name) {
+    return Objects.requireNonNull(tensors.get(name), name);
+  }
+
   private static float floatOf(Raw raw) {
-    return java.nio.ByteBuffer.wrap(raw.bytes())
-        .order(java.nio.ByteOrder.LITTLE_ENDIAN)
-        .getFloat();
+    return java.nio.ByteBuffer.wrap(raw.bytes()).order(java.nio.ByteOrder.LITTLE_ENDIAN).getFloat();
   }
 
   @ParameterizedTest
@@ -255,10 +257,11 @@ class QuantizedModelTest {
               tensors.remove(scale);
               tensors.computeIfPresent(
                   EXPERT,
-                  (name, raw) -> new Raw(DType.BF16, raw.shape(), new byte[2 * raw.bytes().length]));
+                  (name, raw) ->
+                      new Raw(DType.BF16, raw.shape(), new byte[2 * raw.bytes().length]));
             }
             case "stray" -> tensors.put("model.norm.weight_scale", Raw.floats(Shape.of(1), 1));
-            case "codes" -> tensors.get(EXPERT).bytes()[7] = (byte) 0xff;
+            case "codes" -> get(tensors, EXPERT).bytes()[7] = (byte) 0xff;
             default -> {}
           }
         });
@@ -281,8 +284,7 @@ class QuantizedModelTest {
   }
 
   private static void assertRefused(Path model, Quantization quantization, String message) {
-    assertThatThrownBy(() -> logits(model, quantization, When.NEVER))
-        .hasMessageContaining(message);
+    assertThatThrownBy(() -> logits(model, quantization, When.NEVER)).hasMessageContaining(message);
   }
 
   private Path copy(Path model, String name) throws IOException {
@@ -310,9 +312,7 @@ class QuantizedModelTest {
     try (Backend backend = CpuBackend.create(2);
         ModelLoader loader =
             ModelLoader.open(
-                DEMO,
-                LoadFormat.AUTO,
-                new Precision(Quantization.FP8.recipe(), When.NEVER))) {
+                DEMO, LoadFormat.AUTO, new Precision(Quantization.FP8.recipe(), When.NEVER))) {
       var unused = loader.upload(backend, 64, layer -> {});
       long experts = 6L * 8 * 3 * 192 * 192;
       assertThat(loader.statistics().bytes(WeightClass.EXPERTS))
@@ -327,8 +327,7 @@ class QuantizedModelTest {
 
   @Test
   void theTransformerEngineLayoutIsNotWrittenQuantised() {
-    assertThatThrownBy(
-            () -> convert(DEMO, Quantization.FP8, CheckpointLayout.TRANSFORMER_ENGINE))
+    assertThatThrownBy(() -> convert(DEMO, Quantization.FP8, CheckpointLayout.TRANSFORMER_ENGINE))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("Hugging Face's layout only");
   }
