@@ -55,6 +55,22 @@ public record QuantizationConfig(
     };
   }
 
+  /** As in "fp8, blocks of 128 x 128 with F32 scales, inputs BLOCK_128". */
+  @Override
+  public String toString() {
+    return "%s, blocks of %s x %s with %s scales, inputs %s"
+        .formatted(
+            method,
+            length(scaling.blockRows()),
+            length(scaling.blockColumns()),
+            scaling.dtype(),
+            scaling.inputs().when() == When.NEVER ? "not quantised" : scaling.inputs().kind());
+  }
+
+  private static String length(int block) {
+    return block == WHOLE ? "all" : Integer.toString(block);
+  }
+
   private static QuantizationConfig fp8(ConfigJson json) {
     String scheme = json.optionalString("activation_scheme");
     boolean isStatic = "static".equals(scheme);
