@@ -13,7 +13,7 @@ FROM build-${BACKEND} AS build
 WORKDIR /src
 COPY . .
 RUN mvn --batch-mode --no-transfer-progress -DskipTests package \
- && java -Djarmode=tools -jar target/gregale.jar extract --destination /app
+ && java -Djarmode=tools -jar target/gregale-server.jar extract --destination /app
 
 FROM eclipse-temurin:25-jre
 RUN useradd --system --uid 10001 --create-home gregale
@@ -22,4 +22,4 @@ COPY --from=build /app /app
 EXPOSE 8080
 # The Vector API has to be named on the command line; the heap holds requests, not weights.
 ENTRYPOINT ["java", "--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", \
-  "--sun-misc-unsafe-memory-access=allow", "-XX:MaxRAMPercentage=50", "-jar", "/app/gregale.jar"]
+  "--sun-misc-unsafe-memory-access=allow", "-XX:MaxRAMPercentage=50", "-jar", "/app/gregale-server.jar"]

@@ -24,10 +24,7 @@ import tools.jackson.databind.JsonNode;
  * @param inputScaleNames the same of a fixed scale of inputs; empty where there is none
  */
 public record QuantizationConfig(
-    String method,
-    WeightScaling scaling,
-    List<String> scaleNames,
-    List<String> inputScaleNames) {
+    String method, WeightScaling scaling, List<String> scaleNames, List<String> inputScaleNames) {
   private static final String KEY = "quantization_config";
   private static final int BLOCK = 128;
   private static final int MX_BLOCK = 32;
@@ -56,6 +53,22 @@ public record QuantizationConfig(
               method == null ? "none" : method,
               "fp8, compressed-tensors or modelopt; or use the F16 or BF16 checkpoint");
     };
+  }
+
+  /** As in "fp8, blocks of 128 x 128 with F32 scales, inputs BLOCK_128". */
+  @Override
+  public String toString() {
+    return "%s, blocks of %s x %s with %s scales, inputs %s"
+        .formatted(
+            method,
+            length(scaling.blockRows()),
+            length(scaling.blockColumns()),
+            scaling.dtype(),
+            scaling.inputs().when() == When.NEVER ? "not quantised" : scaling.inputs().kind());
+  }
+
+  private static String length(int block) {
+    return block == WHOLE ? "all" : Integer.toString(block);
   }
 
   private static QuantizationConfig fp8(ConfigJson json) {

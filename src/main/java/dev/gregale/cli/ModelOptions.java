@@ -73,6 +73,7 @@ final class ModelOptions {
             null,
             null,
             kvCacheDtype,
+            false, // what is measured is computing
             maxNumSeqs,
             1,
             Long.MAX_VALUE,

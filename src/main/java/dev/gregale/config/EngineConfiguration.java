@@ -1,9 +1,6 @@
 package dev.gregale.config;
 
-import dev.gregale.backend.Backend;
-import dev.gregale.backend.DeviceMemory;
 import dev.gregale.engine.AsyncLlmEngine;
-import dev.gregale.engine.EngineState;
 import dev.gregale.engine.ServedModel;
 import dev.gregale.engine.TextStream;
 import dev.gregale.engine.TextStreamFactory;
@@ -15,19 +12,15 @@ import dev.gregale.tokenizer.DjlTokenizer;
 import dev.gregale.tokenizer.IncrementalDetokenizer;
 import dev.gregale.tokenizer.Tokenizer;
 import dev.gregale.tokenizer.TokenizerLoadException;
-import io.micrometer.core.instrument.Gauge;
 import io.micrometer.core.instrument.MeterRegistry;
-import io.micrometer.core.instrument.binder.MeterBinder;
+import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.time.Instant;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import org.springframework.beans.factory.ObjectProvider;
-import org.springframework.boot.health.contributor.Health;
-import org.springframework.boot.health.contributor.HealthIndicator;
 import org.springframework.context.annotation.Bean;
 import org.springframework.context.annotation.Configuration;
-import org.springframework.core.env.Environment;
 
 /** The model, its tokenizer and the engine. Files are checked here; weights are loaded later. */
 @Configuration(proxyBeanMethods = false)
@@ -78,7 +71,7 @@ public class EngineConfiguration {
       ModelAssembly assembly,
       ObjectProvider<Tokenizer> tokenizer,
       StepRunner runner,
-      MeterRegistry registry) {
+      ObjectProvider<MeterRegistry> registry) {
     ServedModel model =
         new ServedModel(
             assembly.name(),
@@ -86,7 +79,8 @@ public class EngineConfiguration {
             assembly.config().vocabSize(),
             assembly.config().eosTokenIds().stream().mapToInt(Integer::intValue).toArray());
     TextStreamFactory texts = textStreams(tokenizer.getIfAvailable());
-    return new AsyncLlmEngine(model, assembly.limits(), runner, texts, registry);
+    return new AsyncLlmEngine(
+        model, assembly.limits(), runner, texts, registry.getIfUnique(SimpleMeterRegistry::new));
   }
 
   private static TextStreamFactory textStreams(@Nullable Tokenizer tokenizer) {
@@ -116,54 +110,7 @@ public class EngineConfiguration {
   }
 
   @Bean
-  EngineLifecycle engineLifecycle(
-      ModelAssembly assembly,
-      AsyncLlmEngine engine,
-      DeferredRunner runner,
-      Environment environment) {
-    return new EngineLifecycle(assembly, engine, runner, environment);
-  }
-
-  /** How full the device's memory is, where the backend has a device. */
-  @Bean
-  MeterBinder deviceMemoryMetrics(ModelAssembly assembly) {
-    return registry -> {
-      Backend backend = assembly.backend();
-      DeviceMemory now = backend.deviceMemory();
-      if (now != null) {
-        Gauge.builder("gregale.device.memory.total", now, DeviceMemory::totalBytes)
-            .description("Memory of the device")
-            .baseUnit("bytes")
-            .register(registry);
-        Gauge.builder("gregale.device.memory.allocated", backend, EngineConfiguration::allocated)
-            .description("Memory of the device that weights, KV cache and scratch take")
-            .baseUnit("bytes")
-            .register(registry);
-      }
-    };
-  }
-
-  private static double allocated(Backend backend) {
-    DeviceMemory memory = backend.deviceMemory();
-    return memory == null ? 0 : memory.allocatedBytes();
-  }
-
-  /** Part of readiness: up once the model is loaded, out of service while draining. */
-  @Bean
-  HealthIndicator engineHealthIndicator(AsyncLlmEngine engine) {
-    return () ->
-        (switch (engine.state()) {
-              case SERVING -> Health.up();
-              case LOADING, DRAINING -> Health.outOfService();
-              case FAILED -> Health.down();
-            })
-            .withDetail("state", engine.state())
-            .build();
-  }
-
-  /** Part of liveness: down once the engine has failed for good, so that a supervisor restarts. */
-  @Bean
-  HealthIndicator engineAliveHealthIndicator(AsyncLlmEngine engine) {
-    return () -> (engine.state() == EngineState.FAILED ? Health.down() : Health.up()).build();
+  ModelMetrics modelMetrics(ModelAssembly assembly) {
+    return new ModelMetrics(assembly);
   }
 }

@@ -25,6 +25,8 @@ import org.springframework.boot.context.properties.bind.DefaultValue;
  *     max-model-len, within the memory that is left.
  * @param kvCacheDtype What keys and values are kept in: auto is fp32 on the CPU and bf16 on a GPU;
  *     fp8 halves bf16's memory, with an fp32 scale for each key and value of a head.
+ * @param enablePrefixCaching Keep the KV blocks of prompts and answers as long as there is room,
+ *     and let later requests of the same API key that begin alike take them over.
  * @param maxQueuedRequests Requests that may wait; further ones are answered 429.
  * @param maxSequencesPerRequest Prompts times n (or best_of) of one request, at most.
  * @param maxTokensPerRequest Prompts times n times max_tokens of one request, at most.
@@ -42,6 +44,7 @@ public record EngineProperties(
     @Nullable Integer blockSize,
     @Nullable Integer numBlocks,
     @DefaultValue("auto") KvCacheDType kvCacheDtype,
+    @DefaultValue("true") boolean enablePrefixCaching,
     @DefaultValue("256") int maxQueuedRequests,
     @DefaultValue("128") int maxSequencesPerRequest,
     @DefaultValue("65536") long maxTokensPerRequest,

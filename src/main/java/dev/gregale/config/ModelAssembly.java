@@ -124,6 +124,7 @@ public record ModelAssembly(
           engine.maxSequencesPerRequest(),
           engine.maxTokensPerRequest(),
           BUFFERED_EVENTS_PER_SEQUENCE * engine.maxSequencesPerRequest(),
+          engine.enablePrefixCaching(),
           engine.drainTimeout());
     } catch (IllegalArgumentException e) {
       throw new StartupException(ExitCode.CONFIG, "gregale.engine: " + e.getMessage());
@@ -175,8 +176,7 @@ public record ModelAssembly(
         loader.upload(backend, limits.maxModelLen(), done -> logProgress(done, layers));
     loader.close();
     KvCache cache =
-        KvCache.allocate(
-            backend, config(), limits.numBlocks(), limits.blockSize(), kvCacheDType);
+        KvCache.allocate(backend, config(), limits.numBlocks(), limits.blockSize(), kvCacheDType);
     LOG.info(
         "Model {} loaded from {} in {} ms: {} for {} tokens, {} at most in one sequence",
         name,

@@ -134,6 +134,6 @@ public final class StepLoop {
     int[] prompt = random.ints(promptTokens, 0, vocabSize).toArray();
     SamplingParams params =
         SamplingParams.builder().temperature(0).ignoreEos(true).maxTokens(outputTokens).build();
-    return new Sequence(prompt, params, 0, new int[0], limits.maxModelLen());
+    return new Sequence(prompt, params, 0, new int[0], limits.maxModelLen(), null);
   }
 }

@@ -104,11 +104,7 @@ public record Manifest(String conversion, Map<String, Sum> tensors, Map<String, 
           if (!found.equals(expected)) {
             throw new CheckpointException(
                 "%s: tensor %s: found %s, the manifest has %s"
-                    .formatted(
-                        file.path(),
-                        quote(name),
-                        found,
-                        quote(String.valueOf(expected))));
+                    .formatted(file.path(), quote(name), found, quote(String.valueOf(expected))));
           }
         });
     files.forEach((name, expected) -> verifyFile(checkpoint.directory(), name, expected));

@@ -47,8 +47,7 @@ record QuantizedEncoding(QuantizedFormat format, WeightCast cast) implements Ten
     for (int row = 0; row < rows; row += some) {
       int end = Math.min(rows, row + some);
       quantizer.codes(row, end, codes);
-      sink.accept(
-          MemorySegment.ofArray(codes).asSlice(0, (long) (end - row) * quantizer.width()));
+      sink.accept(MemorySegment.ofArray(codes).asSlice(0, (long) (end - row) * quantizer.width()));
     }
   }
 }

@@ -86,8 +86,7 @@ record QuantizedFormat(Recipe recipe, Set<String> excluded, ObjectNode config) {
       modules.add("model.layers." + layer + ".block_sparse_moe.gate");
     }
     excluded.forEach(name -> modules.add(name.substring(0, name.length() - SUFFIX.length())));
-    modules.forEach(
-        written.putArray(fineGrained ? "modules_to_not_convert" : "ignore")::add);
+    modules.forEach(written.putArray(fineGrained ? "modules_to_not_convert" : "ignore")::add);
     return new QuantizedFormat(recipe, excluded, written);
   }
 
@@ -130,8 +129,7 @@ record QuantizedFormat(Recipe recipe, Set<String> excluded, ObjectNode config) {
   /** One scale of a whole matrix is a vector of one. */
   Shape scaleShape(Shape weight) {
     WeightScaling scaling = scaling();
-    Shape grid =
-        Shape.of(scaling.gridRows(weight.dim(0)), scaling.gridColumns(weight.dim(1)));
+    Shape grid = Shape.of(scaling.gridRows(weight.dim(0)), scaling.gridColumns(weight.dim(1)));
     return scaling.blockRows() == WeightScaling.WHOLE ? Shape.of(grid.numElements()) : grid;
   }
 }

@@ -37,7 +37,13 @@ final class ActiveRequest {
       for (int i = 0; i < request.n(); i++) {
         long drawSeed = seed == null ? ThreadLocalRandom.current().nextLong() : seed + i;
         Sequence sequence =
-            new Sequence(prompt, request.params(), drawSeed, eosTokenIds, limits.maxModelLen());
+            new Sequence(
+                prompt,
+                request.params(),
+                drawSeed,
+                eosTokenIds,
+                limits.maxModelLen(),
+                request.cacheSalt());
         all.add(new ActiveSequence(this, all.size(), prompt, sequence));
       }
     }

@@ -16,6 +16,7 @@ import java.time.Duration;
  * @param maxSequencesPerRequest prompts times n, at most
  * @param maxTokensPerRequest prompts times n times max_tokens, at most
  * @param maxBufferedEvents how many events a reader may fall behind before its request is aborted
+ * @param enablePrefixCaching share computed prefixes between sequences
  * @param drainTimeout how long {@link AsyncLlmEngine#close()} lets running requests go on
  */
 public record EngineLimits(
@@ -29,6 +30,7 @@ public record EngineLimits(
     int maxSequencesPerRequest,
     long maxTokensPerRequest,
     int maxBufferedEvents,
+    boolean enablePrefixCaching,
     Duration drainTimeout) {
 
   public EngineLimits {
@@ -45,7 +47,14 @@ public record EngineLimits(
           "drain-timeout is " + drainTimeout + ", but must not be negative");
     }
     new SchedulerConfig( // checks the rest
-        maxNumSeqs, maxNumBatchedTokens, maxModelLen, blockSize, numBlocks, maxLogitRows, 1);
+        maxNumSeqs,
+        maxNumBatchedTokens,
+        maxModelLen,
+        blockSize,
+        numBlocks,
+        maxLogitRows,
+        1,
+        enablePrefixCaching);
   }
 
   /** The scheduler's share of the limits. */
@@ -60,7 +69,8 @@ public record EngineLimits(
         blockSize,
         numBlocks,
         maxLogitRows,
-        Math.clamp(maxWaitingSeqs, 1, Integer.MAX_VALUE));
+        Math.clamp(maxWaitingSeqs, 1, Integer.MAX_VALUE),
+        enablePrefixCaching);
   }
 
   private static void requirePositive(String name, long value) {

@@ -198,6 +198,7 @@ final class EngineLoop implements Runnable {
     for (int s = 0; s < batch.numSeqs(); s++) {
       failRequestOf(batch.sequences.get(s), report);
     }
+    scheduler.forgetPrefixes(); // whatever it was may have begun before
     suspect = true;
   }
 
@@ -208,6 +209,7 @@ final class EngineLoop implements Runnable {
       if (batch.draws(r) && (token < 0 || token >= vocabSize)) {
         log.error("the model drew token {}, which is not in its vocabulary", token);
         failRequestOf(batch.sequences.get(batch.logitSequence[r]), report);
+        scheduler.forgetPrefixes(); // NaN keys would spoil every later request that begins alike
       }
     }
   }
@@ -244,7 +246,7 @@ final class EngineLoop implements Runnable {
       if (sequence != null && reason != null) {
         leave(sequence);
         if (sequence.sequence().numOutputTokens() == 0) { // else its last row tells
-          report.ends.add(new StepReport.End(sequence, reason));
+          report.ends.add(StepReport.End.of(sequence, reason));
         }
       }
     }
@@ -294,7 +296,7 @@ final class EngineLoop implements Runnable {
     StepReport report = reports.takeFree();
     for (ActiveSequence sequence : List.copyOf(active.values())) {
       abort(sequence);
-      report.ends.add(new StepReport.End(sequence, FinishReason.ABORT));
+      report.ends.add(StepReport.End.of(sequence, FinishReason.ABORT));
     }
     metrics.observe(scheduler);
     report.last = true;

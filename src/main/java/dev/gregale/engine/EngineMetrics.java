@@ -44,6 +44,8 @@ final class EngineMetrics {
   private final Counter promptTokens;
   private final Counter generationTokens;
   private final Counter preemptions;
+  private final Counter prefixQueries;
+  private final Counter prefixHits;
   private final Counter stepFailures;
   private final Timer stepTime;
   private final Timer timeToFirstToken;
@@ -63,6 +65,8 @@ final class EngineMetrics {
   private volatile int waiting;
   private volatile int freeBlocks;
   private long preemptionsSeen;
+  private long prefixQueriesSeen;
+  private long prefixHitsSeen;
 
   EngineMetrics(MeterRegistry registry, EngineLimits limits) {
     this.registry = registry;
@@ -80,6 +84,9 @@ final class EngineMetrics {
     promptTokens = counter("gregale.tokens.prompt", "Prompt tokens of the sequences let in");
     generationTokens = counter("gregale.tokens.generation", "Tokens drawn");
     preemptions = counter("gregale.preemptions", "Times a sequence lost its KV blocks");
+    prefixQueries =
+        counter("gregale.prefix.queries", "Tokens that the prefix cache was searched for");
+    prefixHits = counter("gregale.prefix.hits", "Tokens found in the prefix cache");
     stepFailures = counter("gregale.engine.step.failures", "Steps that threw");
     stepTime = timer("gregale.engine.step", "Time of a step, from scheduling to hand-over");
     timeToFirstToken = timer("gregale.request.ttft", "From arrival to a sequence's first token");
@@ -234,5 +241,9 @@ final class EngineMetrics {
     freeBlocks = scheduler.numFreeBlocks();
     preemptions.increment(scheduler.numPreemptions() - preemptionsSeen);
     preemptionsSeen = scheduler.numPreemptions();
+    prefixQueries.increment(scheduler.numQueriedTokens() - prefixQueriesSeen);
+    prefixQueriesSeen = scheduler.numQueriedTokens();
+    prefixHits.increment(scheduler.numHitTokens() - prefixHitsSeen);
+    prefixHitsSeen = scheduler.numHitTokens();
   }
 }

@@ -29,8 +29,10 @@ public sealed interface GenerationEvent {
    * The sequence ended; its last event.
    *
    * @param promptTokens tokens of its prompt
+   * @param cachedTokens how many of them were computed before, for another sequence
    * @param completionTokens tokens generated for it
    */
-  record Finished(int index, FinishReason reason, int promptTokens, int completionTokens)
+  record Finished(
+      int index, FinishReason reason, int promptTokens, int cachedTokens, int completionTokens)
       implements GenerationEvent {}
 }

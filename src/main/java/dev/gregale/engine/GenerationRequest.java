@@ -2,6 +2,8 @@ package dev.gregale.engine;
 
 import dev.gregale.sampling.SamplingParams;
 import java.util.List;
+import java.util.UUID;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What one API request asks of the engine: {@code prompts.size() * n} sequences, admitted or
@@ -12,12 +14,30 @@ import java.util.List;
  * @param prompts token ids, each prompt at least one
  * @param n sequences per prompt
  * @param params the same for all of them
+ * @param cacheSalt its sequences share computed prefixes only with sequences of the same salt: who
+ *     sent it, lest the time to the first token tell others what was asked before; null is the salt
+ *     of all who are nobody in particular
  */
 public record GenerationRequest(
-    String requestId, List<int[]> prompts, int n, SamplingParams params) {
+    String requestId,
+    List<int[]> prompts,
+    int n,
+    SamplingParams params,
+    @Nullable String cacheSalt) {
 
   public GenerationRequest {
     prompts = List.copyOf(prompts);
+  }
+
+  /** One sequence after one prompt, under an id of its own. */
+  public static GenerationRequest of(int[] prompt, SamplingParams params) {
+    return new GenerationRequest(
+        UUID.randomUUID().toString(), List.of(prompt), 1, params, /* cacheSalt= */ null);
+  }
+
+  /** The same request of someone else. */
+  public GenerationRequest withCacheSalt(String salt) {
+    return new GenerationRequest(requestId, prompts, n, params, salt);
   }
 
   /** Sequences that this request takes. */

@@ -1,5 +1,7 @@
 package dev.gregale.engine;
 
+import java.util.List;
+import java.util.stream.IntStream;
 import reactor.core.publisher.Flux;
 
 /** The running model: takes requests, streams events. Safe for use by any thread. */
@@ -13,6 +15,17 @@ public interface LlmEngine {
    * EngineUnavailableException} if the engine is stopping or failed.
    */
   Flux<GenerationEvent> generate(GenerationRequest request);
+
+  /**
+   * {@link #generate} for callers that wait, as on a virtual thread: one result per sequence, in
+   * order. An interrupt aborts the request. Not for threads of Reactor, which must not wait.
+   */
+  default List<GenerationResult> generateBlocking(GenerationRequest request) {
+    List<ResultCollector> results =
+        IntStream.range(0, request.numSequences()).mapToObj(i -> new ResultCollector()).toList();
+    generate(request).doOnNext(event -> results.get(event.index()).add(event)).blockLast();
+    return results.stream().map(ResultCollector::result).toList();
+  }
 
   /**
    * Refuses at once, as {@link #generate} would, where not even a request of one sequence would be

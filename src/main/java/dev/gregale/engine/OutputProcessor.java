@@ -57,7 +57,7 @@ final class OutputProcessor implements Runnable {
       guarded(sequence, () -> row(sequence, report, row));
     }
     for (StepReport.End end : report.ends) {
-      guarded(end.sequence(), () -> end(end.sequence(), end.reason()));
+      guarded(end.sequence(), () -> end(end));
     }
     for (StepReport.Failure failure : report.failures) {
       fail(failure.request(), failure.error());
@@ -97,7 +97,7 @@ final class OutputProcessor implements Runnable {
       }
       reason = FinishReason.STOP;
     }
-    finish(sequence, reason);
+    finish(sequence, reason, report.cachedTokens(r));
   }
 
   private void time(ActiveSequence sequence) {
@@ -111,8 +111,9 @@ final class OutputProcessor implements Runnable {
   }
 
   /** A sequence ended without a token in that step. */
-  private void end(ActiveSequence sequence, FinishReason reason) {
-    if (reason != FinishReason.ABORT) {
+  private void end(StepReport.End end) {
+    ActiveSequence sequence = end.sequence();
+    if (end.reason() != FinishReason.ABORT) {
       emitPromptScores(sequence);
     }
     SequenceText text = sequence.textIfOpen();
@@ -120,7 +121,7 @@ final class OutputProcessor implements Runnable {
     if (!rest.isEmpty()) {
       emit(sequence, new GenerationEvent.Tokens(sequence.index(), rest, List.of()));
     }
-    finish(sequence, reason);
+    finish(sequence, end.reason(), end.cachedTokens());
   }
 
   private void emitPromptScores(ActiveSequence sequence) {
@@ -130,7 +131,7 @@ final class OutputProcessor implements Runnable {
     }
   }
 
-  private void finish(ActiveSequence sequence, @Nullable FinishReason reason) {
+  private void finish(ActiveSequence sequence, @Nullable FinishReason reason, int cachedTokens) {
     if (reason != null && sequence.end()) {
       metrics.finished(reason);
       if (reason != FinishReason.ABORT) {
@@ -140,7 +141,8 @@ final class OutputProcessor implements Runnable {
       int completionTokens = sequence.completionTokens();
       emit(
           sequence,
-          new GenerationEvent.Finished(sequence.index(), reason, promptTokens, completionTokens));
+          new GenerationEvent.Finished(
+              sequence.index(), reason, promptTokens, cachedTokens, completionTokens));
       if (sequence.request().sequenceClosed()) {
         RequestEvent.commit(sequence.request(), "finished");
       }

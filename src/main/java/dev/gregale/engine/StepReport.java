@@ -14,7 +14,11 @@ import org.jspecify.annotations.Nullable;
  */
 final class StepReport {
   /** A sequence that ended without a token. */
-  record End(ActiveSequence sequence, FinishReason reason) {}
+  record End(ActiveSequence sequence, FinishReason reason, int cachedTokens) {
+    static End of(ActiveSequence sequence, FinishReason reason) {
+      return new End(sequence, reason, sequence.sequence().numCachedTokens());
+    }
+  }
 
   /** A request that failed. */
   record Failure(ActiveRequest request, RuntimeException error) {}
@@ -27,6 +31,7 @@ final class StepReport {
   private int numRows;
   private final @Nullable ActiveSequence[] sequences;
   private final @Nullable FinishReason[] reasons;
+  private final int[] cachedTokens;
   private final boolean[] drawn;
   private final int[] tokens;
   private final int[] numLogprobs;
@@ -38,6 +43,7 @@ final class StepReport {
     this.topN = topN;
     sequences = new @Nullable ActiveSequence[maxRows];
     reasons = new @Nullable FinishReason[maxRows];
+    cachedTokens = new int[maxRows];
     drawn = new boolean[maxRows];
     tokens = new int[maxRows];
     numLogprobs = new int[maxRows];
@@ -50,6 +56,7 @@ final class StepReport {
   void addRow(ScheduledBatch batch, StepOutput output, int r, ActiveSequence sequence) {
     int to = numRows++;
     sequences[to] = sequence;
+    cachedTokens[to] = sequence.sequence().numCachedTokens();
     drawn[to] = batch.draws(r);
     reasons[to] = drawn[to] ? sequence.sequence().finishReason() : null;
     tokens[to] = output.tokens[r];
@@ -70,6 +77,11 @@ final class StepReport {
       throw new IndexOutOfBoundsException(row);
     }
     return sequence;
+  }
+
+  /** The cached tokens of the row's sequence. */
+  int cachedTokens(int row) {
+    return cachedTokens[row];
   }
 
   /** Whether the row drew a token, rather than score one of the prompt. */

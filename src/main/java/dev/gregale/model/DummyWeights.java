@@ -39,8 +39,7 @@ final class DummyWeights {
         new ExpertWeights(
             norm(),
             random(WeightClass.ROUTER, WeightRole.ROUTER, Shape.of(experts, hidden)),
-            projection(
-                WeightRole.EXPERTS_GATE_UP, Shape.of(experts, 2 * inner, hidden), scaling),
+            projection(WeightRole.EXPERTS_GATE_UP, Shape.of(experts, 2 * inner, hidden), scaling),
             projection(WeightRole.EXPERTS_DOWN, Shape.of(experts, hidden, inner), scaling)));
   }
 
@@ -51,8 +50,7 @@ final class DummyWeights {
 
   /** {@code [V, D]}: embedding or lm_head. */
   Tensor vocabulary(WeightRole role) {
-    WeightClass kind =
-        role == WeightRole.EMBEDDING ? WeightClass.EMBEDDING : WeightClass.LM_HEAD;
+    WeightClass kind = role == WeightRole.EMBEDDING ? WeightClass.EMBEDDING : WeightClass.LM_HEAD;
     return random(kind, role, Shape.of(config.vocabSize(), config.hiddenSize()));
   }
 

@@ -72,7 +72,8 @@ final class LayerPrecision {
       throw config.wrong(
           "quantization_config",
           quantization.method() + " with " + found,
-          wanted + ", which the quantization asked for has; leave it out to take the weights as"
+          wanted
+              + ", which the quantization asked for has; leave it out to take the weights as"
               + " they are stored");
     }
   }

@@ -100,7 +100,8 @@ public final class ModelLoader implements AutoCloseable {
     return IntStream.range(0, config.numHiddenLayers())
         .mapToObj(precision::scaling)
         .mapToDouble(
-            scaling -> scaling == null ? bytesPerElement : scaling.bytesPerElement(config.hiddenSize()))
+            scaling ->
+                scaling == null ? bytesPerElement : scaling.bytesPerElement(config.hiddenSize()))
         .average()
         .orElseThrow();
   }

@@ -18,6 +18,11 @@ import org.jspecify.annotations.Nullable;
  * and goes back to the head of the queue, to be computed anew. The oldest is never preempted and
  * gains at least one token in every step; hence each sequence ends.
  *
+ * <p>A sequence does not compute leading blocks that the cache has ({@link PrefixCache}), but
+ * always its last known token. Others find a block once {@link #update} has taken over the step
+ * that filled it: by then its tokens are known, and a step that fails leaves nothing to be found.
+ * Only full blocks are shared, and those are not written any more.
+ *
  * <p>A step may be scheduled while the one before it still runs, before {@link #update} has taken
  * that one over. A token that it draws is then a placeholder: counted, but known to the device
  * only. What a sequence's length decides is known all the same; a stop token is found one step
@@ -31,6 +36,7 @@ public final class Scheduler {
 
   private final SchedulerConfig config;
   private final BlockManager blocks;
+  private final PrefixCache prefixes;
   private final BatchWriter writer;
   private final ArrayDeque<Sequence> waiting = new ArrayDeque<>();
   private final List<Sequence> running = new ArrayList<>();
@@ -38,7 +44,9 @@ public final class Scheduler {
 
   public Scheduler(SchedulerConfig config) {
     this.config = config;
-    blocks = new BlockManager(config.numBlocks());
+    PrefixIndex index = new PrefixIndex(config.numBlocks(), config.blockSize());
+    blocks = new BlockManager(config.numBlocks(), index);
+    prefixes = new PrefixCache(config, index, blocks);
     writer = new BatchWriter(config.blockSize());
   }
 
@@ -67,6 +75,7 @@ public final class Scheduler {
    */
   public void schedule(ScheduledBatch batch) {
     batch.clear();
+    long preemptionsBefore = numPreemptions;
     for (int i = 0; i < running.size(); i++) { // shrinks at its end when preempting
       Sequence sequence = running.get(i);
       if (sequence.numPendingTokens() == 1 && growForDecode(sequence)) {
@@ -75,33 +84,41 @@ public final class Scheduler {
     }
     for (int i = 0; i < running.size(); i++) {
       Sequence sequence = running.get(i);
-      int length = sequence.numPendingTokens() > 1 ? chunkLength(sequence, batch) : 0;
+      int length =
+          sequence.numPendingTokens() > 1
+              ? chunkLength(sequence, sequence.numComputedTokens(), batch)
+              : 0;
       if (length > 0) {
         writer.append(batch, sequence, length);
       }
     }
-    // Whoever was just preempted needs no less than it gave up, of which a block is taken: it
-    // cannot come straight back.
-    admit(batch);
+    // Whoever was just preempted must not come straight back, as it could where it shares blocks:
+    // the step that still runs with it would be taken for one that has filled its new blocks.
+    if (numPreemptions == preemptionsBefore) {
+      admit(batch);
+    }
   }
 
   private void admit(ScheduledBatch batch) {
-    while (running.size() < config.maxNumSeqs()) {
+    while (running.size() < config.maxNumSeqs()
+        && batch.numTokens < config.maxNumBatchedTokens()
+        && blocks.numFree() > 0) {
       @Nullable Sequence sequence = waiting.peek();
-      if (sequence == null
-          || sequence.numPlaceholders() > 0
-          || config.blocksFor(sequence.numTokens()) > blocks.numFree()) {
+      if (sequence == null || sequence.numPlaceholders() > 0) {
         return;
       }
-      int length = chunkLength(sequence, batch);
-      if (length <= 0) {
+      int cached = prefixes.match(sequence);
+      int numBlocks = config.blocksFor(sequence.numTokens());
+      int length = chunkLength(sequence, cached, batch);
+      if (numBlocks - prefixes.numMatchedInUse() > blocks.numFree() || length <= 0) {
         return;
       }
       waiting.remove();
-      for (int i = config.blocksFor(sequence.numTokens()); i > 0; i--) {
+      prefixes.take(sequence);
+      while (sequence.blockTable().size() < numBlocks) {
         sequence.blockTable().add(blocks.allocate());
       }
-      sequence.run();
+      sequence.admit(cached);
       running.add(sequence);
       writer.append(batch, sequence, length);
     }
@@ -114,15 +131,17 @@ public final class Scheduler {
   public void scheduleProbe(ScheduledBatch batch) {
     batch.clear();
     SamplingParams greedy = SamplingParams.builder().temperature(0).maxTokens(1).build();
-    Sequence probe = new Sequence(new int[] {0}, greedy, 0, new int[0], 2);
+    Sequence probe = new Sequence(new int[] {0}, greedy, 0, new int[0], 2, null);
     probe.blockTable().add(0);
     writer.append(batch, probe, 1);
     batch.slotMapping[0] = NO_SLOT;
   }
 
-  /** How many of a sequence's pending tokens still fit the step, its rows of logits included. */
-  private int chunkLength(Sequence sequence, ScheduledBatch batch) {
-    int start = sequence.numComputedTokens();
+  /**
+   * How many of a sequence's tokens from {@code start} on still fit the step, its rows of logits
+   * included.
+   */
+  private int chunkLength(Sequence sequence, int start, ScheduledBatch batch) {
     int end =
         Math.min(sequence.numTokens(), start + config.maxNumBatchedTokens() - batch.numTokens);
     int rowsLeft = config.maxLogitRows() - batch.numLogitRows;
@@ -165,6 +184,9 @@ public final class Scheduler {
   public void update(ScheduledBatch batch, int[] sampledTokens) {
     for (int s = 0; s < batch.numSeqs(); s++) {
       Sequence sequence = batch.sequences.get(s);
+      if (sequence.status() == Sequence.Status.RUNNING) { // never out of its blocks since
+        prefixes.store(sequence, batch.contextLens[s]);
+      }
       if (sequence.status() != Sequence.Status.FINISHED
           && !sequence.drawsTokens()
           && batch.contextLens[s] == sequence.numTokens()) {
@@ -213,6 +235,14 @@ public final class Scheduler {
     table.clear();
   }
 
+  /**
+   * Lets no sequence find what is computed so far; those that run keep it. For when it may be
+   * wrong.
+   */
+  public void forgetPrefixes() {
+    prefixes.clear();
+  }
+
   /** Whether any sequence runs or waits. */
   public boolean hasWork() {
     return !running.isEmpty() || !waiting.isEmpty();
@@ -226,8 +256,23 @@ public final class Scheduler {
     return waiting.size();
   }
 
+  /** Blocks that no sequence owns, whether or not they hold something that may be found. */
   public int numFreeBlocks() {
     return blocks.numFree();
+  }
+
+  /** Tokens of the sequences admitted so far that the cache was searched for. */
+  public long numQueriedTokens() {
+    return prefixes.numQueriedTokens();
+  }
+
+  /** Those of them that it had. */
+  public long numHitTokens() {
+    return prefixes.numHitTokens();
+  }
+
+  BlockManager blocks() {
+    return blocks;
   }
 
   /** How often a sequence lost its blocks so far. */

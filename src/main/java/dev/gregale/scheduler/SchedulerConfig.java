@@ -10,6 +10,7 @@ package dev.gregale.scheduler;
  * @param numBlocks KV blocks there are
  * @param maxLogitRows rows of logits of one step, at most
  * @param maxWaitingSeqs sequences that wait, at most
+ * @param enablePrefixCaching share full KV blocks of the same content between sequences
  */
 public record SchedulerConfig(
     int maxNumSeqs,
@@ -18,7 +19,8 @@ public record SchedulerConfig(
     int blockSize,
     int numBlocks,
     int maxLogitRows,
-    int maxWaitingSeqs) {
+    int maxWaitingSeqs,
+    boolean enablePrefixCaching) {
 
   public SchedulerConfig {
     requirePositive("max-num-seqs", maxNumSeqs);

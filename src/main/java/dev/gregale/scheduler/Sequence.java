@@ -20,9 +20,12 @@ public final class Sequence {
     FINISHED
   }
 
+  private static final int NOT_ADMITTED = -1;
+
   private final int[] promptTokens;
   private final SamplingParams params;
   private final long seed;
+  private final @Nullable String cacheSalt;
   private final StopCriteria stopCriteria;
   private final BlockTable blockTable = new BlockTable();
   private int[] outputTokens = new int[16];
@@ -31,6 +34,7 @@ public final class Sequence {
   private int drawnRow;
   private int numComputedTokens;
   private int numScoredTokens;
+  private int numCachedTokens = NOT_ADMITTED;
   private Status status = Status.WAITING;
   private @Nullable FinishReason finishReason;
   private @Nullable LogitAdjustments adjustments;
@@ -40,10 +44,17 @@ public final class Sequence {
    * @param seed for drawing; {@code params.seed()} is not read
    * @param eosTokenIds the model's own end-of-sequence tokens
    * @param maxModelLen prompt and output, in tokens, at most
+   * @param cacheSalt whose sequences may share KV blocks with this one: those of the same salt;
+   *     null is one too
    * @throws IllegalArgumentException if the prompt is empty or leaves no room
    */
   public Sequence(
-      int[] promptTokens, SamplingParams params, long seed, int[] eosTokenIds, int maxModelLen) {
+      int[] promptTokens,
+      SamplingParams params,
+      long seed,
+      int[] eosTokenIds,
+      int maxModelLen,
+      @Nullable String cacheSalt) {
     if (promptTokens.length == 0) {
       throw new IllegalArgumentException("the prompt has no tokens");
     }
@@ -56,6 +67,7 @@ public final class Sequence {
     this.promptTokens = promptTokens;
     this.params = params;
     this.seed = seed;
+    this.cacheSalt = cacheSalt;
     stopCriteria = new StopCriteria(params, eosTokenIds, maxModelLen);
   }
 
@@ -103,6 +115,29 @@ public final class Sequence {
   /** Tokens whose keys and values are in the cache, once the steps scheduled so far have run. */
   public int numComputedTokens() {
     return numComputedTokens;
+  }
+
+  /** Tokens that were in the cache already when it was first admitted; 0 before. */
+  public int numCachedTokens() {
+    return Math.max(0, numCachedTokens);
+  }
+
+  /** Whether it was ever admitted. */
+  boolean wasAdmitted() {
+    return numCachedTokens != NOT_ADMITTED;
+  }
+
+  /**
+   * Leading tokens that need not be computed if the cache has them: all but the last known one,
+   * whose logits are wanted, and those from which on prompt positions need their next token scored.
+   */
+  int numSkippableTokens() {
+    boolean scores = firstUnscored() < promptTokens.length - 1;
+    return scores ? firstUnscored() : numTokens() - 1;
+  }
+
+  @Nullable String cacheSalt() {
+    return cacheSalt;
   }
 
   /** The token at a position of prompt and output. */
@@ -164,6 +199,17 @@ public final class Sequence {
     }
   }
 
+  /** Whether the tokens from a position on, known ones only, are those of the other array. */
+  boolean hasTokens(int position, int[] other, int offset, int length) {
+    int p = Math.min(position, promptTokens.length);
+    int n = Math.clamp(promptTokens.length - position, 0, length);
+    int from = position + n - promptTokens.length;
+    return Arrays.equals(promptTokens, p, p + n, other, offset, offset + n)
+        && (n == length
+            || Arrays.equals(
+                outputTokens, from, from + length - n, other, offset + n, offset + length));
+  }
+
   /** A step draws the next token in that row of its logits. */
   void addPlaceholder(int row) {
     drawnRow = row;
@@ -187,8 +233,13 @@ public final class Sequence {
     numScoredTokens = Math.max(numScoredTokens, Math.min(numTokens, promptTokens.length - 1));
   }
 
-  void run() {
+  /** Runs from now on, with that many of its tokens computed already. */
+  void admit(int cachedTokens) {
+    if (!wasAdmitted()) {
+      numCachedTokens = cachedTokens;
+    }
     status = Status.RUNNING;
+    numComputedTokens = cachedTokens;
   }
 
   void preempt() {

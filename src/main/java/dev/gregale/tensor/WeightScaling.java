@@ -36,8 +36,7 @@ public record WeightScaling(DType dtype, int blockRows, int blockColumns, InputS
 
   /** What an element of a square matrix of that size takes, its share of the scales included. */
   public double bytesPerElement(int size) {
-    return 1
-        + (double) gridRows(size) * gridColumns(size) * dtype.bytes() / ((double) size * size);
+    return 1 + (double) gridRows(size) * gridColumns(size) * dtype.bytes() / ((double) size * size);
   }
 
   public WeightScaling with(InputScaling other) {

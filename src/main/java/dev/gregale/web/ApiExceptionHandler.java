@@ -6,7 +6,6 @@ import java.util.Objects;
 import java.util.Set;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
-import org.springframework.boot.webflux.error.ErrorWebExceptionHandler;
 import org.springframework.core.annotation.Order;
 import org.springframework.http.HttpMethod;
 import org.springframework.http.HttpStatus;
@@ -15,6 +14,7 @@ import org.springframework.http.ProblemDetail;
 import org.springframework.http.server.reactive.ServerHttpResponse;
 import org.springframework.stereotype.Component;
 import org.springframework.web.server.ServerWebExchange;
+import org.springframework.web.server.WebExceptionHandler;
 import org.springframework.web.util.DisconnectedClientHelper;
 import reactor.core.publisher.Mono;
 
@@ -24,7 +24,7 @@ import reactor.core.publisher.Mono;
  */
 @Component
 @Order(-2) // before Spring's own handlers
-final class ApiExceptionHandler implements ErrorWebExceptionHandler {
+final class ApiExceptionHandler implements WebExceptionHandler {
   private static final Logger log = LoggerFactory.getLogger(ApiExceptionHandler.class);
 
   /** vLLM's own routes, whose errors are OpenAI's too. */
@@ -32,16 +32,18 @@ final class ApiExceptionHandler implements ErrorWebExceptionHandler {
 
   private final JsonReplies replies;
   private final MeterRegistry registry;
+  private final boolean amongOtherRoutes;
 
-  ApiExceptionHandler(JsonReplies replies, MeterRegistry registry) {
+  ApiExceptionHandler(JsonReplies replies, MeterRegistry registry, EndpointProperties endpoints) {
     this.replies = replies;
     this.registry = registry;
+    amongOtherRoutes = endpoints.enabled();
   }
 
   @Override
   public Mono<Void> handle(ServerWebExchange exchange, Throwable failure) {
     ServerHttpResponse response = exchange.getResponse();
-    if (response.isCommitted()) {
+    if (response.isCommitted() || amongOtherRoutes && !isOpenAi(exchange)) {
       return Mono.error(failure);
     }
     if (DisconnectedClientHelper.isClientDisconnectedException(failure)) {

@@ -94,7 +94,8 @@ interface ChatApi {
          "choices": [{"index": 0,
            "message": {"role": "assistant", "content": " A Man", "refusal": null},
            "logprobs": null, "finish_reason": "length"}],
-         "usage": {"prompt_tokens": 13, "completion_tokens": 2, "total_tokens": 15}}""";
+         "usage": {"prompt_tokens": 13, "completion_tokens": 2, "total_tokens": 15,
+                   "prompt_tokens_details": {"cached_tokens": 0}}}""";
 
     static final String EVENTS =
         """

@@ -54,6 +54,12 @@ record Completion(
     return generation.requestId();
   }
 
+  /** The same as asked by that caller. */
+  Completion of(String caller) {
+    return new Completion(
+        generation.withCacheSalt(caller), prompts, model, created, n, report, stream, usage);
+  }
+
   /** The prompt that a sequence of the engine continues. */
   Prompt promptOf(int sequence) {
     return prompts.get(sequence / generation.n());

@@ -87,7 +87,8 @@ interface CompletionApi {
         {"id": "cmpl-4f6c9d1e", "object": "text_completion", "created": 1790000000,
          "model": "fairytale-moe-7m",
          "choices": [{"text": " there was", "index": 0, "logprobs": null, "finish_reason": "length"}],
-         "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}}""";
+         "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7,
+                   "prompt_tokens_details": {"cached_tokens": 0}}}""";
 
     static final String EVENTS =
         """

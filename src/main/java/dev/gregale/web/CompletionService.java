@@ -5,6 +5,7 @@ import dev.gregale.engine.GenerationEvent;
 import dev.gregale.engine.GenerationRequest;
 import dev.gregale.engine.LlmEngine;
 import dev.gregale.sampling.SamplingParams;
+import java.security.Principal;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
@@ -67,7 +68,8 @@ final class CompletionService {
             idPrefix + UUID.randomUUID().toString().replace("-", ""),
             prompts.stream().map(Prompt::tokenIds).toList(),
             bestOf,
-            params),
+            params,
+            null),
         prompts,
         info.modelName(),
         Instant.now().getEpochSecond(),
@@ -79,9 +81,11 @@ final class CompletionService {
 
   /** Answers a request, in its own way, in the format of its route. */
   <L> Mono<Void> reply(Completion completion, ReplyFormat<L> format, ServerWebExchange exchange) {
-    return completion.stream()
-        ? stream(completion, format, exchange)
-        : answer(completion, format, exchange);
+    return exchange
+        .<Principal>getPrincipal()
+        .map(caller -> completion.of(caller.getName()))
+        .defaultIfEmpty(completion)
+        .flatMap(c -> c.stream() ? stream(c, format, exchange) : answer(c, format, exchange));
   }
 
   /**

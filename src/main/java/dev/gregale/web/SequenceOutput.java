@@ -23,6 +23,7 @@ final class SequenceOutput<L> {
   private double sumLogprobs;
   private int numLogprobs;
   private int completionTokens;
+  private int cachedTokens;
   private @Nullable String finishReason;
 
   SequenceOutput(Completion completion, ReplyFormat<L> format, TokenTexts texts, int sequence) {
@@ -51,6 +52,7 @@ final class SequenceOutput<L> {
       case GenerationEvent.Finished finished -> {
         finishReason = FinishReasons.of(finished.reason());
         completionTokens = finished.completionTokens();
+        cachedTokens = finished.cachedTokens();
       }
     }
   }
@@ -109,6 +111,11 @@ final class SequenceOutput<L> {
   /** Tokens generated so far. */
   int completionTokens() {
     return completionTokens;
+  }
+
+  /** Tokens of the prompt that did not have to be computed; 0 until the end tells. */
+  int cachedTokens() {
+    return cachedTokens;
   }
 
   /** Tokens read and written for this sequence so far. */

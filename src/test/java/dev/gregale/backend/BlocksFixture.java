@@ -118,8 +118,7 @@ final class BlocksFixture {
             recipe,
             List.of(width, kvWidth, kvWidth));
     Pair output =
-        linear(
-            sides, WeightRole.LINEAR, Shape.of(hidden, width), width, recipe, List.of(hidden));
+        linear(sides, WeightRole.LINEAR, Shape.of(hidden, width), width, recipe, List.of(hidden));
     Pair rope =
         sides.weight(
             WeightRole.ROPE_TABLE,
@@ -244,8 +243,7 @@ final class BlocksFixture {
     Pair residual = sides.floats(Shape.of(tokens, hidden));
     Pair norm = gain(sides, hidden);
     Pair lmHead =
-        linear(
-            sides, WeightRole.LINEAR, Shape.of(vocabSize, hidden), hidden, null, List.of());
+        linear(sides, WeightRole.LINEAR, Shape.of(vocabSize, hidden), hidden, null, List.of());
     Pair logits = sides.poisoned(Shape.of(rows + 1, vocabSize));
     Pair last = sides.poisonedActivations(Shape.of(rows, hidden));
     int[] ids = new int[rows];

@@ -62,8 +62,7 @@ class QuantisedKernelsContractTest {
     matmul(candidate, LINEAR[2], QuantisedWeights.recipes().getFirst(), frozen);
   }
 
-  private void matmul(
-      Backend candidate, int[] shape, Recipe recipe, InputScaling inputs) {
+  private void matmul(Backend candidate, int[] shape, Recipe recipe, InputScaling inputs) {
     int width = shape[shape.length - 1];
     List<Integer> parts = Arrays.stream(shape).limit(shape.length - 1).boxed().toList();
     int outputs = parts.stream().mapToInt(Integer::intValue).sum();
@@ -191,8 +190,7 @@ class QuantisedKernelsContractTest {
     kv(candidate, new AttentionShape(8, 2, 128, 0), 64, new int[] {150, 7}, ones(2), ones(2));
   }
 
-  private static void kv(
-      Backend candidate, AttentionShape shape, int blockSize, int[]... rounds) {
+  private static void kv(Backend candidate, AttentionShape shape, int blockSize, int[]... rounds) {
     AttentionFixture.attention(candidate, DType.F8_E4M3, shape, blockSize, false, rounds);
   }
 

@@ -42,7 +42,8 @@ final class QuantisedWeights {
       List<Integer> partRows,
       Recipe recipe,
       When when) {
-    return upload(sides, role, values(sides, shape, scale), partRows, recipe, when, null);
+    InputScaling inputs = recipe.weights(when).inputs();
+    return weight(sides, role, shape, scale, partRows, recipe, inputs);
   }
 
   /** The same with inputs that are quantised in another way than the recipe's own. */
@@ -54,8 +55,15 @@ final class QuantisedWeights {
       List<Integer> partRows,
       Recipe recipe,
       InputScaling inputs) {
-    return upload(
-        sides, role, values(sides, shape, scale), partRows, recipe, inputs.when(), inputs);
+    try (Arena arena = Arena.ofShared()) { // what is uploaded must outlive it
+      HostTensor codes =
+          new WeightQuantizer(values(sides, shape, scale), partRows, recipe, inputs.when())
+              .toTensor(arena);
+      HostScales scales = Objects.requireNonNull(codes.scales());
+      return sides.upload(
+          role,
+          new HostTensor(codes.name(), codes.dtype(), shape, codes.slabs(), scales.with(inputs)));
+    }
   }
 
   private static HostTensor values(TwoSides sides, Shape shape, double scale) {
@@ -65,29 +73,5 @@ final class QuantisedWeights {
       values[i] *= 1f / (1 << (i / width * 5 % 7));
     }
     return HostTensor.of("random", shape, values);
-  }
-
-  private static Pair upload(
-      TwoSides sides,
-      WeightRole role,
-      HostTensor source,
-      List<Integer> partRows,
-      Recipe recipe,
-      When when,
-      InputScaling inputs) {
-    try (Arena arena = Arena.ofShared()) { // what is uploaded must outlive it
-      HostTensor codes = new WeightQuantizer(source, partRows, recipe, when).toTensor(arena);
-      if (inputs != null) {
-        HostScales scales = Objects.requireNonNull(codes.scales());
-        codes =
-            new HostTensor(
-                codes.name(),
-                codes.dtype(),
-                codes.shape(),
-                codes.slabs(),
-                new HostScales(scales.scaling().with(inputs), partRows, scales.slabs()));
-      }
-      return sides.upload(role, codes);
-    }
   }
 }

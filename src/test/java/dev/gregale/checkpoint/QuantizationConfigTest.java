@@ -23,8 +23,7 @@ class QuantizationConfigTest {
 
   private ConfigJson config(String quantization) {
     return ConfigJson.read(
-        Golden.write(
-            directory, "config.json", "{\"quantization_config\":" + quantization + "}"));
+        Golden.write(directory, "config.json", "{\"quantization_config\":" + quantization + "}"));
   }
 
   private QuantizationConfig read(String quantization) {
@@ -81,7 +80,9 @@ class QuantizationConfigTest {
           {"targets": ["Linear"], "weights": {%s}, "input_activations": %s}}}
         """
             .formatted(
-                format, args + weights, inputs.equals("null") ? inputs : "{" + args + inputs + "}"));
+                format,
+                args + weights,
+                inputs.equals("null") ? inputs : "{" + args + inputs + "}"));
   }
 
   @Test

@@ -18,7 +18,21 @@ class BackendFactoryTest {
 
   private static EngineProperties properties(BackendChoice backend) {
     return new EngineProperties(
-        backend, 1, false, 0.9, 8, 512, null, null, null, KvCacheDType.AUTO, 10, 10, 1000, Duration.ZERO);
+        backend,
+        1,
+        false,
+        0.9,
+        8,
+        512,
+        null,
+        null,
+        null,
+        KvCacheDType.AUTO,
+        true,
+        10,
+        10,
+        1000,
+        Duration.ZERO);
   }
 
   private static Backend missing() {

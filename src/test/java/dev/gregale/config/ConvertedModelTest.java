@@ -102,7 +102,14 @@ class ConvertedModelTest {
     CheckpointConverter converter = new CheckpointConverter((source, converted) -> difference);
     ConversionRequest request =
         new ConversionRequest(
-            DEMO, target, CheckpointLayout.TRANSFORMER_ENGINE, null, Quantization.NONE, 1 << 30, false, false);
+            DEMO,
+            target,
+            CheckpointLayout.TRANSFORMER_ENGINE,
+            null,
+            Quantization.NONE,
+            1 << 30,
+            false,
+            false);
     assertThatThrownBy(() -> converter.convert(request, progress -> {}))
         .isInstanceOf(VerificationException.class)
         .hasMessageContaining("the logits differ from the source's by up to");

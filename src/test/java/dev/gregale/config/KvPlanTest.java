@@ -31,6 +31,7 @@ class KvPlanTest {
         16,
         blocks,
         KvCacheDType.AUTO,
+        true,
         10,
         10,
         1000,

@@ -41,7 +41,14 @@ class ConversionFaultTest {
 
   private ConversionRequest sharded(Path source, boolean overwrite, boolean resume) {
     return new ConversionRequest(
-        source, target, CheckpointLayout.HUGGING_FACE, null, Quantization.NONE, 150_000, overwrite, resume);
+        source,
+        target,
+        CheckpointLayout.HUGGING_FACE,
+        null,
+        Quantization.NONE,
+        150_000,
+        overwrite,
+        resume);
   }
 
   private static CheckpointConverter faulty(FaultyChannel.Fault fault) {

@@ -29,7 +29,7 @@ abstract class EngineFixture {
 
   static EngineLimits limits(int seqs, int blocks, int queued) {
     return new EngineLimits(
-        seqs, 32, 120, 4, blocks, 16, queued, 8, 10_000, BUFFER, Duration.ofSeconds(5));
+        seqs, 32, 120, 4, blocks, 16, queued, 8, 10_000, BUFFER, true, Duration.ofSeconds(5));
   }
 
   /** Steps that the model may have under way at once. */
@@ -65,7 +65,7 @@ abstract class EngineFixture {
   }
 
   static GenerationRequest request(SamplingParamsBuilder params, int... prompt) {
-    return new GenerationRequest("test", List.of(prompt), 1, params.build());
+    return new GenerationRequest("test", List.of(prompt), 1, params.build(), null);
   }
 
   /** An answer under way. */

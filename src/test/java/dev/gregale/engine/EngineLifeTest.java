@@ -50,6 +50,32 @@ class EngineLifeTest extends EngineFixture {
     awaitAllFree();
   }
 
+  @Test
+  void whatIsComputedIsKeptUntilAStepFailsOrDrawsNonsense() {
+    AsyncLlmEngine engine = start();
+    assertThat(cachedTokens(engine)).isZero();
+    assertThat(cachedTokens(engine)).isEqualTo(4);
+    failStepsHolding(13);
+    assertThatThrownBy(() -> all(engine, request(params(5), 13)))
+        .isInstanceOf(EngineUnavailableException.class);
+    assertThat(cachedTokens(engine)).isZero();
+    assertThat(cachedTokens(engine)).isEqualTo(4);
+    model.onTokens = tokens -> tokens[0] = -1;
+    assertThatThrownBy(() -> all(engine, request(params(5), 14)))
+        .isInstanceOf(EngineUnavailableException.class);
+    model.onTokens = tokens -> {};
+    assertThat(cachedTokens(engine)).isZero();
+    awaitAllFree();
+    assertThat(counter("gregale.prefix.queries")).isEqualTo(5 * 6 + 2);
+    assertThat(counter("gregale.prefix.hits")).isEqualTo(2 * 4);
+  }
+
+  /** Of a prompt of six, in blocks of four. */
+  private static int cachedTokens(AsyncLlmEngine engine) {
+    List<GenerationEvent> events = all(engine, request(params(2), 1, 2, 3, 4, 5, 6));
+    return ((Finished) events.getLast()).cachedTokens();
+  }
+
   private void failStepsHolding(int token) {
     model.onStep =
         batch -> {
@@ -208,7 +234,7 @@ class EngineLifeTest extends EngineFixture {
     closed.join();
     for (int i = 0; i < 3; i++) {
       List<GenerationEvent> events = admitted.get(i).join();
-      assertThat(events.getLast()).isEqualTo(new Finished(0, FinishReason.LENGTH, 1, 20));
+      assertThat(events.getLast()).isEqualTo(new Finished(0, FinishReason.LENGTH, 1, 0, 20));
     }
     assertThat(engine.state()).isEqualTo(EngineState.DRAINING);
     engine.close();
@@ -220,7 +246,7 @@ class EngineLifeTest extends EngineFixture {
     model.onStep = batch -> sleep(20);
     AsyncLlmEngine engine = start();
     GenerationRequest three =
-        new GenerationRequest("three", List.of(new int[] {1}), 3, params(100).build());
+        new GenerationRequest("three", List.of(new int[] {1}), 3, params(100).build(), null);
     Answer running = send(engine, three);
     await().atMost(SOON).until(() -> model.steps.get() > 2);
     engine.close(Duration.ofMillis(50));

@@ -10,7 +10,7 @@ class EngineLimitsTest {
 
   private static EngineLimits limits(int blocks, int queued, int perRequest, int buffered) {
     return new EngineLimits(
-        4, 32, 100, 16, blocks, 8, queued, perRequest, 1_000, buffered, Duration.ZERO);
+        4, 32, 100, 16, blocks, 8, queued, perRequest, 1_000, buffered, true, Duration.ZERO);
   }
 
   @Test

@@ -29,7 +29,7 @@ class EngineOutputTest extends EngineFixture {
     assertThat(events).hasSize(6);
     assertThat(tokens(events, 0)).isEqualTo(expected);
     assertThat(text(events, 0)).isEqualTo(FakeModel.text(expected));
-    assertThat(events.getLast()).isEqualTo(new Finished(0, FinishReason.LENGTH, 3, 5));
+    assertThat(events.getLast()).isEqualTo(new Finished(0, FinishReason.LENGTH, 3, 0, 5));
     TokenLogprob first = ((Tokens) events.getFirst()).tokens().getFirst();
     assertThat(first.logprob())
         .isEqualTo(FakePagedModel.logprob(new int[] {1, 2, 3}, 3, expected[0]));
@@ -49,7 +49,8 @@ class EngineOutputTest extends EngineFixture {
   @Test
   void answersOfOneRequestDrawWithSeedsOfTheirOwn() {
     GenerationRequest request =
-        new GenerationRequest("n", List.of(new int[] {1}, new int[] {2, 3}), 3, params(6).build());
+        new GenerationRequest(
+            "n", List.of(new int[] {1}, new int[] {2, 3}), 3, params(6).build(), null);
     List<GenerationEvent> events = all(start(), request);
     for (int i = 0; i < 6; i++) {
       int[] prompt = request.prompts().get(i / 3);
@@ -73,7 +74,7 @@ class EngineOutputTest extends EngineFixture {
     List<GenerationEvent> events = all(engine, request(params, 4));
     assertThat(tokens(events, 0)).isEqualTo(Arrays.copyOf(tokens, 4));
     assertThat(text(events, 0)).isEqualTo(FakeModel.text(Arrays.copyOf(tokens, 3)));
-    assertThat(events.getLast()).isEqualTo(new Finished(0, FinishReason.STOP, 1, 4));
+    assertThat(events.getLast()).isEqualTo(new Finished(0, FinishReason.STOP, 1, 0, 4));
 
     params.includeStopStrInOutput(true);
     assertThat(text(all(engine, request(params, 4)), 0))
@@ -88,7 +89,7 @@ class EngineOutputTest extends EngineFixture {
     List<GenerationEvent> events = all(engine, request(params(60).stop(List.of(stop)), 4));
     assertThat(text(events, 0)).isEqualTo(FakeModel.text(tokens[0], tokens[1]) + "[");
     assertThat(tokens(events, 0)).isEqualTo(Arrays.copyOf(tokens, 4));
-    assertThat(events.getLast()).isEqualTo(new Finished(0, FinishReason.STOP, 1, 4));
+    assertThat(events.getLast()).isEqualTo(new Finished(0, FinishReason.STOP, 1, 0, 4));
     awaitAllFree();
     assertThat(model.steps.get()).as("goes on after the match").isLessThan(40);
     assertThat(counter("gregale.requests.finished", "reason", "stop")).isEqualTo(1);
@@ -102,7 +103,7 @@ class EngineOutputTest extends EngineFixture {
     List<GenerationEvent> events = all(start(), request(params(3).stop(List.of(almost)), 4));
     assertThat(((Tokens) events.get(1)).text()).isEmpty();
     assertThat(text(events, 0)).isEqualTo(FakeModel.text(tokens));
-    assertThat(events.getLast()).isEqualTo(new Finished(0, FinishReason.LENGTH, 1, 3));
+    assertThat(events.getLast()).isEqualTo(new Finished(0, FinishReason.LENGTH, 1, 0, 3));
   }
 
   @Test
@@ -110,7 +111,7 @@ class EngineOutputTest extends EngineFixture {
     int[] tokens = FakeModel.generates(new int[] {4}, 7, 6);
     SamplingParamsBuilder params = params(6).minTokens(3).stop(List.of("]"));
     List<GenerationEvent> events = all(start(), request(params, 4));
-    assertThat(events.getLast()).isEqualTo(new Finished(0, FinishReason.STOP, 1, 4));
+    assertThat(events.getLast()).isEqualTo(new Finished(0, FinishReason.STOP, 1, 0, 4));
     assertThat(text(events, 0))
         .isEqualTo(FakeModel.text(Arrays.copyOf(tokens, 3)) + "[" + tokens[3]);
   }
@@ -132,7 +133,7 @@ class EngineOutputTest extends EngineFixture {
       }
       assertThat(events).hasSize(2 + maxTokens);
       assertThat(events.getLast())
-          .isEqualTo(new Finished(0, FinishReason.LENGTH, promptLength, maxTokens));
+          .isEqualTo(new Finished(0, FinishReason.LENGTH, promptLength, 0, maxTokens));
     }
   }
 

@@ -65,7 +65,12 @@ final class FakeModel implements StepRunner {
     if (gate != null) {
       gate.acquireUninterruptibly();
     }
-    onStep.accept(batch);
+    try {
+      onStep.accept(batch);
+    } catch (RuntimeException e) { // at its end, so that the step behind it finds the cache filled
+      paged.run(batch, output.tokens, output.logprobs);
+      throw e;
+    }
     paged.run(batch, output.tokens, output.logprobs);
     for (int r = 0; r < batch.numLogitRows; r++) {
       for (int k = 0; k < batch.numLogprobs[r]; k++) {

@@ -47,7 +47,7 @@ class RunAheadTest {
 
   /** Too few for six sequences. */
   private static final SchedulerConfig CONFIG =
-      new SchedulerConfig(MAX_SEQS, 24, MAX_LEN, BLOCK_SIZE, 28, 24, 64);
+      new SchedulerConfig(MAX_SEQS, 24, MAX_LEN, BLOCK_SIZE, 28, 24, 64, false);
 
   private Backend backend;
   private int vocabSize;
@@ -181,7 +181,7 @@ class RunAheadTest {
 
     private void arrive(Arrival arrival) {
       Sequence sequence =
-          new Sequence(arrival.prompt(), arrival.params(), arrival.seed(), eos, MAX_LEN);
+          new Sequence(arrival.prompt(), arrival.params(), arrival.seed(), eos, MAX_LEN, null);
       sequences.add(sequence);
       logprobs.add(new ArrayList<>());
       scheduler.add(sequence);
@@ -262,7 +262,7 @@ class RunAheadTest {
     SamplingParams params =
         SamplingParams.builder().ignoreEos(true).maxTokens(60).temperature(1).logprobs(2).build();
     for (int i = 0; i < 2; i++) {
-      Sequence sequence = new Sequence(new int[] {1, 2 + i}, params, i, new int[0], MAX_LEN);
+      Sequence sequence = new Sequence(new int[] {1, 2 + i}, params, i, new int[0], MAX_LEN, null);
       run.scheduler.add(sequence);
     }
     steps(run, 18); // beyond which the lists of tokens and blocks grow once

@@ -36,8 +36,10 @@ class CudaDecodeTest {
 
     static Run of(Backend backend, int maxSeqs) {
       int blockSize = backend.kvBlockSize();
-      SchedulerConfig limits = new SchedulerConfig(maxSeqs, 256, 256, blockSize, 512, 256, 64);
-      try (ModelLoader loader = ModelLoader.open(Golden.DEMO_MODEL, LoadFormat.AUTO, Precision.AS_STORED)) {
+      SchedulerConfig limits =
+          new SchedulerConfig(maxSeqs, 256, 256, blockSize, 512, 256, 64, true);
+      try (ModelLoader loader =
+          ModelLoader.open(Golden.DEMO_MODEL, LoadFormat.AUTO, Precision.AS_STORED)) {
         MixtralConfig config = loader.config();
         ModelRunner runner =
             new ModelRunner(
@@ -75,7 +77,7 @@ class CudaDecodeTest {
   private static Sequence greedy(int[] prompt, int maxTokens) {
     SamplingParams params =
         SamplingParams.builder().temperature(0).maxTokens(maxTokens).ignoreEos(true).build();
-    return new Sequence(prompt, params, 1, new int[0], 256);
+    return new Sequence(prompt, params, 1, new int[0], 256, null);
   }
 
   private static int[] ints(JsonNode array) {
@@ -201,6 +203,6 @@ class CudaDecodeTest {
             .ignoreEos(true)
             .logprobs(2)
             .build();
-    return new Sequence(prompt, params, 42, new int[0], 256);
+    return new Sequence(prompt, params, 42, new int[0], 256, null);
   }
 }

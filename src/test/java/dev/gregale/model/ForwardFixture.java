@@ -42,7 +42,8 @@ final class ForwardFixture {
   }
 
   /** The demo model, quantised while it is loaded. */
-  ForwardFixture(Backend backend, Precision precision, DType cacheDType, int maxTokens, int maxLen) {
+  ForwardFixture(
+      Backend backend, Precision precision, DType cacheDType, int maxTokens, int maxLen) {
     this(
         backend,
         backend.kernels(),
@@ -93,8 +94,7 @@ final class ForwardFixture {
       this.config = loader.config();
       this.model = new MixtralModel(config, loader.upload(backend, maxLen, layer -> {}), kernels);
     }
-    this.cache =
-        KvCache.allocate(backend, config, maxSeqs * blocksPerSeq, blockSize, cacheDType);
+    this.cache = KvCache.allocate(backend, config, maxSeqs * blocksPerSeq, blockSize, cacheDType);
     this.activations = Activations.allocate(backend, config, maxTokens, maxTokens);
     this.batch =
         new ForwardBatch(

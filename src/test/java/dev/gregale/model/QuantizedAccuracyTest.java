@@ -147,8 +147,8 @@ class QuantizedAccuracyTest {
     }
   }
 
-  private static void assertNearFp32(
-      Backend backend, String what, Precision precision, DType cache) throws Exception {
+  private static void assertNearFp32(Backend backend, String what, Precision precision, DType cache)
+      throws Exception {
     double expected = 0;
     for (int w = 0; w < SOME_WINDOWS; w++) {
       expected += golden().get("fp32_nll_per_window").get(w).asDouble();
@@ -193,8 +193,7 @@ class QuantizedAccuracyTest {
     int[] first = sequences.getFirst();
     float[] whole = forward.logits(List.of(first));
     for (int computed = 0; computed < first.length; computed++) {
-      float[] next =
-          forward.logits(List.of(new int[] {first[computed]}), new int[] {computed});
+      float[] next = forward.logits(List.of(new int[] {first[computed]}), new int[] {computed});
       assertArrayEquals(
           Arrays.copyOfRange(whole, computed * vocabSize, (computed + 1) * vocabSize),
           next,

@@ -8,6 +8,7 @@ import dev.gregale.sampling.SamplingParams;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.IdentityHashMap;
 import java.util.List;
@@ -44,6 +45,9 @@ class SchedulerPropertyTest {
     int scheduledAhead = 0;
     int preemptedWhileDrawing = 0;
     int waitedForHistory = 0;
+    long hitTokens = 0;
+    int sharedBlocks = 0;
+    int hitsAfterPreemption = 0;
     for (long seed = 1; seed <= 20; seed++) {
       Traffic traffic = new Traffic(seed, ahead);
       traffic.run(2_000);
@@ -53,10 +57,16 @@ class SchedulerPropertyTest {
       scheduledAhead += traffic.scheduledAhead;
       preemptedWhileDrawing += traffic.preemptedWhileDrawing;
       waitedForHistory += traffic.waitedForHistory;
+      hitTokens += traffic.scheduler.numHitTokens();
+      sharedBlocks += traffic.sharedBlocks;
+      hitsAfterPreemption += traffic.hitsAfterPreemption;
     }
     assertThat(reasons).containsExactlyInAnyOrder(FinishReason.values());
     assertThat(preemptions).isGreaterThan(1_000);
     assertThat(scored).isGreaterThan(10);
+    assertThat(hitTokens).isGreaterThan(2_000);
+    assertThat(sharedBlocks).isGreaterThan(2_000);
+    assertThat(hitsAfterPreemption).isGreaterThan(100);
     if (ahead) {
       assertThat(scheduledAhead).isGreaterThan(1_000);
       assertThat(preemptedWhileDrawing).isGreaterThan(100);
@@ -69,14 +79,17 @@ class SchedulerPropertyTest {
     final int[] prompt;
     final long seed;
     final long mustEndBy;
+    final @Nullable String salt;
     final List<Float> promptLogprobs = new ArrayList<>();
     int computedAtMost;
+    int blocks;
     boolean preempted;
 
-    Expected(int[] prompt, long seed, long mustEndBy) {
+    Expected(int[] prompt, long seed, long mustEndBy, @Nullable String salt) {
       this.prompt = prompt;
       this.seed = seed;
       this.mustEndBy = mustEndBy;
+      this.salt = salt;
     }
   }
 
@@ -92,11 +105,17 @@ class SchedulerPropertyTest {
     final float[] logprobs;
     final Map<Sequence, Expected> live = new IdentityHashMap<>();
     final Set<FinishReason> reasons = new HashSet<>();
+
+    /** Prompts with their outputs, for others to begin alike. */
+    final List<int[]> texts = new ArrayList<>();
+
     @Nullable ScheduledBatch running;
     int scoredAfterPreemption;
     int scheduledAhead;
     int preemptedWhileDrawing;
     int waitedForHistory;
+    int sharedBlocks;
+    int hitsAfterPreemption;
     long step;
 
     /**
@@ -114,7 +133,14 @@ class SchedulerPropertyTest {
       int maxRows = maxNumSeqs + random.nextInt(6);
       config =
           new SchedulerConfig(
-              maxNumSeqs, maxTokens, maxModelLen, blockSize, numBlocks, maxRows, 1_000);
+              maxNumSeqs,
+              maxTokens,
+              maxModelLen,
+              blockSize,
+              numBlocks,
+              maxRows,
+              1_000,
+              seed % 5 != 0);
       scheduler = new Scheduler(config);
       batches[0] = config.newBatch();
       batches[1] = config.newBatch();
@@ -140,6 +166,11 @@ class SchedulerPropertyTest {
         }
         assertThat(live).isEmpty();
         assertThat(scheduler.numFreeBlocks()).isEqualTo(config.numBlocks());
+        for (int block = 0; block < config.numBlocks(); block++) {
+          assertThat(scheduler.blocks().refCount(block)).isZero();
+        }
+        assertThat(scheduler.numHitTokens()).isLessThanOrEqualTo(scheduler.numQueriedTokens());
+        assertThat(scheduler.numQueriedTokens() > 0).isEqualTo(config.enablePrefixCaching());
         assertThat(scheduler.numRunning() + scheduler.numWaiting()).isZero();
       } catch (Throwable e) {
         throw new AssertionError(
@@ -149,7 +180,8 @@ class SchedulerPropertyTest {
 
     void arrive() {
       int maxTokens = random.nextInt(5) == 0 ? 0 : 1 + random.nextInt(30);
-      int[] prompt = random.ints(1 + random.nextInt(config.maxModelLen() - 1), 0, VOCAB).toArray();
+      int[] prompt = prompt();
+      @Nullable String salt = random.nextInt(3) == 0 ? "salt " + random.nextInt(2) : null;
       SamplingParams params =
           SamplingParams.builder()
               .maxTokens(maxTokens)
@@ -158,10 +190,29 @@ class SchedulerPropertyTest {
               .promptLogprobs(random.nextInt(3) == 0 ? random.nextInt(3) : -1)
               .build();
       long drawSeed = random.nextLong();
-      Sequence sequence = new Sequence(prompt, params, drawSeed, EOS, config.maxModelLen());
+      Sequence sequence = new Sequence(prompt, params, drawSeed, EOS, config.maxModelLen(), salt);
       long mustEndBy = step + (live.size() + 1L) * (config.maxModelLen() + 1) * (ahead ? 2 : 1);
-      live.put(sequence, new Expected(prompt, drawSeed, mustEndBy));
+      live.put(sequence, new Expected(prompt, drawSeed, mustEndBy, salt));
       scheduler.add(sequence);
+    }
+
+    /** A new prompt, or one that begins as another prompt and perhaps its output. */
+    int[] prompt() {
+      int[] prompt = random.ints(1 + random.nextInt(config.maxModelLen() - 1), 0, VOCAB).toArray();
+      if (!texts.isEmpty() && random.nextInt(3) > 0) {
+        int[] text = texts.get(random.nextInt(texts.size()));
+        int shared = Math.min(prompt.length, text.length - random.nextInt(5));
+        System.arraycopy(text, 0, prompt, 0, Math.max(0, shared));
+      }
+      remember(prompt);
+      return prompt;
+    }
+
+    void remember(int[] text) {
+      texts.add(text);
+      if (texts.size() > 10) {
+        texts.remove(random.nextInt(10));
+      }
     }
 
     void abortAny() {
@@ -260,6 +311,9 @@ class SchedulerPropertyTest {
           assertThat(slot / config.blockSize())
               .isEqualTo(sequence.blockTable().get(position / config.blockSize()));
           slots.set(slot);
+          int block = slot / config.blockSize();
+          assertThat(scheduler.blocks().refCount(block)).as("written while shared").isEqualTo(1);
+          assertThat(scheduler.blocks().isShareable(block)).as("written when known").isFalse();
         }
         boolean complete = batch.contextLens[s] >= sequence.numTokens();
         drawn += complete && sequence.params().maxTokens() > 0 ? 1 : 0;
@@ -280,7 +334,8 @@ class SchedulerPropertyTest {
     }
 
     void checkBlocks() {
-      BitSet owned = new BitSet();
+      int[] owners = new int[config.numBlocks()];
+      Map<Integer, List<Object>> contents = new HashMap<>();
       for (Sequence sequence : live.keySet()) {
         int size = sequence.blockTable().size();
         if (sequence.status() != Sequence.Status.RUNNING) {
@@ -288,14 +343,37 @@ class SchedulerPropertyTest {
         }
         for (int i = 0; i < size; i++) {
           int block = sequence.blockTable().get(i);
-          assertThat(owned.get(block)).as("block %d owned twice", block).isFalse();
-          owned.set(block);
+          if (owners[block]++ == 0) {
+            contents.put(block, content(sequence, i));
+          } else { // they share it: same place, same tokens before and in it, same salt
+            assertThat(content(sequence, i)).isEqualTo(contents.get(block));
+            sharedBlocks++;
+          }
         }
         Expected e = requireNonNull(live.get(sequence));
+        if (size > 0 && e.blocks == 0 && e.preempted) {
+          hitsAfterPreemption += sequence.blockTable().numContents() > 0 ? 1 : 0;
+        }
+        e.blocks = size;
         e.preempted |= sequence.numComputedTokens() < e.computedAtMost;
         e.computedAtMost = Math.max(e.computedAtMost, sequence.numComputedTokens());
       }
-      assertThat(owned.cardinality() + scheduler.numFreeBlocks()).isEqualTo(config.numBlocks());
+      for (int block = 0; block < owners.length; block++) {
+        assertThat(scheduler.blocks().refCount(block)).isEqualTo(owners[block]);
+      }
+      assertThat(contents.size() + scheduler.numFreeBlocks()).isEqualTo(config.numBlocks());
+    }
+
+    /** All that the content of a sequence's i-th block depends on, if the block is full. */
+    List<Object> content(Sequence sequence, int i) {
+      List<Object> content = new ArrayList<>();
+      content.add(String.valueOf(requireNonNull(live.get(sequence)).salt));
+      int end = (i + 1) * config.blockSize();
+      for (int t = 0; t < Math.min(end, sequence.numTokens()); t++) {
+        content.add(sequence.token(t));
+      }
+      content.add(end <= sequence.numComputedTokens() ? "computed" : sequence);
+      return content;
     }
 
     void collectPromptLogprobs(ScheduledBatch batch) {
@@ -313,6 +391,10 @@ class SchedulerPropertyTest {
       reasons.add(sequence.finishReason());
       assertThat(sequence.blockTable().size()).isZero();
       checkOutput(sequence, e);
+      assertThat(sequence.numCachedTokens()).isLessThan(e.prompt.length);
+      if (sequence.params().promptLogprobs() >= 0 && e.prompt.length > 1) {
+        assertThat(sequence.numCachedTokens()).isZero();
+      }
       if (sequence.finishReason() == FinishReason.ABORT) {
         return;
       }
@@ -341,6 +423,7 @@ class SchedulerPropertyTest {
         assertThat(stopped).as("went on after a stop token").isFalse();
         stopped = context[n] == EOS[0] && !sequence.params().ignoreEos();
       }
+      remember(context);
       boolean full =
           length == sequence.params().maxTokens() || context.length == config.maxModelLen();
       switch (sequence.finishReason()) {

@@ -24,7 +24,7 @@ class SchedulerTest {
   private ScheduledBatch batch = config.newBatch();
 
   private static SchedulerConfig config(int seqs, int tokens, int blocks, int rows) {
-    return new SchedulerConfig(seqs, tokens, MAX_MODEL_LEN, 4, blocks, rows, 8);
+    return new SchedulerConfig(seqs, tokens, MAX_MODEL_LEN, 4, blocks, rows, 8, false);
   }
 
   private void use(SchedulerConfig other) {
@@ -36,7 +36,7 @@ class SchedulerTest {
   private Sequence add(int promptLength, SamplingParamsBuilder params) {
     int[] prompt = new int[promptLength];
     Arrays.setAll(prompt, i -> 10 + i);
-    Sequence sequence = new Sequence(prompt, params.build(), 7, EOS, MAX_MODEL_LEN);
+    Sequence sequence = new Sequence(prompt, params.build(), 7, EOS, MAX_MODEL_LEN, null);
     scheduler.add(sequence);
     return sequence;
   }
@@ -250,11 +250,11 @@ class SchedulerTest {
 
   @Test
   void adjustmentsGrowAsFarAsTheyMust() {
-    use(new SchedulerConfig(1, 6_000, 6_000, 4, 1_500, 1, 8));
+    use(new SchedulerConfig(1, 6_000, 6_000, 4, 1_500, 1, 8, true));
     int[] prompt = new int[5_000];
     Arrays.setAll(prompt, i -> 3 * i);
     SamplingParams params = params().repetitionPenalty(2).build();
-    scheduler.add(new Sequence(prompt, params, 7, EOS, 6_000));
+    scheduler.add(new Sequence(prompt, params, 7, EOS, 6_000, null));
     step(3);
     assertThat(adjustments()).hasSize(5_000);
     step(4);
@@ -265,10 +265,10 @@ class SchedulerTest {
 
   @Test
   void aSteadyStepAllocatesNothing() {
-    use(new SchedulerConfig(8, 64, 4_096, 16, 2_048, 64, 8));
+    use(new SchedulerConfig(8, 64, 4_096, 16, 2_048, 64, 8, true));
     for (int i = 0; i < 8; i++) {
       SamplingParams params = params().maxTokens(4_000).frequencyPenalty(1).build();
-      scheduler.add(new Sequence(new int[] {1}, params, i, EOS, 4_096));
+      scheduler.add(new Sequence(new int[] {1}, params, i, EOS, 4_096, null));
     }
     int[] sampled = new int[config.maxLogitRows()];
     Arrays.fill(sampled, 5);
@@ -304,17 +304,5 @@ class SchedulerTest {
         .hasMessageContaining("max-model-len (32)");
     assertThatThrownBy(() -> config(4, 3, 8, 16)).hasMessageContaining("max-num-batched-tokens");
     assertThatThrownBy(() -> config(4, 16, 8, 3)).hasMessageContaining("rows");
-  }
-
-  @Test
-  void blocksAreHandedOutOnceAndFreedOnce() {
-    BlockManager blocks = new BlockManager(2);
-    int a = blocks.allocate();
-    assertThat(blocks.allocate()).isNotEqualTo(a);
-    assertThatThrownBy(blocks::allocate).isInstanceOf(IllegalStateException.class);
-    blocks.free(a);
-    assertThat(blocks.refCount(a)).isZero();
-    assertThatThrownBy(() -> blocks.free(a)).hasMessageContaining("already free");
-    assertThat(blocks.numFree()).isEqualTo(1);
   }
 }

@@ -78,6 +78,23 @@ class ServerTest extends RunningServer {
     }
   }
 
+  /**
+   * Asked again, a prompt is the same text, of which all full blocks but the last token's count.
+   */
+  @Test
+  void cachedTokensAreTold() throws Exception {
+    List<Integer> prompt = new ArrayList<>();
+    for (int i = 0; i < 100; i++) {
+      prompt.add(300 + 7 * i); // of no other test
+    }
+    JsonNode first = completion(request(prompt, 8));
+    JsonNode again = completion(request(prompt, 8));
+    assertEquals(0, first.at("/usage/prompt_tokens_details/cached_tokens").asInt(-1));
+    assertEquals(96, again.at("/usage/prompt_tokens_details/cached_tokens").asInt(-1));
+    assertEquals(100, again.at("/usage/prompt_tokens").asInt());
+    assertEquals(first.at("/choices/0"), again.at("/choices/0"));
+  }
+
   private static String finish(JsonNode answer) {
     return answer.at("/choices/0/finish_reason").asString();
   }

@@ -56,7 +56,8 @@ class ChatReplyTest extends WebTest {
                 + "\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
                 + "\"content\":\" time time\",\"refusal\":null},\"logprobs\":null,"
                 + "\"finish_reason\":\"length\"}],"
-                + "\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":2,\"total_tokens\":4}}");
+                + "\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":2,\"total_tokens\":4,"
+                + "\"prompt_tokens_details\":{\"cached_tokens\":1}}}");
     assertThat(engine.requests.take().requestId()).startsWith("chatcmpl-");
   }
 
@@ -81,7 +82,7 @@ class ChatReplyTest extends WebTest {
     String end =
         CHUNK
             + "\"choices\":[],\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":1,"
-            + "\"total_tokens\":3}}\n\ndata: [DONE]\n\n";
+            + "\"total_tokens\":3,\"prompt_tokens_details\":{\"cached_tokens\":1}}}\n\ndata: [DONE]\n\n";
     assertThat(normalised(chat(ask(options + "}")).body()))
         .isEqualTo(
             delta("{\"role\":\"assistant\",\"content\":\"\"}", "null", none)
@@ -197,7 +198,7 @@ class ChatReplyTest extends WebTest {
                 new Tokens(0, " time", List.of(token(word("▁time"), -1, word("▁a"), -0.5f))),
                 new Tokens(0, "", List.of(token(byteToken(0xC3), Float.NEGATIVE_INFINITY))),
                 new Tokens(0, "é", List.of(token(EOS, -0.25f))),
-                new Finished(0, FinishReason.STOP, 2, 3));
+                new Finished(0, FinishReason.STOP, 2, 0, 3));
   }
 
   private static final String TIME =
@@ -250,7 +251,7 @@ class ChatReplyTest extends WebTest {
                         token(word("▁Once"), Float.NaN),
                         token(word("▁upon"), -1.5f, word("▁a"), -0.25f))),
                 new Tokens(0, " time", List.of(token(word("▁time"), Float.NaN))),
-                new Finished(0, FinishReason.STOP, 2, 1));
+                new Finished(0, FinishReason.STOP, 2, 0, 1));
     int once = word("▁Once");
     int upon = word("▁upon");
     int a = word("▁a");

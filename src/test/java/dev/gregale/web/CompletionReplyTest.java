@@ -15,6 +15,7 @@ import dev.gregale.engine.GenerationEvent.Tokens;
 import dev.gregale.engine.GenerationRequest;
 import dev.gregale.sampling.FinishReason;
 import dev.gregale.sampling.SamplingParams;
+import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.util.List;
 import java.util.Map;
@@ -38,7 +39,8 @@ class CompletionReplyTest extends WebTest {
             "{\"id\":\"ID\",\"object\":\"text_completion\",\"created\":NOW,\"model\":\"stub\","
                 + "\"choices\":[{\"text\":\" time time\",\"index\":0,\"logprobs\":null,"
                 + "\"finish_reason\":\"length\"}],"
-                + "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5}}");
+                + "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5,"
+                + "\"prompt_tokens_details\":{\"cached_tokens\":2}}}");
   }
 
   @Test
@@ -147,7 +149,9 @@ class CompletionReplyTest extends WebTest {
       assertThat(reply.get("choices").get(i).get("index").asInt()).isEqualTo(i);
     }
     assertThat(reply.get("usage").toString())
-        .isEqualTo("{\"prompt_tokens\":3,\"completion_tokens\":4,\"total_tokens\":7}");
+        .isEqualTo(
+            "{\"prompt_tokens\":3,\"completion_tokens\":4,\"total_tokens\":7,"
+                + "\"prompt_tokens_details\":{\"cached_tokens\":4}}"); // 1 and 3 of 1, 2, 3, 4
   }
 
   @Test
@@ -184,7 +188,7 @@ class CompletionReplyTest extends WebTest {
                       token(BOS, Float.NaN),
                       token(word("▁Once"), -1.5f, word("▁a"), -0.25f),
                       token(word("▁upon"), -0.125f, word("▁upon"), -0.125f))),
-              new Finished(0, FinishReason.LENGTH, 3, 0));
+              new Finished(0, FinishReason.LENGTH, 3, 0, 0));
         };
     JsonNode reply =
         reply(
@@ -198,7 +202,9 @@ class CompletionReplyTest extends WebTest {
                 + "\"top_logprobs\":[null,{\"a\":-0.25,\"Once\":-1.5},{\" upon\":-0.125}],"
                 + "\"text_offset\":[0,0,4]},\"finish_reason\":\"length\"}]");
     assertThat(reply.get("usage").toString())
-        .isEqualTo("{\"prompt_tokens\":3,\"completion_tokens\":0,\"total_tokens\":3}");
+        .isEqualTo(
+            "{\"prompt_tokens\":3,\"completion_tokens\":0,\"total_tokens\":3,"
+                + "\"prompt_tokens_details\":{\"cached_tokens\":0}}");
   }
 
   @Test
@@ -265,7 +271,7 @@ class CompletionReplyTest extends WebTest {
                 + head
                 + "\"choices\":[{\"text\":\"\",\"index\":0,\"logprobs\":null,\"finish_reason\":\"length\"}],\"usage\":null}\n\n"
                 + head
-                + "\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1,\"total_tokens\":2}}\n\n"
+                + "\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1,\"total_tokens\":2,\"prompt_tokens_details\":{\"cached_tokens\":0}}}\n\n"
                 + "data: [DONE]\n\n");
   }
 
@@ -287,6 +293,29 @@ class CompletionReplyTest extends WebTest {
   }
 
   @Test
+  void whoAsksIsWhoSharesComputedPrefixes() throws Exception {
+    complete("{\"model\":\"stub\",\"prompt\":[7]}");
+    assertThat(engine.requests.take().cacheSalt()).isNull();
+    for (String path : List.of("/v1/completions", "/v1/chat/completions")) {
+      for (String stream : List.of("true", "false")) {
+        String prompt =
+            path.contains("chat")
+                ? "\"messages\":[{\"role\":\"user\",\"content\":\"Once\"}]"
+                : "\"prompt\":[7]";
+        String body = "{\"model\":\"stub\"," + prompt + ",\"stream\":" + stream + "}";
+        HttpRequest request =
+            request(path)
+                .header("Content-Type", "application/json")
+                .header(WebTestServer.CALLER, "key a")
+                .POST(HttpRequest.BodyPublishers.ofString(body))
+                .build();
+        assertThat(send(request).statusCode()).isEqualTo(200);
+        assertThat(engine.requests.take().cacheSalt()).isEqualTo("key a");
+      }
+    }
+  }
+
+  @Test
   void continuousUsageCountsEachChoice() throws Exception {
     String body =
         complete(
@@ -300,7 +329,7 @@ class CompletionReplyTest extends WebTest {
             .map(m -> m.group().replaceAll("[^0-9,]", ""))
             .toList();
     assertThat(usages)
-        .containsExactly("1,1,2", "1,2,3", "1,2,3", "2,1,3", "2,2,4", "2,2,4", "3,4,7");
+        .containsExactly("1,1,2", "1,2,3", "1,2,3", "2,1,3", "2,2,4", "2,2,4", "3,4,7,1");
     String alone =
         complete(
                 "{\"model\":\"stub\",\"prompt\":[7],\"stream\":true,"
@@ -392,7 +421,7 @@ class CompletionReplyTest extends WebTest {
 
   @Test
   void anAbortedSequenceIsAnErrorInBothModes() throws Exception {
-    engine.answer = request -> Flux.just(say(0, "x"), new Finished(0, FinishReason.ABORT, 1, 1));
+    engine.answer = request -> Flux.just(say(0, "x"), new Finished(0, FinishReason.ABORT, 1, 0, 1));
     HttpResponse<String> whole = complete("{\"model\":\"stub\",\"prompt\":\"Once\"}");
     assertThat(whole.statusCode()).isEqualTo(503);
     assertThat(error(whole).get("code").asString()).isEqualTo("engine_unavailable");
@@ -422,6 +451,6 @@ class CompletionReplyTest extends WebTest {
   }
 
   private static GenerationEvent end(int index) {
-    return new Finished(index, FinishReason.STOP, 1, 1);
+    return new Finished(index, FinishReason.STOP, 4, index + 1, 1);
   }
 }

@@ -33,7 +33,7 @@ final class StubEngine implements LlmEngine {
     return INFO;
   }
 
-  /** Every sequence says " time" max_tokens times. */
+  /** Every sequence says " time" max_tokens times; all of the prompt but a token was cached. */
   static Flux<GenerationEvent> ramble(GenerationRequest request) {
     List<GenerationEvent> events = new ArrayList<>();
     int maxTokens = request.params().maxTokens();
@@ -51,7 +51,9 @@ final class StubEngine implements LlmEngine {
             new GenerationEvent.Tokens(
                 i, " time", List.of(token(StubTokenizer.word("▁time"), -0.25f))));
       }
-      events.add(new GenerationEvent.Finished(i, FinishReason.LENGTH, prompt.length, maxTokens));
+      events.add(
+          new GenerationEvent.Finished(
+              i, FinishReason.LENGTH, prompt.length, prompt.length - 1, maxTokens));
     }
     return Flux.fromIterable(events);
   }

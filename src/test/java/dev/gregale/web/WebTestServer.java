@@ -8,6 +8,7 @@ import dev.gregale.tokenizer.ChatRenderer;
 import dev.gregale.tokenizer.ChatTemplate;
 import dev.gregale.tokenizer.Tokenizer;
 import dev.gregale.tokenizer.TokenizerConfig;
+import java.security.Principal;
 import java.time.Duration;
 import org.springframework.boot.autoconfigure.EnableAutoConfiguration;
 import org.springframework.boot.context.properties.ConfigurationPropertiesScan;
@@ -16,6 +17,8 @@ import org.springframework.boot.health.contributor.HealthIndicator;
 import org.springframework.context.annotation.Bean;
 import org.springframework.context.annotation.ComponentScan;
 import org.springframework.context.annotation.Import;
+import org.springframework.web.server.WebFilter;
+import reactor.core.publisher.Mono;
 
 /** The web side alone, on a real server, before a stub engine. No component scan finds it. */
 @EnableAutoConfiguration
@@ -28,6 +31,7 @@ import org.springframework.context.annotation.Import;
   WebServerConfiguration.class
 })
 class WebTestServer {
+  static final String CALLER = "Test-Caller";
   private static final ChatTemplate.Limits LIMITS =
       new ChatTemplate.Limits(1000, 1000, Duration.ofSeconds(5));
   private static final String TEMPLATE =
@@ -46,6 +50,19 @@ class WebTestServer {
   @Bean
   ChatRenderer chatRenderer() {
     return new ChatTemplate(TEMPLATE, new TokenizerConfig("<s>", "</s>", TEMPLATE), LIMITS);
+  }
+
+  /** Believes every request that says who sends it, as authentication would find out. */
+  @Bean
+  WebFilter callers() {
+    return (exchange, chain) -> {
+      String name = exchange.getRequest().getHeaders().getFirst(CALLER);
+      if (name == null) {
+        return chain.filter(exchange);
+      }
+      Principal caller = () -> name;
+      return chain.filter(exchange.mutate().principal(Mono.just(caller)).build());
+    };
   }
 
   /** Named in the readiness group of application.yaml. */

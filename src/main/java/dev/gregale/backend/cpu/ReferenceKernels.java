@@ -79,7 +79,14 @@ final class ReferenceKernels implements Kernels {
 
   /** out[0..n) = w[n, m] * x[0..m), each from its own offset, of the weight in rows. */
   private static void matvec(
-      float[] out, int outStart, float[] x, int xStart, WeightElements w, int firstRow, int n, int m) {
+      float[] out,
+      int outStart,
+      float[] x,
+      int xStart,
+      WeightElements w,
+      int firstRow,
+      int n,
+      int m) {
     for (int j = 0; j < n; j++) {
       double sum = 0;
       for (int i = 0; i < m; i++) {
@@ -258,7 +265,15 @@ final class ReferenceKernels implements Kernels {
           gateAndUp[i] = (float) (gate / (1 + Math.exp(-gate)) * gateAndUp[intermediate + i]);
         }
         float[] activated = inputs(down, gateAndUp, 1);
-        matvec(answer, 0, activated, 0, WeightElements.of(down), expert * hidden, hidden, intermediate);
+        matvec(
+            answer,
+            0,
+            activated,
+            0,
+            WeightElements.of(down),
+            expert * hidden,
+            hidden,
+            intermediate);
         for (int i = 0; i < hidden; i++) {
           sum[i] += (double) weight * answer[i];
         }

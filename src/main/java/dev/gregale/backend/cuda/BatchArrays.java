@@ -16,50 +16,39 @@ final class BatchArrays {
 
   void write(CudaTensor destination, int[] values, int count) {
     requireRoom(destination, count);
-    if (count <= DeferredWrites.MAX_BYTES / Integer.BYTES) {
-      int bytes = count * Integer.BYTES;
-      deferred.require(destination.address(), bytes);
-      MemorySegment.copy(values, 0, ring.memory(), ValueLayout.JAVA_INT, ring.position(), count);
-      deferred.add(destination.address(), bytes);
-      return;
-    }
-    deferred.flush();
-    int most = PinnedRing.BUFFER_BYTES / Integer.BYTES;
-    for (int at = 0; at < count; at += most) {
-      int part = Math.min(most, count - at);
-      MemorySegment room = ring.room(part * Integer.BYTES);
-      MemorySegment.copy(values, at, room, ValueLayout.JAVA_INT, 0, part);
-      ring.copyToDevice(destination.pointer(), (long) at * Integer.BYTES, part * Integer.BYTES);
-    }
+    copyIn(destination, values, ValueLayout.JAVA_INT, count);
   }
 
   void write(CudaTensor destination, long[] values, int count) {
     requireRoom(destination, count);
-    if (count <= DeferredWrites.MAX_BYTES / Long.BYTES) {
-      int bytes = count * Long.BYTES;
-      deferred.require(destination.address(), bytes);
-      MemorySegment.copy(values, 0, ring.memory(), ValueLayout.JAVA_LONG, ring.position(), count);
-      deferred.add(destination.address(), bytes);
-      return;
-    }
-    deferred.flush();
-    int most = PinnedRing.BUFFER_BYTES / Long.BYTES;
-    for (int at = 0; at < count; at += most) {
-      int part = Math.min(most, count - at);
-      MemorySegment room = ring.room(part * Long.BYTES);
-      MemorySegment.copy(values, at, room, ValueLayout.JAVA_LONG, 0, part);
-      ring.copyToDevice(destination.pointer(), (long) at * Long.BYTES, part * Long.BYTES);
-    }
+    copyIn(destination, values, ValueLayout.JAVA_LONG, count);
   }
 
   /** To fp32, or rounded to the nearest bf16. */
   void write(CudaTensor destination, float[] values, int count) {
     requireRoom(destination, count);
-    boolean isF32 = requireFloats(destination) == DType.F32;
-    int bytes = destination.dtype().bytes();
-    if (isF32 && count <= DeferredWrites.MAX_BYTES / bytes) {
+    if (requireFloats(destination) == DType.F32) {
+      copyIn(destination, values, ValueLayout.JAVA_FLOAT, count);
+      return;
+    }
+    deferred.flush();
+    int most = PinnedRing.BUFFER_BYTES / Short.BYTES;
+    for (int at = 0; at < count; at += most) {
+      int part = Math.min(most, count - at);
+      MemorySegment room = ring.room(part * Short.BYTES);
+      for (int i = 0; i < part; i++) {
+        room.setAtIndex(ValueLayout.JAVA_SHORT, i, toBf16(values[at + i]));
+      }
+      ring.copyToDevice(destination.pointer(), (long) at * Short.BYTES, part * Short.BYTES);
+    }
+  }
+
+  /** Small arrays travel with the next launch, large ones in copies of their own. */
+  private void copyIn(CudaTensor destination, Object array, ValueLayout element, int count) {
+    int bytes = (int) element.byteSize();
+    if (count <= DeferredWrites.MAX_BYTES / bytes) {
       deferred.require(destination.address(), count * bytes);
-      MemorySegment.copy(values, 0, ring.memory(), ValueLayout.JAVA_FLOAT, ring.position(), count);
+      MemorySegment.copy(array, 0, ring.memory(), element, ring.position(), count);
       deferred.add(destination.address(), count * bytes);
       return;
     }
@@ -67,14 +56,7 @@ final class BatchArrays {
     int most = PinnedRing.BUFFER_BYTES / bytes;
     for (int at = 0; at < count; at += most) {
       int part = Math.min(most, count - at);
-      MemorySegment room = ring.room(part * bytes);
-      if (isF32) {
-        MemorySegment.copy(values, at, room, ValueLayout.JAVA_FLOAT, 0, part);
-      } else {
-        for (int i = 0; i < part; i++) {
-          room.setAtIndex(ValueLayout.JAVA_SHORT, i, toBf16(values[at + i]));
-        }
-      }
+      MemorySegment.copy(array, at, ring.room(part * bytes), element, 0, part);
       ring.copyToDevice(destination.pointer(), (long) at * bytes, part * bytes);
     }
   }

@@ -207,7 +207,7 @@ final class CudaKernels implements Kernels {
             shape,
             batch,
             scratch);
-    DecodeKernels decode = choice.decode(kernels -> kernels.accepts(block));
+    DecodeKernels decode = choice.decode(kernels -> kernels.limits().allow(block));
     if (decode == null) {
       Kernels.super.attentionBlock(residual, weights, eps, kv, ropeTable, shape, batch, scratch);
     } else {
@@ -228,7 +228,7 @@ final class CudaKernels implements Kernels {
             eps,
             batch,
             scratch);
-    DecodeKernels decode = choice.decode(kernels -> kernels.accepts(block));
+    DecodeKernels decode = choice.decode(kernels -> kernels.limits().allow(block));
     if (decode == null) {
       Kernels.super.expertBlock(residual, weights, eps, batch, scratch);
     } else {
@@ -253,7 +253,7 @@ final class CudaKernels implements Kernels {
             bf16(lmHead, "lm_head"),
             eps,
             batch);
-    DecodeKernels decode = choice.decode(kernels -> kernels.accepts(call));
+    DecodeKernels decode = choice.decode(kernels -> kernels.limits().allow(call));
     if (decode == null) {
       Kernels.super.computeLogits(logits, residual, norm, eps, lmHead, batch, scratch);
     } else {

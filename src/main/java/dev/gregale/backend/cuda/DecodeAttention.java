@@ -27,37 +27,33 @@ final class DecodeAttention {
     kvCodes = new KvCodes.Kernels(launcher, modules);
   }
 
-  /**
-   * How a sequence's positions are cut.
-   *
-   * @param splits runs at most: what keeps the GPU busy with so many sequences
-   * @param minRun positions of a run, at least
-   */
-  private record Runs(int splits, int minRun) {
-    /** Codes are half the bytes: the same time is cut in smaller pieces. */
-    static Runs of(int tokens, boolean hasCodes) {
-      if (tokens <= 8) {
-        return new Runs(16, tokens <= 4 ? 128 : 256);
-      }
-      if (hasCodes) {
-        return new Runs(8, 512);
-      }
-      return new Runs(4, tokens <= 16 ? 512 : 1024);
+  /** Runs of a sequence's positions, at most: what keeps the GPU busy with so many sequences. */
+  private static int splits(int tokens) {
+    return tokens <= 8 ? 16 : 4;
+  }
+
+  /** Positions of a run, at least. */
+  private static int minRun(int tokens) {
+    if (tokens <= 4) {
+      return 128;
     }
+    if (tokens <= 8) {
+      return 256;
+    }
+    return tokens <= 16 ? 512 : 1024;
   }
 
   void reserve(WorkspaceLimits limits, int maxTokens) {
     int tokens = Math.min(maxTokens, limits.tokens());
     for (int t : new int[] {Math.min(tokens, 8), tokens}) {
-      partials(
-          t, Runs.of(t, true), limits.attention().numHeads(), limits.attention().headDim());
+      partials(t, limits.attention().numHeads(), limits.attention().headDim());
       counters(t, limits.attention().numKvHeads());
     }
   }
 
-  private long partials(int tokens, Runs runs, int heads, int headDim) {
+  private long partials(int tokens, int heads, int headDim) {
     return workspace.address(
-        Workspace.Use.ATTENTION_PARTIALS, 4L * tokens * heads * runs.splits() * (headDim + 2));
+        Workspace.Use.ATTENTION_PARTIALS, 4L * tokens * heads * splits(tokens) * (headDim + 2));
   }
 
   private long counters(int tokens, int kvHeads) {
@@ -79,12 +75,11 @@ final class DecodeAttention {
     int heads = block.shape().numHeads();
     int kvHeads = block.shape().numKvHeads();
     int headDim = block.shape().headDim();
-    Runs runs = Runs.of(tokens, block.kv().codes() != null);
     kvCodes.store(block.kv(), block.shape(), block.batch());
     launcher
         .begin()
         .add(context)
-        .add(partials(tokens, runs, heads, headDim))
+        .add(partials(tokens, heads, headDim))
         .add(counters(tokens, kvHeads))
         .add(queries);
     addCache(block.kv())
@@ -98,10 +93,10 @@ final class DecodeAttention {
         .add(kvHeads)
         .add(block.kv().blockSize())
         .add(block.shape().slidingWindow())
-        .add(runs.minRun())
+        .add(minRun(tokens))
         .add(tileRows)
         .overlapping()
-        .launch(kernel(block), runs.splits(), kvHeads, tokens, THREADS, 0);
+        .launch(kernel(block), splits(tokens), kvHeads, tokens, THREADS, 0);
   }
 
   private KernelLauncher addCache(CudaKvLayer kv) {

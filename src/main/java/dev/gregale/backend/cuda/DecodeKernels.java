@@ -104,11 +104,8 @@ interface DecodeKernels {
     }
   }
 
-  boolean accepts(AttentionBlock block);
-
-  boolean accepts(ExpertBlock block);
-
-  boolean accepts(Logits logits);
+  /** What these kernels can do. */
+  DecodeLimits limits();
 
   void launch(AttentionBlock block);
 

@@ -45,18 +45,8 @@ final class DecodeMany implements DecodeKernels {
   }
 
   @Override
-  public boolean accepts(AttentionBlock block) {
-    return LIMITS.allow(block);
-  }
-
-  @Override
-  public boolean accepts(ExpertBlock block) {
-    return LIMITS.allow(block);
-  }
-
-  @Override
-  public boolean accepts(Logits logits) {
-    return LIMITS.allow(logits);
+  public DecodeLimits limits() {
+    return LIMITS;
   }
 
   @Override

@@ -81,11 +81,9 @@ class CodedWeightsTest {
   void experts(Recipe recipe) {
     HostTensor gateUp =
         coded(Shape.of(EXPERTS, 2L * INNER, HIDDEN), 2 * EXPERTS, INNER, recipe, When.NEVER);
-    HostTensor down =
-        coded(Shape.of(EXPERTS, HIDDEN, INNER), EXPERTS, HIDDEN, recipe, When.NEVER);
+    HostTensor down = coded(Shape.of(EXPERTS, HIDDEN, INNER), EXPERTS, HIDDEN, recipe, When.NEVER);
     float[] x = gaussians(ROWS * HIDDEN);
-    assertArrayEquals(
-        feedForward(meaning(gateUp), meaning(down), x), feedForward(gateUp, down, x));
+    assertArrayEquals(feedForward(meaning(gateUp), meaning(down), x), feedForward(gateUp, down, x));
   }
 
   @ParameterizedTest
@@ -205,8 +203,7 @@ class CodedWeightsTest {
 
   @Test
   void whatIsNeverQuantisedIsRefused() {
-    HostTensor codes =
-        coded(Shape.of(8, 32), 1, 8, new Float8CurrentScaling(), When.NEVER);
+    HostTensor codes = coded(Shape.of(8, 32), 1, 8, new Float8CurrentScaling(), When.NEVER);
     for (WeightRole role : List.of(WeightRole.EMBEDDING, WeightRole.ROUTER, WeightRole.NORM)) {
       assertThrows(IllegalArgumentException.class, () -> backend.upload(role, codes));
     }
