@@ -37,12 +37,14 @@ class ArchitectureTest {
           Map.entry("sampling", List.of()),
           Map.entry("structured", List.of("sampling", "tokenizer")),
           Map.entry("tokenizer", List.of()),
-          Map.entry("model", List.of("backend", "checkpoint", "scheduler", "tensor")),
+          Map.entry(
+              "model", List.of("backend", "checkpoint", "scheduler", "tensor", "quantization")),
           Map.entry("backend", List.of("tensor")),
-          Map.entry("backend.cpu", List.of("backend", "tensor")),
+          Map.entry("backend.cpu", List.of("backend", "tensor", "quantization")),
           Map.entry("backend.cuda", List.of("backend", "tensor")),
-          Map.entry("convert", List.of("checkpoint", "tensor")),
+          Map.entry("convert", List.of("checkpoint", "tensor", "quantization")),
           Map.entry("checkpoint", List.of("tensor")),
+          Map.entry("quantization", List.of("tensor")),
           Map.entry("tensor", List.of()));
 
   @Test

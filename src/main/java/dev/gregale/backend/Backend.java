@@ -3,6 +3,7 @@ package dev.gregale.backend;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
+import dev.gregale.tensor.WeightScaling;
 import java.util.List;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -33,9 +34,19 @@ public interface Backend extends AutoCloseable {
     return 16;
   }
 
-  /** Bytes that a block takes in one layer, keys and values. */
+  /**
+   * What the KV cache can be kept in, {@link #kvCacheDType} among them. In F8_E4M3 each key and
+   * each value of a token's head has an fp32 scale of its own, from its largest element, as {@link
+   * dev.gregale.tensor.InputScaling.Kind#PER_ROW}; attention reads what was so rounded.
+   */
+  default List<DType> kvCacheDTypes() {
+    return List.of(kvCacheDType());
+  }
+
+  /** Bytes that a block takes in one layer: keys and values, with their scales if they have any. */
   default long kvBlockBytes(int blockSize, AttentionShape shape, DType dtype) {
-    return 2L * blockSize * shape.numKvHeads() * shape.headDim() * dtype.bytes();
+    long scales = dtype == DType.F8_E4M3 ? Float.BYTES : 0;
+    return 2L * blockSize * shape.numKvHeads() * (shape.headDim() * dtype.bytes() + scales);
   }
 
   /** Bytes that this backend may still allocate for a KV cache, or -1 where it cannot tell. */
@@ -56,7 +67,12 @@ public interface Backend extends AutoCloseable {
     return null;
   }
 
-  /** Takes a weight over, in whatever layout and stored precision suits its role. */
+  /**
+   * Takes a weight over, in whatever layout and stored precision suits its role. F8_E4M3 codes stay
+   * codes, beside their scales ({@link HostTensor#scales}): products are of code * scale, and
+   * quantise their inputs as {@link dev.gregale.tensor.WeightScaling#inputs} says. Only LINEAR,
+   * EXPERTS_GATE_UP and EXPERTS_DOWN come quantised. The source may be gone after the call.
+   */
   Tensor upload(WeightRole role, HostTensor source);
 
   /**
@@ -64,6 +80,11 @@ public interface Backend extends AutoCloseable {
    * (norm gains: all ones), for measuring speed without a checkpoint.
    */
   Tensor dummy(WeightRole role, DType dtype, Shape shape, long seed);
+
+  /** The same, quantised: random codes under scales that give that deviation. */
+  default Tensor dummy(WeightRole role, WeightScaling scaling, Shape shape, long seed) {
+    throw new UnsupportedOperationException(name() + ": no quantised weights");
+  }
 
   /** A zeroed dense array. */
   Tensor allocate(DType dtype, Shape shape);

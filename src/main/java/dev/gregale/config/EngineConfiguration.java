@@ -1,7 +1,5 @@
 package dev.gregale.config;
 
-import dev.gregale.backend.Backend;
-import dev.gregale.backend.DeviceMemory;
 import dev.gregale.engine.AsyncLlmEngine;
 import dev.gregale.engine.ServedModel;
 import dev.gregale.engine.TextStream;
@@ -15,9 +13,7 @@ import dev.gregale.tokenizer.DjlTokenizer;
 import dev.gregale.tokenizer.IncrementalDetokenizer;
 import dev.gregale.tokenizer.Tokenizer;
 import dev.gregale.tokenizer.TokenizerLoadException;
-import io.micrometer.core.instrument.Gauge;
 import io.micrometer.core.instrument.MeterRegistry;
-import io.micrometer.core.instrument.binder.MeterBinder;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.time.Instant;
 import org.jspecify.annotations.Nullable;
@@ -129,27 +125,8 @@ public class EngineConfiguration {
     };
   }
 
-  /** How full the device's memory is, where the backend has a device. */
   @Bean
-  MeterBinder deviceMemoryMetrics(ModelAssembly assembly) {
-    return registry -> {
-      Backend backend = assembly.backend();
-      DeviceMemory now = backend.deviceMemory();
-      if (now != null) {
-        Gauge.builder("gregale.device.memory.total", now, DeviceMemory::totalBytes)
-            .description("Memory of the device")
-            .baseUnit("bytes")
-            .register(registry);
-        Gauge.builder("gregale.device.memory.allocated", backend, EngineConfiguration::allocated)
-            .description("Memory of the device that weights, KV cache and scratch take")
-            .baseUnit("bytes")
-            .register(registry);
-      }
-    };
-  }
-
-  private static double allocated(Backend backend) {
-    DeviceMemory memory = backend.deviceMemory();
-    return memory == null ? 0 : memory.allocatedBytes();
+  ModelMetrics modelMetrics(ModelAssembly assembly) {
+    return new ModelMetrics(assembly);
   }
 }

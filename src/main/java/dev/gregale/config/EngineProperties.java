@@ -24,6 +24,8 @@ import org.springframework.boot.context.properties.bind.DefaultValue;
  * @param blockSize Tokens per block of the KV cache. Default: 16 on the CPU, 64 on a GPU.
  * @param numBlocks Blocks of the KV cache. Default: enough for max-num-seqs sequences of
  *     max-model-len, within the memory that is left.
+ * @param kvCacheDtype What keys and values are kept in: auto is fp32 on the CPU and bf16 on a GPU;
+ *     fp8 halves bf16's memory, with an fp32 scale for each key and value of a head.
  * @param enablePrefixCaching Keep the KV blocks of prompts and answers as long as there is room,
  *     and let later requests of the same API key that begin alike take them over.
  * @param schedulingPolicy Who of the requests that wait runs next: fcfs takes them as they come and
@@ -45,6 +47,7 @@ public record EngineProperties(
     @Nullable Integer maxModelLen,
     @Nullable Integer blockSize,
     @Nullable Integer numBlocks,
+    @DefaultValue("auto") KvCacheDType kvCacheDtype,
     @DefaultValue("true") boolean enablePrefixCaching,
     @DefaultValue("fcfs") SchedulingPolicy schedulingPolicy,
     @DefaultValue("256") int maxQueuedRequests,
@@ -57,5 +60,13 @@ public record EngineProperties(
     AUTO,
     CPU,
     CUDA
+  }
+
+  /** What the KV cache is kept in. */
+  public enum KvCacheDType {
+    AUTO,
+    FP32,
+    BF16,
+    FP8
   }
 }

@@ -107,7 +107,10 @@ final class TwoSides {
   }
 
   Pair weight(WeightRole role, Shape shape, float[] values) {
-    HostTensor source = HostTensor.of("random", shape, values);
+    return upload(role, HostTensor.of("random", shape, values));
+  }
+
+  Pair upload(WeightRole role, HostTensor source) {
     return new Pair(oracle.upload(role, source), candidate.upload(role, source));
   }
 

@@ -9,6 +9,7 @@ import dev.gregale.backend.BackendException;
 import dev.gregale.backend.cpu.CpuBackend;
 import dev.gregale.backend.cuda.CudaUnavailableException;
 import dev.gregale.config.EngineProperties.BackendChoice;
+import dev.gregale.config.EngineProperties.KvCacheDType;
 import dev.gregale.engine.SchedulingPolicy;
 import java.time.Duration;
 import java.util.function.Supplier;
@@ -27,6 +28,7 @@ class BackendFactoryTest {
         null,
         null,
         null,
+        KvCacheDType.AUTO,
         true,
         SchedulingPolicy.FCFS,
         10,

@@ -13,6 +13,7 @@ import dev.gregale.model.LoadFormat;
 import dev.gregale.model.MixtralConfig;
 import dev.gregale.model.ModelLoader;
 import dev.gregale.model.ModelRunner;
+import dev.gregale.model.Precision;
 import dev.gregale.model.StepOutput;
 import dev.gregale.model.StepRunner;
 import dev.gregale.sampling.SamplingParams;
@@ -96,7 +97,7 @@ class PrefixCachingEngineTest {
     void load() {
       backend = CpuBackend.create(1);
       EngineLimits limits = limits(true);
-      try (ModelLoader loader = ModelLoader.open(path, LoadFormat.AUTO)) {
+      try (ModelLoader loader = ModelLoader.open(path, LoadFormat.AUTO, Precision.AS_STORED)) {
         MixtralConfig config = loader.config();
         vocabSize = config.vocabSize();
         routing =

@@ -11,6 +11,7 @@ import dev.gregale.model.LoadFormat;
 import dev.gregale.model.MixtralConfig;
 import dev.gregale.model.ModelLoader;
 import dev.gregale.model.ModelRunner;
+import dev.gregale.model.Precision;
 import dev.gregale.model.StepOutput;
 import dev.gregale.model.StepRunner;
 import dev.gregale.sampling.FinishReason;
@@ -64,7 +65,7 @@ class RunAheadTest {
   @BeforeAll
   void load() {
     backend = open();
-    try (ModelLoader loader = ModelLoader.open(MODEL, LoadFormat.AUTO)) {
+    try (ModelLoader loader = ModelLoader.open(MODEL, LoadFormat.AUTO, Precision.AS_STORED)) {
       MixtralConfig config = loader.config();
       vocabSize = config.vocabSize();
       model =

@@ -30,7 +30,31 @@ final class ForwardFixture {
 
   ForwardFixture(
       Backend backend, Path directory, LoadFormat format, int maxTokens, int maxLen, int maxSeqs) {
-    this(backend, backend.kernels(), directory, format, maxTokens, maxLen, maxSeqs);
+    this(
+        backend,
+        backend.kernels(),
+        directory,
+        format,
+        maxTokens,
+        maxLen,
+        maxSeqs,
+        Precision.AS_STORED,
+        backend.kvCacheDType());
+  }
+
+  /** The demo model, quantised while it is loaded. */
+  ForwardFixture(
+      Backend backend, Precision precision, DType cacheDType, int maxTokens, int maxLen) {
+    this(
+        backend,
+        backend.kernels(),
+        Golden.DEMO_MODEL,
+        LoadFormat.AUTO,
+        maxTokens,
+        maxLen,
+        MAX_SEQS,
+        precision,
+        cacheDType);
   }
 
   ForwardFixture(
@@ -40,7 +64,16 @@ final class ForwardFixture {
       LoadFormat format,
       int maxTokens,
       int maxLen) {
-    this(backend, kernels, directory, format, maxTokens, maxLen, MAX_SEQS);
+    this(
+        backend,
+        kernels,
+        directory,
+        format,
+        maxTokens,
+        maxLen,
+        MAX_SEQS,
+        Precision.AS_STORED,
+        backend.kvCacheDType());
   }
 
   private ForwardFixture(
@@ -50,19 +83,19 @@ final class ForwardFixture {
       LoadFormat format,
       int maxTokens,
       int maxLen,
-      int maxSeqs) {
+      int maxSeqs,
+      Precision precision,
+      DType cacheDType) {
     this.backend = backend;
     this.maxSeqs = maxSeqs;
     this.maxTokens = maxTokens;
     this.blockSize = backend.kvBlockSize();
     this.blocksPerSeq = Math.ceilDiv(maxLen, blockSize);
-    try (ModelLoader loader = ModelLoader.open(directory, format)) {
+    try (ModelLoader loader = ModelLoader.open(directory, format, precision)) {
       this.config = loader.config();
       this.model = new MixtralModel(config, loader.upload(backend, maxLen, layer -> {}), kernels);
     }
-    this.cache =
-        KvCache.allocate(
-            backend, config, maxSeqs * blocksPerSeq, blockSize, backend.kvCacheDType());
+    this.cache = KvCache.allocate(backend, config, maxSeqs * blocksPerSeq, blockSize, cacheDType);
     this.activations = Activations.allocate(backend, config, maxTokens, maxTokens);
     this.batch =
         new ForwardBatch(

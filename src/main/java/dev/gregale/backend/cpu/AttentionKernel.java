@@ -1,13 +1,17 @@
 package dev.gregale.backend.cpu;
 
 import static dev.gregale.backend.cpu.CpuTensor.ints;
+import static dev.gregale.backend.cpu.VectorMath.FLOATS;
 import static dev.gregale.backend.cpu.VectorMath.LANES;
+import static java.nio.ByteOrder.LITTLE_ENDIAN;
 import static java.util.Objects.requireNonNull;
 
 import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.ForwardBatch;
 import dev.gregale.tensor.DType;
+import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
+import jdk.incubator.vector.FloatVector;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -122,10 +126,17 @@ final class AttentionKernel implements WorkerPool.Task {
     float[] scores = this.scores[worker];
     float[] sums = this.sums[worker];
     score(kv, places.keys(), kvHead, from, to, query, heads, scores);
+    long ofHead = (long) kvHead * kv.paddedBlock() * Float.BYTES;
     for (int head = 0; head < heads; head++) {
       int at = head * scoreStride;
+      if (kv.dtype() == DType.F8_E4M3) {
+        scale(scores, at, from, to, kv.keyScales(), places.scales(), ofHead);
+      }
       hidePadding(kv, scores, at, from, to);
       Softmax.softmax(scores, at, from, to, shape.scale());
+      if (kv.dtype() == DType.F8_E4M3) {
+        scale(scores, at, from, to, kv.valueScales(), places.scales(), ofHead);
+      }
     }
     weigh(kv, places.values(), kvHead, from, to, heads, scores, sums);
     int o = (token * shape.numHeads() + kvHead * heads) * d;
@@ -144,7 +155,7 @@ final class AttentionKernel implements WorkerPool.Task {
       int query,
       int heads,
       float[] scores) {
-    boolean bf16 = kv.dtype() == DType.BF16;
+    DType dtype = kv.dtype();
     int stride = kv.keyStride();
     int d = kv.headDim();
     long ofHead = (long) kvHead * d * stride;
@@ -159,7 +170,7 @@ final class AttentionKernel implements WorkerPool.Task {
         int q = query + head * d;
         int more = Math.min(HEADS, heads - head) - 1;
         if (more == 0) {
-          AttentionTiles.score1(kv.keys(), k0, k1, k2, k3, stride, bf16, qkv, q, d, scores, at);
+          AttentionTiles.score1(kv.keys(), k0, k1, k2, k3, stride, dtype, qkv, q, d, scores, at);
         } else {
           int q2 = q + Math.min(2, more) * d;
           int q3 = q + more * d;
@@ -170,7 +181,7 @@ final class AttentionKernel implements WorkerPool.Task {
               k2,
               k3,
               stride,
-              bf16,
+              dtype,
               qkv,
               q,
               q + d,
@@ -182,6 +193,20 @@ final class AttentionKernel implements WorkerPool.Task {
               scoreStride);
         }
       }
+    }
+  }
+
+  /**
+   * Multiplies the scores, or weights, of all vectors that hold a place in [from, to) by the scales
+   * of codes. Those of other places are finite, and what becomes of them is not used.
+   */
+  private static void scale(
+      float[] scores, int at, int from, int to, MemorySegment scales, long[] places, long ofHead) {
+    for (int v = from / LANES; v <= (to - 1) / LANES; v++) {
+      int i = at + v * LANES;
+      FloatVector scale =
+          FloatVector.fromMemorySegment(FLOATS, scales, places[v] + ofHead, LITTLE_ENDIAN);
+      FloatVector.fromArray(FLOATS, scores, i).mul(scale).intoArray(scores, i);
     }
   }
 
@@ -206,7 +231,7 @@ final class AttentionKernel implements WorkerPool.Task {
       int heads,
       float[] scores,
       float[] sums) {
-    boolean bf16 = kv.dtype() == DType.BF16;
+    DType dtype = kv.dtype();
     int width = kv.paddedDim();
     long ofHead = (long) kvHead * kv.blockSize() * kv.valueStride();
     for (int head = 0; head < heads; head += HEADS) {
@@ -215,10 +240,21 @@ final class AttentionKernel implements WorkerPool.Task {
         long base = ofHead + (long) i * kv.dtype().bytes();
         int sum = head * width + i;
         if (heads - head == 1) {
-          AttentionTiles.weigh1(kv.values(), base, values, bf16, from, to, scores, at, sums, sum);
+          AttentionTiles.weigh1(kv.values(), base, values, dtype, from, to, scores, at, sums, sum);
         } else {
           AttentionTiles.weigh4(
-              kv.values(), base, values, bf16, from, to, scores, at, scoreStride, sums, sum, width);
+              kv.values(),
+              base,
+              values,
+              dtype,
+              from,
+              to,
+              scores,
+              at,
+              scoreStride,
+              sums,
+              sum,
+              width);
         }
       }
     }
