@@ -109,8 +109,8 @@ public final class CudaBackend implements Backend {
   }
 
   /**
-   * With FP8 the blocks of one layer exist in bf16 too: what prefill's attention reads, of one layer
-   * at a time.
+   * With FP8 the blocks of one layer exist in bf16 too: what prefill's attention reads, of one
+   * layer at a time.
    */
   @Override
   public List<DType> kvCacheDTypes() {
@@ -214,8 +214,7 @@ public final class CudaBackend implements Backend {
             memory.allocateZeroed(scales, what)));
   }
 
-  private CudaKvLayer wideBlocks(
-      int numBlocks, int blockSize, AttentionShape shape, String what) {
+  private CudaKvLayer wideBlocks(int numBlocks, int blockSize, AttentionShape shape, String what) {
     long bytes = DType.BF16.bytes() * numBlocks * CudaKvLayer.blockElements(blockSize, shape);
     return new CudaKvLayer(
         numBlocks,
