@@ -3,7 +3,7 @@
 
 #include "decode_attention.cuh"
 
-extern "C" __global__ void __launch_bounds__(kAttentionThreads, kAttentionBlocks)
+extern "C" __global__ void __launch_bounds__(kAttentionThreads, 4)
     decode_attention_fp8_d128(__nv_bfloat16* out, float* partials, int* counters,
                               const __nv_bfloat16* queries, const char* keys, const char* values,
                               const float* key_scales, const float* value_scales,

@@ -29,9 +29,13 @@ class CudaQuantisedKernelsContractTest extends QuantisedKernelsContractTest {
     return 4 * BF16_ROUNDING;
   }
 
-  /** SwiGLU's result is rounded to bf16 first, so that one in thirty falls, by a sixteenth. */
+  /**
+   * SwiGLU is rounded to bf16 first, so that one code in a hundred falls to the next, an eighth
+   * away at most. With scales that are powers of two this may be the largest, and most of an
+   * answer.
+   */
   @Override
   protected double flippedCodes() {
-    return 0.05;
+    return 0.15;
   }
 }

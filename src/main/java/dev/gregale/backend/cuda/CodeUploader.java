@@ -44,8 +44,7 @@ final class CodeUploader {
     void copy(DevicePointer target, HostTensor source);
 
     /** Has a weight written in bf16, row by row, and brings it into its kernels' layout. */
-    CudaTensor place(
-        WeightRole role, Shape shape, String name, Consumer<DevicePointer> write);
+    CudaTensor place(WeightRole role, Shape shape, String name, Consumer<DevicePointer> write);
   }
 
   CodeUploader(
@@ -81,11 +80,7 @@ final class CodeUploader {
    * @param write puts the codes, row by row, at the address given
    */
   CudaTensor place(
-      WeightRole role,
-      Shape shape,
-      String name,
-      HostScales scales,
-      Consumer<DevicePointer> write) {
+      WeightRole role, Shape shape, String name, HostScales scales, Consumer<DevicePointer> write) {
     List<DevicePointer> stage = new ArrayList<>();
     Staged staged = stage(shape, name, scales, write, stage);
     WeightFormat format = format(role, shape, scales);
@@ -110,8 +105,7 @@ final class CodeUploader {
     WeightScaling scaling = scales.scaling();
     int k = shape.intDim(shape.rank() - 1);
     Shape grid = Shape.of(scales.gridRows(), scaling.gridColumns(k));
-    HostTensor values =
-        new HostTensor(name, scaling.dtype(), grid, scales.slabs());
+    HostTensor values = new HostTensor(name, scaling.dtype(), grid, scales.slabs());
     int[] rows = scales.gridRowOfRow();
     HostTensor rowsOfGrid =
         new HostTensor(
@@ -134,7 +128,8 @@ final class CodeUploader {
       return WeightFormat.BF16;
     }
     if (scaling.dtype() == DType.F8_E8M0) {
-      boolean fits = scaling.blockColumns() == MX_COLUMNS && largestExponent(scales) <= MAX_EXPONENT;
+      boolean fits =
+          scaling.blockColumns() == MX_COLUMNS && largestExponent(scales) <= MAX_EXPONENT;
       return fits ? WeightFormat.MXFP8 : WeightFormat.BF16;
     }
     boolean wholeTiles = scaling.blockColumns() % TILE_COLUMNS == 0 || scaling.blockColumns() >= k;
@@ -195,8 +190,7 @@ final class CodeUploader {
     if (format == WeightFormat.FP8) {
       launcher.add(staged.host().scaling().blockColumns());
     }
-    launch(
-        format == WeightFormat.FP8 ? "tile_scales_fp8" : "tile_exponents_mxfp8", matrix, format);
+    launch(format == WeightFormat.FP8 ? "tile_scales_fp8" : "tile_exponents_mxfp8", matrix, format);
     return new CudaTensor(
         DType.F8_E4M3,
         shape,
@@ -216,7 +210,9 @@ final class CodeUploader {
         0);
   }
 
-  /** For GPUs before Hopper, and shapes or scales that no tile holds: exact codes, rounded to bf16. */
+  /**
+   * For GPUs before Hopper, and shapes or scales that no tile holds: exact codes, rounded to bf16.
+   */
   private CudaTensor inBf16(WeightRole role, Shape shape, String name, Staged staged) {
     if (!hasToldOfBf16) {
       hasToldOfBf16 = true;
@@ -230,22 +226,22 @@ final class CodeUploader {
     }
     CudaTensor weight =
         copies.place(
-        role,
-        shape,
-        name,
-        target ->
-            launcher
-                .begin()
-                .add(target.address())
-                .add(staged.codes().address())
-                .add(staged.scales().address())
-                .add(staged.gridRows().address())
-                .add(shape.numElements())
-                .add(shape.intDim(shape.rank() - 1))
-                .add(staged.gridColumns(shape.intDim(shape.rank() - 1)))
-                .add(staged.host().scaling().blockColumns())
-                .add(staged.isMx() ? 1 : 0)
-                .launch(dequantize, WeightUploader.blocks(shape.numElements()), THREADS));
+            role,
+            shape,
+            name,
+            target ->
+                launcher
+                    .begin()
+                    .add(target.address())
+                    .add(staged.codes().address())
+                    .add(staged.scales().address())
+                    .add(staged.gridRows().address())
+                    .add(shape.numElements())
+                    .add(shape.intDim(shape.rank() - 1))
+                    .add(staged.gridColumns(shape.intDim(shape.rank() - 1)))
+                    .add(staged.host().scaling().blockColumns())
+                    .add(staged.isMx() ? 1 : 0)
+                    .launch(dequantize, WeightUploader.blocks(shape.numElements()), THREADS));
     return weight.with(staged.host().scaling().inputs());
   }
 }

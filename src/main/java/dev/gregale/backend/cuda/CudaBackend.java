@@ -17,9 +17,7 @@ import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
 import dev.gregale.tensor.WeightScaling;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 
 /**
  * The model on one NVIDIA GPU, through the driver alone: no CUDA toolkit, cuBLAS or Python at run
@@ -38,18 +36,16 @@ public final class CudaBackend implements Backend {
   private final DeferredWrites deferred;
   private final BatchArrays arrays;
   private final Kernels kernels;
-  private final Map<SharedBlocks, CudaKvLayer> sharedBlocks = new HashMap<>();
+  private final KvMemory kvMemory;
   private final List<CudaGraphStep> graphs = new ArrayList<>();
   private final List<CudaReadback> readbacks = new ArrayList<>();
   private final List<CudaTimeline> timelines = new ArrayList<>();
-
-  /** What layers must agree in to share bf16 blocks. */
-  private record SharedBlocks(int numBlocks, int blockSize, AttentionShape shape) {}
 
   private CudaBackend(Driver driver, CudaContext context, KernelChoice.Mode mode) {
     this.context = context;
     modules = new KernelModules(context.device(), KernelLibrary.fromClassPath());
     memory = new CudaMemory(context);
+    kvMemory = new KvMemory(memory);
     ring = new PinnedRing(context);
     launcher = new KernelLauncher(driver, context);
     workspace = new Workspace(context, memory);
@@ -110,12 +106,12 @@ public final class CudaBackend implements Backend {
   }
 
   /**
-   * With FP8 the blocks of one layer exist in bf16 too: what prefill's attention reads, of one layer
-   * at a time.
+   * With FP8 the blocks of one layer exist in bf16 too: what prefill's attention reads, of one
+   * layer at a time.
    */
   @Override
   public List<DType> kvCacheDTypes() {
-    return List.of(DType.BF16, DType.F8_E4M3);
+    return KvMemory.DTYPES;
   }
 
   /** What the copies of prefill attention are largest with. */
@@ -126,9 +122,7 @@ public final class CudaBackend implements Backend {
 
   @Override
   public long kvBlockBytes(int blockSize, AttentionShape shape, DType dtype) {
-    return dtype == DType.F8_E4M3
-        ? 2 * (KvCodes.codeBytes(blockSize, shape) + KvCodes.scaleBytes(blockSize, shape))
-        : 2L * dtype.bytes() * CudaKvLayer.blockElements(blockSize, shape);
+    return KvMemory.blockBytes(blockSize, shape, dtype);
   }
 
   @Override
@@ -201,43 +195,8 @@ public final class CudaBackend implements Backend {
 
   @Override
   public KvLayer allocateKv(int numBlocks, int blockSize, AttentionShape shape, DType dtype) {
-    if (!kvCacheDTypes().contains(dtype)) {
-      throw new IllegalArgumentException(
-          "the CUDA backend keeps keys and values in %s, not in %s"
-              .formatted(kvCacheDTypes(), dtype));
-    }
     context.enter();
-    String what = "KV cache of %d blocks of %d tokens".formatted(numBlocks, blockSize);
-    if (dtype == DType.BF16) {
-      return wideBlocks(numBlocks, blockSize, shape, what);
-    }
-    CudaKvLayer wide =
-        sharedBlocks.computeIfAbsent(
-            new SharedBlocks(numBlocks, blockSize, shape),
-            key -> wideBlocks(numBlocks, blockSize, shape, "widened blocks of a " + what));
-    long codes = numBlocks * KvCodes.codeBytes(blockSize, shape);
-    long scales = numBlocks * KvCodes.scaleBytes(blockSize, shape);
-    return new CudaKvLayer(
-        numBlocks,
-        blockSize,
-        wide.keys(),
-        wide.values(),
-        new KvCodes(
-            memory.allocateZeroed(codes, what),
-            memory.allocateZeroed(codes, what),
-            memory.allocateZeroed(scales, what),
-            memory.allocateZeroed(scales, what)));
-  }
-
-  private CudaKvLayer wideBlocks(
-      int numBlocks, int blockSize, AttentionShape shape, String what) {
-    long bytes = DType.BF16.bytes() * numBlocks * CudaKvLayer.blockElements(blockSize, shape);
-    return new CudaKvLayer(
-        numBlocks,
-        blockSize,
-        memory.allocateZeroed(bytes, what),
-        memory.allocateZeroed(bytes, what),
-        null);
+    return kvMemory.allocate(numBlocks, blockSize, shape, dtype);
   }
 
   @Override

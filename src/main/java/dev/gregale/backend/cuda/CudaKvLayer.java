@@ -13,11 +13,7 @@ import org.jspecify.annotations.Nullable;
  * @param codes of an FP8 cache, else null
  */
 record CudaKvLayer(
-    int numBlocks,
-    int blockSize,
-    DevicePointer keys,
-    DevicePointer values,
-    @Nullable KvCodes codes)
+    int numBlocks, int blockSize, DevicePointer keys, DevicePointer values, @Nullable KvCodes codes)
     implements KvLayer {
 
   private static final int PANEL_COLUMNS = 64;

@@ -22,8 +22,7 @@ final class DecodeAttention {
     this.workspace = workspace;
     dim128 = modules.function(SOURCE, "decode_attention_bf16_d128", 0, CARVE_OUT);
     dim64 = modules.function(SOURCE, "decode_attention_bf16_d64", 0, CARVE_OUT);
-    codes128 =
-        modules.function("decode_attention_fp8", "decode_attention_fp8_d128", 0, CARVE_OUT);
+    codes128 = modules.function("decode_attention_fp8", "decode_attention_fp8_d128", 0, CARVE_OUT);
     kvCodes = new KvCodes.Kernels(launcher, modules);
   }
 

@@ -39,10 +39,7 @@ final class DecodeFew implements DecodeKernels {
     addLinear = kernels(modules, LINEAR, "decode_add_linear_%s");
     lmHead =
         modules.function(
-            LINEAR,
-            "decode_lm_head_bf16",
-            DecodeLimits.maxTokenBytes(),
-            DecodeAttention.CARVE_OUT);
+            LINEAR, "decode_lm_head_bf16", DecodeLimits.maxTokenBytes(), DecodeAttention.CARVE_OUT);
     gateUp = kernels(modules, EXPERTS, "decode_gate_up_%s");
     down = new FormatKernels(modules, EXPERTS, "decode_down_%s", 0, DecodeAttention.CARVE_OUT);
   }

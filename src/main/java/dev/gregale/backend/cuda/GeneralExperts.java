@@ -21,10 +21,7 @@ final class GeneralExperts implements ExpertKernel {
   private final KernelFunction combine;
 
   GeneralExperts(
-      KernelLauncher launcher,
-      KernelModules modules,
-      Workspace workspace,
-      InputRounder rounder) {
+      KernelLauncher launcher, KernelModules modules, Workspace workspace, InputRounder rounder) {
     this.launcher = launcher;
     this.workspace = workspace;
     this.rounder = rounder;

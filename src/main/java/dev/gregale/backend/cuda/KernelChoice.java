@@ -48,9 +48,11 @@ record KernelChoice(
       InputQuantizer quantizer = new InputQuantizer(launcher, modules);
       boolean mayQuantize = mode == Mode.FASTEST;
       matmuls.add(
-          new WgmmaMatmul(launcher, modules, workspace, quantizer, rounder, processors, mayQuantize));
+          new WgmmaMatmul(
+              launcher, modules, workspace, quantizer, rounder, processors, mayQuantize));
       experts.add(
-          new WgmmaExperts(launcher, modules, workspace, quantizer, rounder, processors, mayQuantize));
+          new WgmmaExperts(
+              launcher, modules, workspace, quantizer, rounder, processors, mayQuantize));
     }
     if (hasTiles && mode == Mode.FASTEST) {
       attentions.add(new WgmmaAttention(launcher, modules, workspace, processors));

@@ -8,17 +8,12 @@ import dev.gregale.backend.ForwardBatch;
  * token and head ({@code kv_codes.cuh}).
  */
 record KvCodes(
-    DevicePointer keys,
-    DevicePointer values,
-    DevicePointer keyScales,
-    DevicePointer valueScales) {
+    DevicePointer keys, DevicePointer values, DevicePointer keyScales, DevicePointer valueScales) {
   private static final int GRAIN = 16; // codes that a row is padded to
 
   /** Bytes of a block's keys, or of its values. */
   static long codeBytes(int blockSize, AttentionShape shape) {
-    return (long) blockSize
-        * shape.numKvHeads()
-        * (Math.ceilDiv(shape.headDim(), GRAIN) * GRAIN);
+    return (long) blockSize * shape.numKvHeads() * (Math.ceilDiv(shape.headDim(), GRAIN) * GRAIN);
   }
 
   /** Bytes of their scales. */
@@ -83,12 +78,7 @@ record KvCodes(
           .add(shape.headDim())
           .add(kv.blockSize())
           .launch(
-              expand,
-              batch.blockTables().shape().intDim(1),
-              batch.numSeqs(),
-              1,
-              EXPAND_THREADS,
-              0);
+              expand, batch.blockTables().shape().intDim(1), batch.numSeqs(), 1, EXPAND_THREADS, 0);
     }
   }
 }

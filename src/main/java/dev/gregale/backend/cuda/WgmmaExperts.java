@@ -51,8 +51,7 @@ final class WgmmaExperts implements ExpertKernel {
     combineBf16 = modules.function(ROUTING, "expert_combine_bf16");
     combineF32 = modules.function(ROUTING, "expert_combine_f32");
     gateUp =
-        new GemmKernels(
-            modules, multiprocessors, GEMM, "expert_gate_up_bf16", "expert_gate_up_%s");
+        new GemmKernels(modules, multiprocessors, GEMM, "expert_gate_up_bf16", "expert_gate_up_%s");
     down = new GemmKernels(modules, multiprocessors, GEMM, "expert_down_bf16", "expert_down_%s");
   }
 
@@ -98,11 +97,7 @@ final class WgmmaExperts implements ExpertKernel {
     int pairs = limits.tokens() * limits.expertsPerToken();
     for (GemmKind kind : GemmKind.values()) {
       arrays(
-          pairs,
-          limits.numExperts(),
-          limits.hidden(),
-          limits.intermediate(),
-          kind.maxTileRows());
+          pairs, limits.numExperts(), limits.hidden(), limits.intermediate(), kind.maxTileRows());
     }
   }
 
@@ -164,8 +159,7 @@ final class WgmmaExperts implements ExpertKernel {
     int hidden = call.hidden();
     if (kind.isQuantizingInputs()) {
       InputScaling inputs = Objects.requireNonNull(call.gateUp().inputs());
-      quantizer.gather(
-          a.x(), call.x().address(), a.routed(), call.perToken(), hidden, inputs);
+      quantizer.gather(a.x(), call.x().address(), a.routed(), call.perToken(), hidden, inputs);
       return;
     }
     long x = rounder.rows(call.gateUp(), call.x(), call.rows(), hidden);
@@ -197,8 +191,7 @@ final class WgmmaExperts implements ExpertKernel {
     }
     // A tile's 64 columns of a row are two blocks of MXFP8, swizzled or not; it is the one recipe
     // whose products are of bf16.
-    rounder.inPlace(
-        call.down(), a.inner(), a.routed().paddedRows() * tiles, TiledLayout.TILE_K);
+    rounder.inPlace(call.down(), a.inner(), a.routed().paddedRows() * tiles, TiledLayout.TILE_K);
     return new GemmKernels.Tokens(a.inner(), 0);
   }
 }

@@ -63,8 +63,7 @@ final class WgmmaMatmul implements MatmulKernel {
   }
 
   private long scales(int paddedRows, int k) {
-    return workspace.address(
-        Workspace.Use.MATMUL_SCALES, InputQuantizer.scaleBytes(paddedRows, k));
+    return workspace.address(Workspace.Use.MATMUL_SCALES, InputQuantizer.scaleBytes(paddedRows, k));
   }
 
   /** The height of token tiles that keeps the clusters busiest. */
