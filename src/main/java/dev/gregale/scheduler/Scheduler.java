@@ -3,7 +3,6 @@ package dev.gregale.scheduler;
 import dev.gregale.sampling.FinishReason;
 import dev.gregale.sampling.SamplingParams;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.List;
 import java.util.NavigableSet;
 import java.util.TreeSet;
@@ -30,19 +29,16 @@ import java.util.TreeSet;
  * only. What a sequence's length decides is known all the same; a stop token is found one step
  * late, and what that step drew for the sequence is dropped. Blocks are free as soon as a sequence
  * ends: steps run in order, so whoever gets them next writes after the last step that used them.
- *
- * <p>For one thread.
+ * For one thread.
  */
 public final class Scheduler {
   private static final int NO_SLOT = -1;
-  private static final Comparator<Sequence> ORDER =
-      Comparator.comparingInt(Sequence::priority).thenComparingLong(Sequence::arrival);
 
   private final SchedulerConfig config;
   private final BlockManager blocks;
   private final PrefixCache prefixes;
   private final BatchWriter writer;
-  private final NavigableSet<Sequence> waiting = new TreeSet<>(ORDER);
+  private final NavigableSet<Sequence> waiting = new TreeSet<>(Sequence.ORDER);
   private final List<Sequence> running = new ArrayList<>();
   private long numArrivals;
   private long numPreemptions;
@@ -112,12 +108,10 @@ public final class Scheduler {
   }
 
   private void admit(ScheduledBatch batch) {
-    while (running.size() < config.maxNumSeqs()
+    while (!waiting.isEmpty()
+        && running.size() < config.maxNumSeqs()
         && batch.numTokens < config.maxNumBatchedTokens()
         && blocks.numFree() > 0) {
-      if (waiting.isEmpty()) {
-        return;
-      }
       Sequence sequence = waiting.first();
       if (sequence.numPlaceholders() > 0) {
         return;
@@ -142,7 +136,7 @@ public final class Scheduler {
   /** Puts a sequence among those that run: behind all of them unless it has priority. */
   private void insert(Sequence sequence) {
     int place = running.size();
-    while (place > 0 && ORDER.compare(running.get(place - 1), sequence) > 0) {
+    while (place > 0 && Sequence.ORDER.compare(running.get(place - 1), sequence) > 0) {
       place--;
     }
     running.add(place, sequence);

@@ -6,6 +6,7 @@ import dev.gregale.sampling.StopCriteria;
 import dev.gregale.sampling.TokenConstraint;
 import dev.gregale.sampling.TokenMatcher;
 import java.util.Arrays;
+import java.util.Comparator;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -21,6 +22,10 @@ public final class Sequence {
     RUNNING,
     FINISHED
   }
+
+  /** In which sequences run: by priority, the lowest first, then by arrival. */
+  static final Comparator<Sequence> ORDER =
+      Comparator.<Sequence>comparingInt(s -> s.priority).thenComparingLong(s -> s.arrival);
 
   private static final int NOT_ADMITTED = -1;
 
@@ -127,7 +132,7 @@ public final class Sequence {
     return Math.max(0, numCachedTokens);
   }
 
-  /** Its place in the order in which sequences run. */
+  /** Its place in the {@link #ORDER}. */
   void queue(int priority, long arrival) {
     this.priority = priority;
     this.arrival = arrival;

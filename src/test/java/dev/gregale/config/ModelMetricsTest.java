@@ -34,6 +34,7 @@ class ModelMetricsTest {
             10,
             cache,
             true,
+            SchedulingPolicy.FCFS,
             10,
             10,
             1000,
