@@ -168,13 +168,7 @@ final class AttentionKernel implements WorkerPool.Task {
       long valueOfHead) {}
 
   private View view(
-      VectorKvLayer kv,
-      KvPlaces places,
-      int worker,
-      int sequence,
-      int kvHead,
-      int from,
-      int to) {
+      VectorKvLayer kv, KvPlaces places, int worker, int sequence, int kvHead, int from, int to) {
     if (kv.dtype() == DType.F8_E4M3) {
       WidenedKv widened = this.widened[worker];
       widened.cover(kv, places, sequence, kvHead, from, to);
@@ -200,8 +194,7 @@ final class AttentionKernel implements WorkerPool.Task {
   }
 
   /** Scores of all vectors that hold a place in [from, to). */
-  private void score(
-      View view, int d, int from, int to, int query, int heads, float[] scores) {
+  private void score(View view, int d, int from, int to, int query, int heads, float[] scores) {
     MemorySegment keys = view.keys();
     long[] keyAt = view.keyAt();
     long ofHead = view.keyOfHead();

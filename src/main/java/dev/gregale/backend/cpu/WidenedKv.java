@@ -82,8 +82,7 @@ final class WidenedKv {
   private void widenKeys(VectorKvLayer kv, long at, long scaleAt) {
     long start = at + (long) kvHead * kv.headDim() * kv.keyStride();
     FloatVector scale =
-        FloatVector.fromMemorySegment(
-            FLOATS, kv.keyScales(), scaleAt + ofHead(kv), LITTLE_ENDIAN);
+        FloatVector.fromMemorySegment(FLOATS, kv.keyScales(), scaleAt + ofHead(kv), LITTLE_ENDIAN);
     long to = keyOffsets[end];
     for (int i = 0; i < kv.headDim(); i++) {
       widen(kv.keys(), start + (long) i * kv.keyStride())
