@@ -28,16 +28,17 @@ import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
- * What FP8 costs: the demo model's loss on held-out text under every recipe, against the reference
- * values of the same recipe. A regression of accuracy fails here.
+ * What FP8 costs: the demo model's loss on held-out text under every recipe that can be asked for,
+ * against the reference values of the same recipe. A regression of accuracy fails here. (The other
+ * recipes' weights are the reference's bit for bit, see RecipeGoldenTest.)
  */
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class QuantizedAccuracyTest {
   private static final int WINDOW = 512;
   private static final int ALL_WINDOWS = 65;
 
-  /** The first quarter of the text, whose loss in fp32 is known window by window. */
-  private static final int SOME_WINDOWS = 16;
+  /** The first eighth of the text, whose loss in fp32 is known window by window. */
+  private static final int SOME_WINDOWS = 8;
 
   private static final double WEIGHT_ONLY = 0.0005;
   private static final double AGAINST_FP32 = 0.02;
@@ -47,9 +48,7 @@ class QuantizedAccuracyTest {
     Map<String, Recipe> recipes = new LinkedHashMap<>();
     recipes.put("per_tensor_current", new Float8CurrentScaling());
     recipes.put("block128x128_pow2scale", new Float8BlockScaling(true));
-    recipes.put("block128x128_fp32scale", new Float8BlockScaling(false));
     recipes.put("mxfp8_te", new MXFP8BlockScaling(Rounding.UP));
-    recipes.put("mxfp8_ocp", new MXFP8BlockScaling(Rounding.OCP));
     return recipes;
   }
 

@@ -4,9 +4,7 @@ import static dev.gregale.backend.cpu.VectorMath.FLOATS;
 import static dev.gregale.backend.cpu.VectorMath.INTS;
 import static java.nio.ByteOrder.LITTLE_ENDIAN;
 
-import dev.gregale.tensor.DType;
 import java.lang.foreign.MemorySegment;
-import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.ShortVector;
@@ -23,29 +21,17 @@ final class AttentionTiles {
   private static final VectorSpecies<Short> SHORTS =
       VectorSpecies.of(short.class, VectorShape.forBitSize(L * Short.SIZE));
 
-  /** Of L codes; the narrowest vector has 8 lanes, so that with L = 4 some follow unused. */
-  private static final VectorSpecies<Byte> BYTES =
-      VectorSpecies.of(byte.class, VectorShape.forBitSize(Math.max(8, L) * Byte.SIZE));
-
   private AttentionTiles() {}
 
-  /** Codes come without their scales: those of keys go to scores, those of values to weights. */
-  private static FloatVector load(MemorySegment memory, long at, DType dtype) {
-    if (dtype == DType.F32) {
-      return FloatVector.fromMemorySegment(FLOATS, memory, at, LITTLE_ENDIAN);
-    }
-    if (dtype == DType.BF16) {
+  private static FloatVector load(MemorySegment memory, long at, boolean bf16) {
+    if (bf16) {
       return ((IntVector)
               ShortVector.fromMemorySegment(SHORTS, memory, at, LITTLE_ENDIAN)
                   .convertShape(VectorOperators.ZERO_EXTEND_S2I, INTS, 0))
           .lanewise(VectorOperators.LSHL, 16)
           .reinterpretAsFloats();
     }
-    return VectorMath.ofE4M3(
-        ((IntVector)
-                ByteVector.fromMemorySegment(BYTES, memory, at, LITTLE_ENDIAN)
-                    .convertShape(VectorOperators.ZERO_EXTEND_B2I, INTS, 0))
-            .lanewise(VectorOperators.LSHL, 24));
+    return FloatVector.fromMemorySegment(FLOATS, memory, at, LITTLE_ENDIAN);
   }
 
   /**
@@ -59,7 +45,7 @@ final class AttentionTiles {
       long k2,
       long k3,
       int keyStride,
-      DType dtype,
+      boolean bf16,
       float[] q,
       int q0,
       int q1,
@@ -87,10 +73,10 @@ final class AttentionTiles {
     FloatVector s33 = FloatVector.zero(FLOATS);
     for (int i = 0; i < d; i++) {
       long here = (long) i * keyStride;
-      FloatVector key0 = load(keys, k0 + here, dtype);
-      FloatVector key1 = load(keys, k1 + here, dtype);
-      FloatVector key2 = load(keys, k2 + here, dtype);
-      FloatVector key3 = load(keys, k3 + here, dtype);
+      FloatVector key0 = load(keys, k0 + here, bf16);
+      FloatVector key1 = load(keys, k1 + here, bf16);
+      FloatVector key2 = load(keys, k2 + here, bf16);
+      FloatVector key3 = load(keys, k3 + here, bf16);
       FloatVector query = FloatVector.broadcast(FLOATS, q[q0 + i]);
       s00 = query.fma(key0, s00);
       s01 = query.fma(key1, s01);
@@ -141,7 +127,7 @@ final class AttentionTiles {
       long k2,
       long k3,
       int keyStride,
-      DType dtype,
+      boolean bf16,
       float[] q,
       int q0,
       int d,
@@ -153,10 +139,10 @@ final class AttentionTiles {
     FloatVector s03 = FloatVector.zero(FLOATS);
     for (int i = 0; i < d; i++) {
       long here = (long) i * keyStride;
-      FloatVector key0 = load(keys, k0 + here, dtype);
-      FloatVector key1 = load(keys, k1 + here, dtype);
-      FloatVector key2 = load(keys, k2 + here, dtype);
-      FloatVector key3 = load(keys, k3 + here, dtype);
+      FloatVector key0 = load(keys, k0 + here, bf16);
+      FloatVector key1 = load(keys, k1 + here, bf16);
+      FloatVector key2 = load(keys, k2 + here, bf16);
+      FloatVector key3 = load(keys, k3 + here, bf16);
       FloatVector query = FloatVector.broadcast(FLOATS, q[q0 + i]);
       s00 = query.fma(key0, s00);
       s01 = query.fma(key1, s01);
@@ -177,7 +163,7 @@ final class AttentionTiles {
       MemorySegment values,
       long base,
       long[] places,
-      DType dtype,
+      boolean bf16,
       int from,
       int to,
       float[] weights,
@@ -186,7 +172,7 @@ final class AttentionTiles {
       float[] sums,
       int at,
       int stride) {
-    long step = (long) L * dtype.bytes();
+    long step = bf16 ? 2L * L : 4L * L;
     FloatVector s00 = FloatVector.zero(FLOATS);
     FloatVector s01 = FloatVector.zero(FLOATS);
     FloatVector s10 = FloatVector.zero(FLOATS);
@@ -197,8 +183,8 @@ final class AttentionTiles {
     FloatVector s31 = FloatVector.zero(FLOATS);
     for (int i = from; i < to; i++) {
       long here = base + places[i];
-      FloatVector value0 = load(values, here, dtype);
-      FloatVector value1 = load(values, here + step, dtype);
+      FloatVector value0 = load(values, here, bf16);
+      FloatVector value1 = load(values, here + step, bf16);
       FloatVector weight = FloatVector.broadcast(FLOATS, weights[p + i]);
       s00 = weight.fma(value0, s00);
       s01 = weight.fma(value1, s01);
@@ -230,20 +216,20 @@ final class AttentionTiles {
       MemorySegment values,
       long base,
       long[] places,
-      DType dtype,
+      boolean bf16,
       int from,
       int to,
       float[] weights,
       int p,
       float[] sums,
       int at) {
-    long step = (long) L * dtype.bytes();
+    long step = bf16 ? 2L * L : 4L * L;
     FloatVector s00 = FloatVector.zero(FLOATS);
     FloatVector s01 = FloatVector.zero(FLOATS);
     for (int i = from; i < to; i++) {
       long here = base + places[i];
-      FloatVector value0 = load(values, here, dtype);
-      FloatVector value1 = load(values, here + step, dtype);
+      FloatVector value0 = load(values, here, bf16);
+      FloatVector value1 = load(values, here + step, bf16);
       FloatVector weight = FloatVector.broadcast(FLOATS, weights[p + i]);
       s00 = weight.fma(value0, s00);
       s01 = weight.fma(value1, s01);

@@ -244,6 +244,7 @@ final class ReferenceKernels implements Kernels {
     int intermediate = down.shape().intDim(2);
     int k = routing.expertIds().shape().intDim(1);
     float[] inputs = inputs(gateUp, floats(x), rows);
+    WeightElements first = WeightElements.of(gateUp);
     float[] gateAndUp = new float[2 * intermediate];
     float[] answer = new float[hidden];
     for (int t = 0; t < rows; t++) {
@@ -251,15 +252,8 @@ final class ReferenceKernels implements Kernels {
       for (int slot = 0; slot < k; slot++) {
         int expert = ints(routing.expertIds())[t * k + slot];
         float weight = floats(routing.expertWeights())[t * k + slot];
-        matvec(
-            gateAndUp,
-            0,
-            inputs,
-            t * hidden,
-            WeightElements.of(gateUp),
-            expert * 2 * intermediate,
-            2 * intermediate,
-            hidden);
+        int firstRow = expert * 2 * intermediate;
+        matvec(gateAndUp, 0, inputs, t * hidden, first, firstRow, 2 * intermediate, hidden);
         for (int i = 0; i < intermediate; i++) {
           double gate = gateAndUp[i];
           gateAndUp[i] = (float) (gate / (1 + Math.exp(-gate)) * gateAndUp[intermediate + i]);
