@@ -5,6 +5,7 @@ import dev.gregale.model.StepOutput;
 import dev.gregale.model.StepRunner;
 import dev.gregale.scheduler.ScheduledBatch;
 import dev.gregale.scheduler.Scheduler;
+import dev.gregale.scheduler.Sequence;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;

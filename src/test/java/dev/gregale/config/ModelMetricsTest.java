@@ -4,8 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.gregale.config.EngineProperties.BackendChoice;
 import dev.gregale.config.EngineProperties.KvCacheDType;
-import dev.gregale.engine.SchedulingPolicy;
 import dev.gregale.config.ModelAssembly.LoadedModel;
+import dev.gregale.engine.SchedulingPolicy;
 import dev.gregale.model.LoadFormat;
 import dev.gregale.quantization.Quantization;
 import dev.gregale.tensor.InputScaling.When;
