@@ -31,6 +31,7 @@ final class AttentionKernel implements WorkerPool.Task {
   private final float[][] sums; // per thread: [query heads of a group, padded d]
   private final KvPlaces[] places; // per thread
   private final WidenedKv[] widened; // per thread: of a cache of codes
+  private final KvView[] views; // per thread
 
   private float[] out = {};
   private float[] qkv = {};
@@ -52,6 +53,8 @@ final class AttentionKernel implements WorkerPool.Task {
     Arrays.setAll(places, i -> new KvPlaces());
     this.widened = new WidenedKv[pool.threads()];
     Arrays.setAll(widened, i -> new WidenedKv());
+    this.views = new KvView[pool.threads()];
+    Arrays.setAll(views, i -> new KvView());
   }
 
   /** See {@link dev.gregale.backend.Kernels#pagedAttention}. */
@@ -133,7 +136,7 @@ final class AttentionKernel implements WorkerPool.Task {
     int query = token * shape.qkvWidth() + kvHead * heads * d;
     float[] scores = this.scores[worker];
     float[] sums = this.sums[worker];
-    View view = view(kv, places, worker, sequence, kvHead, from, to);
+    KvView view = view(kv, places, worker, sequence, kvHead, from, to);
     score(view, d, from, to, query, heads, scores);
     for (int head = 0; head < heads; head++) {
       int at = head * scoreStride;
@@ -147,54 +150,21 @@ final class AttentionKernel implements WorkerPool.Task {
     }
   }
 
-  /**
-   * Where one KV head's keys and values lie.
-   *
-   * @param bf16 whether they are bf16, else fp32
-   * @param keyAt bytes by vector of places
-   * @param keyOfHead bytes to be added
-   * @param keyStride bytes between a key's dimensions
-   * @param valueAt bytes by place
-   * @param valueOfHead bytes to be added
-   */
-  private record View(
-      boolean bf16,
-      MemorySegment keys,
-      long[] keyAt,
-      long keyOfHead,
-      int keyStride,
-      MemorySegment values,
-      long[] valueAt,
-      long valueOfHead) {}
-
-  private View view(
+  private KvView view(
       VectorKvLayer kv, KvPlaces places, int worker, int sequence, int kvHead, int from, int to) {
+    KvView view = views[worker];
     if (kv.dtype() == DType.F8_E4M3) {
       WidenedKv widened = this.widened[worker];
       widened.cover(kv, places, sequence, kvHead, from, to);
-      return new View(
-          false,
-          widened.keys(),
-          widened.keyOffsets(),
-          0,
-          LANES * Float.BYTES,
-          widened.values(),
-          widened.valueOffsets(),
-          0);
+      view.show(widened);
+    } else {
+      view.show(kv, places, kvHead);
     }
-    return new View(
-        kv.dtype() == DType.BF16,
-        kv.keys(),
-        places.keys(),
-        (long) kvHead * kv.headDim() * kv.keyStride(),
-        kv.keyStride(),
-        kv.values(),
-        places.values(),
-        (long) kvHead * kv.blockSize() * kv.valueStride());
+    return view;
   }
 
   /** Scores of all vectors that hold a place in [from, to). */
-  private void score(View view, int d, int from, int to, int query, int heads, float[] scores) {
+  private void score(KvView view, int d, int from, int to, int query, int heads, float[] scores) {
     MemorySegment keys = view.keys();
     long[] keyAt = view.keyAt();
     long ofHead = view.keyOfHead();
@@ -250,7 +220,7 @@ final class AttentionKernel implements WorkerPool.Task {
 
   /** Sums values in the order of positions. Never reads a slot that is not the sequence's own. */
   private void weigh(
-      View view, int width, int from, int to, int heads, float[] scores, float[] sums) {
+      KvView view, int width, int from, int to, int heads, float[] scores, float[] sums) {
     MemorySegment values = view.values();
     long[] valueAt = view.valueAt();
     boolean bf16 = view.bf16();
