@@ -73,7 +73,11 @@ async function complete(page) {
 
 async function stop(page) {
   await ready(page);
+  await page.fill("#prompt", "Once upon a time");
   await option(page, "max_tokens", 4000);
+  await option(page, "temperature", 1);
+  await option(page, "top_p", 1);
+  await option(page, "seed", 2); // a story that goes on and on; others end by themselves
   await page.click("#run");
   await page.waitForSelector(".token");
   await page.waitForSelector("#heat td"); // as it happens, not at the end
