@@ -32,6 +32,7 @@ import java.util.Random;
 import java.util.Set;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -244,6 +245,7 @@ class RunAheadTest {
     assertThat(reasons).containsExactlyInAnyOrder(FinishReason.values());
   }
 
+  @Tag("fresh-jvm")
   @ParameterizedTest
   @ValueSource(ints = {1, 2})
   void stepsAllocateNothingOnceWarm(int maxInFlight) {
