@@ -2,10 +2,11 @@ package dev.gregale.backend;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 
+import dev.gregale.backend.QuantisedReference.Row;
+import dev.gregale.backend.QuantisedWeights.Weight;
 import dev.gregale.backend.TwoSides.Pair;
 import dev.gregale.backend.cpu.CpuBackends;
 import dev.gregale.quantization.DelayedScaling;
-import dev.gregale.quantization.Float8BlockScaling;
 import dev.gregale.quantization.Recipe;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.InputScaling;
@@ -14,14 +15,16 @@ import dev.gregale.tensor.Shape;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /**
- * {@link KernelsContractTest}'s ops over quantised weights and an FP8 KV cache: the oracle
- * multiplies by code * scale in fp32, and rounds inputs first where the weight says ALWAYS.
+ * {@link KernelsContractTest}'s ops over quantised weights and an FP8 KV cache. Products are held
+ * against {@link QuantisedReference}, the larger ops against the oracle, which multiplies by code *
+ * scale in fp32.
  */
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class QuantisedKernelsContractTest {
@@ -34,14 +37,9 @@ class QuantisedKernelsContractTest {
     return CpuBackends.candidates().stream();
   }
 
-  /** What a product in fp32 may be off by, relative to its row's largest value. */
-  protected double matmulTolerance(int outputs, int inputs, When when) {
-    return 1e-5;
-  }
-
-  /** What codes that fall to the next one may change in experts' answers. */
-  protected double flippedCodes() {
-    return 0.01;
+  /** {@link QuantisedReference#codeSums} of the backends. */
+  protected double codeSums() {
+    return 0;
   }
 
   private static TwoSides sides(Backend candidate, long seed) {
@@ -67,23 +65,29 @@ class QuantisedKernelsContractTest {
     List<Integer> parts = Arrays.stream(shape).limit(shape.length - 1).boxed().toList();
     int outputs = parts.stream().mapToInt(Integer::intValue).sum();
     TwoSides sides = sides(candidate, width);
-    Pair weight =
+    Weight weight =
         QuantisedWeights.weight(
             sides, WeightRole.LINEAR, Shape.of(outputs, width), 0.1, parts, recipe, inputs);
+    String what = "matmul %s %s %s".formatted(Arrays.toString(shape), recipe, inputs);
     for (int rows : ROWS) {
       Pair x = sides.activations(Shape.of(rows + 1, width));
       Pair out = sides.poisonedActivations(Shape.of(rows + 1, outputs));
       Pair update = sides.poisoned(Shape.of(rows + 1, outputs)); // fp32 on every backend
       sides.run(
           side -> {
-            side.ops().matmul(side.of(out), side.of(x), side.of(weight), rows);
-            side.ops().matmul(side.of(update), side.of(x), side.of(weight), rows);
+            side.ops().matmul(side.of(out), side.of(x), side.of(weight.pair()), rows);
+            side.ops().matmul(side.of(update), side.of(x), side.of(weight.pair()), rows);
           });
-      String what = "matmul %s %s %s".formatted(Arrays.toString(shape), recipe, inputs);
-      double fp32 = matmulTolerance(outputs, width, inputs.when());
-      sides.assertClose(what, out, rows, sides.tolerance(fp32, 1));
-      sides.assertClose(what + " to fp32", update, rows, fp32);
+      List<Row> expected = products(sides, x, weight, rows);
+      sides.assertWithin(what + " to fp32", expected, update);
+      sides.assertWithin(what, sides.stored(expected), out);
     }
+  }
+
+  private List<Row> products(TwoSides sides, Pair x, Weight weight, int rows) {
+    QuantisedReference reference = new QuantisedReference(sides.isBf16(), codeSums());
+    int outputs = weight.values().length / weight.width();
+    return sides.rows(x, rows).map(row -> reference.product(row, weight, 0, outputs)).toList();
   }
 
   @ParameterizedTest
@@ -103,7 +107,7 @@ class QuantisedKernelsContractTest {
     int hidden = shape[2];
     int inner = shape[3];
     TwoSides sides = sides(candidate, hidden);
-    Pair gateUp =
+    Weight gateUp =
         QuantisedWeights.weight(
             sides,
             WeightRole.EXPERTS_GATE_UP,
@@ -112,7 +116,7 @@ class QuantisedKernelsContractTest {
             Collections.nCopies(2 * numExperts, inner),
             recipe,
             when);
-    Pair down =
+    Weight down =
         QuantisedWeights.weight(
             sides,
             WeightRole.EXPERTS_DOWN,
@@ -121,9 +125,7 @@ class QuantisedKernelsContractTest {
             Collections.nCopies(numExperts, hidden),
             recipe,
             when);
-    // What goes into down is rounded to codes; where the two sides differ in the last bits before,
-    // a value may fall to the next code, a sixteenth away.
-    double fp32 = when == When.ALWAYS ? flippedCodes() : 1e-5;
+    String what = "experts %s %s %s".formatted(Arrays.toString(shape), recipe, when);
     for (int rows : ROWS) {
       int[] ids = new int[rows * perToken];
       Arrays.setAll(ids, i -> (i % perToken + i / perToken) % Math.max(1, numExperts - 1));
@@ -138,12 +140,31 @@ class QuantisedKernelsContractTest {
                       side.of(update),
                       side.of(x),
                       new ExpertRouting(side.of(expertIds), side.of(expertWeights)),
-                      side.of(gateUp),
-                      side.of(down),
+                      side.of(gateUp.pair()),
+                      side.of(down.pair()),
                       rows));
-      String what = "experts %s %s %s".formatted(Arrays.toString(shape), recipe, when);
-      sides.assertClose(what, update, rows, sides.tolerance(fp32, 3));
+      float[] weights = sides.oracleFloats(expertWeights);
+      sides.assertWithin(what, experts(sides, x, gateUp, down, ids, weights), update);
     }
+  }
+
+  private List<Row> experts(
+      TwoSides sides, Pair x, Weight gateUp, Weight down, int[] ids, float[] weights) {
+    QuantisedReference reference = new QuantisedReference(sides.isBf16(), codeSums());
+    int rows = x.oracle().shape().intDim(0) - 1;
+    int perToken = ids.length / rows;
+    List<Row> inputs = sides.rows(x, rows).toList();
+    return IntStream.range(0, rows)
+        .mapToObj(
+            token -> {
+              Row sum = Row.zero(gateUp.width());
+              for (int i = token * perToken; i < (token + 1) * perToken; i++) {
+                Row answer = reference.expert(inputs.get(token), gateUp, down, ids[i]);
+                sum = sum.plus(weights[i], answer);
+              }
+              return sum;
+            })
+        .toList();
   }
 
   /** The larger ops, which a backend may compute by kernels of their own. */
@@ -209,7 +230,8 @@ class QuantisedKernelsContractTest {
         TwoSides sides = sides(candidate, 5);
         Pair weight =
             QuantisedWeights.weight(
-                sides, WeightRole.LINEAR, Shape.of(200, 191), 0.1, List.of(200), recipe, when);
+                    sides, WeightRole.LINEAR, Shape.of(200, 191), 0.1, List.of(200), recipe, when)
+                .pair();
         Pair x = sides.activations(Shape.of(70, 191));
         Pair together = sides.poisonedActivations(Shape.of(70, 200));
         Pair alone = sides.poisonedActivations(Shape.of(70, 200));
@@ -225,20 +247,23 @@ class QuantisedKernelsContractTest {
     }
   }
 
-  /** Where a backend may choose, it may choose either. */
+  /** Where a backend may choose, it may choose either, for a whole product. */
   @ParameterizedTest
   @MethodSource("backends")
   void inputsMayBeQuantisedWhereThatIsFaster(Backend candidate) {
-    Recipe recipe = new Float8BlockScaling(true);
-    TwoSides sides = sides(candidate, 6);
-    Shape shape = Shape.of(256, 256);
-    Pair x = sides.activations(Shape.of(300, 256));
-    Pair out = sides.poisoned(Shape.of(300, 256));
-    Pair weight =
-        QuantisedWeights.weight(
-            sides, WeightRole.LINEAR, shape, 0.1, List.of(256), recipe, When.IF_FASTER);
-    sides.run(side -> side.ops().matmul(side.of(out), side.of(x), side.of(weight), 300));
-    // Codes are off by a 32nd at most; this is four and a half standard deviations of their sum.
-    sides.assertClose("matmul " + When.IF_FASTER, out, 300, 0.1);
+    for (Recipe recipe : QuantisedWeights.recipes()) {
+      TwoSides sides = sides(candidate, 6);
+      Shape shape = Shape.of(256, 256);
+      Pair x = sides.activations(Shape.of(300, 256));
+      Pair out = sides.poisoned(Shape.of(300, 256));
+      Weight weight =
+          QuantisedWeights.weight(
+              sides, WeightRole.LINEAR, shape, 0.1, List.of(256), recipe, When.IF_FASTER);
+      sides.run(side -> side.ops().matmul(side.of(out), side.of(x), side.of(weight.pair()), 300));
+      List<Row> asTheyAre = products(sides, x, weight, 300);
+      List<Row> quantised = products(sides, x, weight.with(When.ALWAYS), 300);
+      boolean isQuantised = !sides.isWithin(asTheyAre, out);
+      sides.assertWithin(recipe + " if faster", isQuantised ? quantised : asTheyAre, out);
+    }
   }
 }
