@@ -1,6 +1,7 @@
 package dev.gregale.backend;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.gregale.backend.QuantisedReference.Row;
 import dev.gregale.backend.QuantisedWeights.Weight;
@@ -245,6 +246,44 @@ class QuantisedKernelsContractTest {
             Arrays.copyOf(sides.candidateFloats(alone), 200));
       }
     }
+  }
+
+  /** Random codes are as large as random bf16 values, and none is NaN. */
+  @ParameterizedTest
+  @MethodSource("backends")
+  void dummyWeights(Backend candidate) {
+    float[] identity = new float[256 * 256];
+    for (int i = 0; i < 256; i++) {
+      identity[i * 257] = 1;
+    }
+    for (Recipe recipe : QuantisedWeights.recipes()) {
+      TwoSides sides = sides(candidate, 7);
+      Pair x = sides.activations(Shape.of(256, 256), identity);
+      Pair out = sides.poisoned(Shape.of(256, 64));
+      sides.run(
+          side ->
+              side.ops()
+                  .matmul(
+                      side.of(out),
+                      side.of(x),
+                      side.backend()
+                          .dummy(
+                              WeightRole.LINEAR, recipe.weights(When.NEVER), Shape.of(64, 256), 7),
+                      256));
+      assertRandom(recipe + " on the oracle", sides.oracleFloats(out));
+      assertRandom(recipe + " on the candidate", sides.candidateFloats(out));
+    }
+  }
+
+  private static void assertRandom(String what, float[] values) {
+    double sum = 0;
+    double squares = 0;
+    for (float value : values) {
+      sum += value;
+      squares += value * value;
+    }
+    assertEquals(0, sum / values.length, 0.001, what);
+    assertEquals(0.02, Math.sqrt(squares / values.length), 0.01, what);
   }
 
   /** Where a backend may choose, it may choose either, for a whole product. */

@@ -105,10 +105,6 @@ public final class CudaBackend implements Backend {
     return DType.BF16;
   }
 
-  /**
-   * With FP8 the blocks of one layer exist in bf16 too: what prefill's attention reads, of one
-   * layer at a time.
-   */
   @Override
   public List<DType> kvCacheDTypes() {
     return KvMemory.DTYPES;
@@ -123,6 +119,11 @@ public final class CudaBackend implements Backend {
   @Override
   public long kvBlockBytes(int blockSize, AttentionShape shape, DType dtype) {
     return KvMemory.blockBytes(blockSize, shape, dtype);
+  }
+
+  @Override
+  public long kvSharedBlockBytes(int blockSize, AttentionShape shape, DType dtype) {
+    return KvMemory.sharedBlockBytes(blockSize, shape, dtype);
   }
 
   @Override

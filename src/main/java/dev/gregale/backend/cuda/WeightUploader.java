@@ -243,25 +243,12 @@ final class WeightUploader {
     int partRows = matrix.intermediate() > 0 ? matrix.intermediate() : matrix.rows();
     List<Integer> parts =
         Collections.nCopies(matrix.groups() * (matrix.rows() / partRows), partRows);
-    int count =
-        Math.multiplyExact(
-            parts.size() * scaling.gridRows(partRows), scaling.gridColumns(matrix.k()));
-    double scale = DUMMY_DEVIATION / MEAN_CODE;
-    MemorySegment values;
-    if (scaling.dtype() == DType.F32) {
-      float[] all = new float[count];
-      Arrays.fill(all, (float) scale);
-      values = MemorySegment.ofArray(all);
-    } else {
-      byte[] all = new byte[count];
-      Arrays.fill(all, (byte) (127 + Math.getExponent(scale)));
-      values = MemorySegment.ofArray(all);
-    }
+    float scale = (float) (DUMMY_DEVIATION / MEAN_CODE);
     return codes.place(
         role,
         shape,
         role.name(),
-        new HostScales(scaling, parts, List.of(values)),
+        HostScales.uniform(scaling, parts, matrix.k(), scale),
         target ->
             launcher
                 .begin()
