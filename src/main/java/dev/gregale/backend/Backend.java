@@ -72,6 +72,11 @@ public interface Backend extends AutoCloseable {
     return null;
   }
 
+  /** Inputs that fixed scales cut off so far; null where they are not counted. For any thread. */
+  default @Nullable SaturatedInputs saturatedInputs() {
+    return null;
+  }
+
   /**
    * Takes a weight over, in whatever layout and stored precision suits its role. F8_E4M3 codes stay
    * codes, beside their scales ({@link HostTensor#scales}): products are of code * scale, and

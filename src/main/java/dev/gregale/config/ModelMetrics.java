@@ -2,13 +2,17 @@ package dev.gregale.config;
 
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.DeviceMemory;
+import dev.gregale.backend.SaturatedInputs;
 import dev.gregale.model.KvCache;
 import dev.gregale.model.WeightClass;
 import dev.gregale.model.WeightStatistics;
+import io.micrometer.core.instrument.FunctionCounter;
 import io.micrometer.core.instrument.Gauge;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.binder.MeterBinder;
 import java.util.Locale;
+import java.util.Objects;
+import java.util.function.ToDoubleFunction;
 
 /** What the model takes of memory, and how full the device is where the backend has one. */
 final class ModelMetrics implements MeterBinder {
@@ -41,6 +45,29 @@ final class ModelMetrics implements MeterBinder {
         .baseUnit(BYTES)
         .register(registry);
     bindDevice(registry, assembly.backend());
+    bindInputs(registry, assembly.backend());
+  }
+
+  private static void bindInputs(MeterRegistry registry, Backend backend) {
+    if (backend.saturatedInputs() != null) {
+      bindInputs(registry, backend, WeightClass.ATTENTION, SaturatedInputs::attention);
+      bindInputs(registry, backend, WeightClass.EXPERTS, SaturatedInputs::experts);
+    }
+  }
+
+  private static void bindInputs(
+      MeterRegistry registry,
+      Backend backend,
+      WeightClass kind,
+      ToDoubleFunction<SaturatedInputs> count) {
+    FunctionCounter.builder(
+            "gregale.inputs.saturated",
+            backend,
+            now -> count.applyAsDouble(Objects.requireNonNull(now.saturatedInputs())))
+        .description("Inputs of products that a fixed FP8 scale cut off")
+        .baseUnit("values")
+        .tag("class", kind.name().toLowerCase(Locale.ROOT))
+        .register(registry);
   }
 
   private static double cacheBytes(ModelAssembly assembly) {

@@ -9,7 +9,6 @@ import dev.gregale.backend.TwoSides.Pair;
 import dev.gregale.backend.cpu.CpuBackends;
 import dev.gregale.quantization.DelayedScaling;
 import dev.gregale.quantization.Recipe;
-import dev.gregale.tensor.DType;
 import dev.gregale.tensor.InputScaling;
 import dev.gregale.tensor.InputScaling.When;
 import dev.gregale.tensor.Shape;
@@ -83,6 +82,42 @@ class QuantisedKernelsContractTest {
       sides.assertWithin(what + " to fp32", expected, update);
       sides.assertWithin(what, sides.stored(expected), out);
     }
+  }
+
+  /** Inputs beyond a fixed scale are counted, by tiles and by rows, and only those. */
+  @ParameterizedTest
+  @MethodSource("backends")
+  void saturatedInputsAreCounted(Backend candidate) {
+    for (int[] shape : LINEAR) {
+      int width = shape[shape.length - 1];
+      for (float scale : new float[] {1, 0x1p-9f}) { // the latter's largest is 0.875
+        TwoSides sides = sides(candidate, width);
+        Weight weight =
+            QuantisedWeights.weight(
+                sides,
+                WeightRole.LINEAR,
+                Shape.of(64, width),
+                0.1,
+                List.of(64),
+                QuantisedWeights.recipes().getFirst(),
+                new DelayedScaling(scale).weights(When.ALWAYS).inputs());
+        Pair x = sides.activations(Shape.of(70, width));
+        Pair out = sides.poisoned(Shape.of(70, 64));
+        SaturatedInputs before = candidate.saturatedInputs();
+        sides.run(side -> side.ops().matmul(side.of(out), side.of(x), side.of(weight.pair()), 70));
+        sides.candidateFloats(out); // has run
+        SaturatedInputs after = candidate.saturatedInputs();
+        if (before != null && after != null) {
+          long cutOff = count(sides.oracleFloats(x), 448 * scale);
+          assertEquals(cutOff, after.attention() - before.attention());
+          assertEquals(before.experts(), after.experts());
+        }
+      }
+    }
+  }
+
+  private static long count(float[] values, float above) {
+    return IntStream.range(0, values.length).filter(i -> Math.abs(values[i]) > above).count();
   }
 
   private List<Row> products(TwoSides sides, Pair x, Weight weight, int rows) {
@@ -166,60 +201,6 @@ class QuantisedKernelsContractTest {
               return sum;
             })
         .toList();
-  }
-
-  /** The larger ops, which a backend may compute by kernels of their own. */
-  @ParameterizedTest
-  @MethodSource("backends")
-  void attentionBlock(Backend candidate) {
-    AttentionShape large = new AttentionShape(4, 2, 128, 0);
-    AttentionShape odd = new AttentionShape(3, 1, 10, 0);
-    for (Recipe recipe : QuantisedWeights.recipes()) {
-      DType cache = candidate.kvCacheDType();
-      BlocksFixture.attention(
-          candidate, recipe, cache, large, 256, 64, new int[] {70}, ones(1), new int[] {3});
-      for (int seqs : new int[] {8, 9}) {
-        int[] prompts = new int[seqs];
-        Arrays.setAll(prompts, s -> 1 + 7 * s % 30);
-        BlocksFixture.attention(candidate, recipe, cache, large, 256, 16, prompts, ones(seqs));
-      }
-      BlocksFixture.attention(candidate, recipe, cache, odd, 50, 5, new int[] {7, 2}, ones(2));
-    }
-  }
-
-  @ParameterizedTest
-  @MethodSource("backends")
-  void expertBlock(Backend candidate) {
-    for (Recipe recipe : QuantisedWeights.recipes()) {
-      for (int tokens : new int[] {1, 8, 9, 33, 200}) {
-        BlocksFixture.experts(candidate, recipe, tokens, 8, 2, 256, 192);
-      }
-      BlocksFixture.experts(candidate, recipe, 6, 4, 2, 50, 33);
-    }
-  }
-
-  /** Positions turn nothing, so that both sides round the same keys. */
-  @ParameterizedTest
-  @MethodSource("backends")
-  void pagedAttention(Backend candidate) {
-    if (!candidate.kvCacheDTypes().contains(DType.F8_E4M3)) {
-      return;
-    }
-    int[] mixed = {1, 1, 40, 5};
-    kv(candidate, new AttentionShape(6, 2, 32, 0), 16, mixed, mixed, ones(4));
-    kv(candidate, new AttentionShape(5, 5, 10, 0), 3, new int[] {7, 1}, ones(2));
-    kv(candidate, new AttentionShape(4, 1, 66, 9), 8, new int[] {25, 2, 1}, ones(3));
-    kv(candidate, new AttentionShape(8, 2, 128, 0), 64, new int[] {150, 7}, ones(2), ones(2));
-  }
-
-  private static void kv(Backend candidate, AttentionShape shape, int blockSize, int[]... rounds) {
-    AttentionFixture.attention(candidate, DType.F8_E4M3, shape, blockSize, false, rounds);
-  }
-
-  private static int[] ones(int count) {
-    int[] ones = new int[count];
-    Arrays.fill(ones, 1);
-    return ones;
   }
 
   /** A row has the same bits alone and in any batch, its inputs quantised or not. */

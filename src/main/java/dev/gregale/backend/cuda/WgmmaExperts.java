@@ -30,29 +30,19 @@ final class WgmmaExperts implements ExpertKernel {
   private final KernelFunction combineBf16;
   private final KernelFunction combineF32;
 
-  /**
-   * @param mayQuantize whether inputs may be quantised where that is faster
-   */
-  WgmmaExperts(
-      KernelLauncher launcher,
-      KernelModules modules,
-      Workspace workspace,
-      InputQuantizer quantizer,
-      InputRounder rounder,
-      int multiprocessors,
-      boolean mayQuantize) {
-    this.launcher = launcher;
-    this.workspace = workspace;
-    this.quantizer = quantizer;
-    this.rounder = rounder;
-    this.mayQuantize = mayQuantize;
+  WgmmaExperts(WgmmaTools tools) {
+    launcher = tools.launcher();
+    workspace = tools.workspace();
+    quantizer = tools.quantizer();
+    rounder = tools.rounder();
+    mayQuantize = tools.mayQuantize();
+    KernelModules modules = tools.modules();
     plan = modules.function(ROUTING, "expert_plan_i32");
     gather = modules.function(ROUTING, "expert_gather_bf16");
     combineBf16 = modules.function(ROUTING, "expert_combine_bf16");
     combineF32 = modules.function(ROUTING, "expert_combine_f32");
-    gateUp =
-        new GemmKernels(modules, multiprocessors, GEMM, "expert_gate_up_bf16", "expert_gate_up_%s");
-    down = new GemmKernels(modules, multiprocessors, GEMM, "expert_down_bf16", "expert_down_%s");
+    gateUp = tools.gemm(GEMM, "expert_gate_up_bf16", "expert_gate_up_%s");
+    down = tools.gemm(GEMM, "expert_down_bf16", "expert_down_%s");
   }
 
   @Override

@@ -1,0 +1,51 @@
+package dev.gregale.backend.cuda;
+
+import static dev.gregale.backend.cuda.CudaErrorException.check;
+
+import dev.gregale.backend.SaturatedInputs;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.VarHandle;
+import jcuda.Pointer;
+import jcuda.driver.JCudaDriver;
+
+/**
+ * Counts the inputs that fixed scales cut off, in host memory that kernels write to. They do so for
+ * rows with such a value alone, so that it costs nothing to count; any thread may read.
+ */
+final class SaturationCounts implements AutoCloseable {
+  private static final VarHandle LONG = ValueLayout.JAVA_LONG.varHandle();
+  private static final long PAGE = 4096; // what can be made visible to the device
+  private final MemorySegment counts = Arena.ofAuto().allocate(PAGE, PAGE); // outlives the device's
+  private final Pointer memory = Pointer.to(counts.asByteBuffer());
+  private final DevicePointer mapped = new DevicePointer();
+
+  SaturationCounts() {
+    check(
+        JCudaDriver.cuMemHostRegister(memory, PAGE, JCudaDriver.CU_MEMHOSTREGISTER_DEVICEMAP),
+        "page-locking counters");
+    check(JCudaDriver.cuMemHostGetDevicePointer(mapped, memory, 0), "mapping counters");
+  }
+
+  /** Where kernels count inputs of attention's projections. */
+  long attention() {
+    return mapped.address();
+  }
+
+  /** Where kernels count inputs of experts. */
+  long experts() {
+    return mapped.address() + Long.BYTES;
+  }
+
+  /** So far; what runs may still add to it. */
+  SaturatedInputs now() {
+    return new SaturatedInputs(
+        (long) LONG.getVolatile(counts, 0L), (long) LONG.getVolatile(counts, (long) Long.BYTES));
+  }
+
+  @Override
+  public void close() {
+    JCudaDriver.cuMemHostUnregister(memory);
+  }
+}
