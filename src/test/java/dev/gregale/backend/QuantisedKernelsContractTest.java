@@ -8,6 +8,7 @@ import dev.gregale.backend.QuantisedWeights.Weight;
 import dev.gregale.backend.TwoSides.Pair;
 import dev.gregale.backend.cpu.CpuBackends;
 import dev.gregale.quantization.DelayedScaling;
+import dev.gregale.quantization.Float8CurrentScaling;
 import dev.gregale.quantization.Recipe;
 import dev.gregale.tensor.InputScaling;
 import dev.gregale.tensor.InputScaling.When;
@@ -131,13 +132,29 @@ class QuantisedKernelsContractTest {
   void expertFeedForward(Backend candidate) {
     for (int[] shape : new int[][] {{8, 2, 192, 192}, {5, 3, 256, 70}, {3, 1, 16, 33}}) {
       for (Recipe recipe : QuantisedWeights.recipes()) {
-        experts(candidate, shape, recipe, When.NEVER);
-        experts(candidate, shape, recipe, When.ALWAYS);
+        experts(candidate, shape, shape[3], shape[2], recipe, When.NEVER);
+        experts(candidate, shape, shape[3], shape[2], recipe, When.ALWAYS);
       }
     }
   }
 
-  private void experts(Backend candidate, int[] shape, Recipe recipe, When when) {
+  /** As in checkpoints that are quantised by channel. */
+  @ParameterizedTest
+  @MethodSource("backends")
+  void expertsWithAScaleOfEachRow(Backend candidate) {
+    Recipe recipe = new Float8CurrentScaling();
+    for (int[] shape : new int[][] {{8, 2, 192, 192}, {3, 1, 16, 33}}) {
+      experts(candidate, shape, 1, 1, recipe, When.NEVER);
+      experts(candidate, shape, 1, 1, recipe, When.ALWAYS);
+    }
+  }
+
+  /**
+   * @param shape experts, experts of a token, hidden, intermediate
+   * @param gateUpRows rows of gate and up that share their scales, and of down
+   */
+  private void experts(
+      Backend candidate, int[] shape, int gateUpRows, int downRows, Recipe recipe, When when) {
     int numExperts = shape[0];
     int perToken = shape[1];
     int hidden = shape[2];
@@ -149,7 +166,7 @@ class QuantisedKernelsContractTest {
             WeightRole.EXPERTS_GATE_UP,
             Shape.of(numExperts, 2L * inner, hidden),
             0.1,
-            Collections.nCopies(2 * numExperts, inner),
+            Collections.nCopies(2 * numExperts * inner / gateUpRows, gateUpRows),
             recipe,
             when);
     Weight down =
@@ -158,10 +175,11 @@ class QuantisedKernelsContractTest {
             WeightRole.EXPERTS_DOWN,
             Shape.of(numExperts, hidden, inner),
             0.1,
-            Collections.nCopies(numExperts, hidden),
+            Collections.nCopies(numExperts * hidden / downRows, downRows),
             recipe,
             when);
-    String what = "experts %s %s %s".formatted(Arrays.toString(shape), recipe, when);
+    String what =
+        "experts %s by %d rows %s %s".formatted(Arrays.toString(shape), gateUpRows, recipe, when);
     for (int rows : ROWS) {
       int[] ids = new int[rows * perToken];
       Arrays.setAll(ids, i -> (i % perToken + i / perToken) % Math.max(1, numExperts - 1));

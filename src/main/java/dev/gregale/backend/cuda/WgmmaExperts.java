@@ -179,8 +179,8 @@ final class WgmmaExperts implements ExpertKernel {
       quantizer.tiles(a.innerCodes(), a.inner(), a.routed(), tiles, inputs);
       return a.innerCodes();
     }
-    // A tile's 64 columns of a row are two blocks of MXFP8, swizzled or not; it is the one recipe
-    // whose products are of bf16.
+    // A tile's 64 columns of a row are two blocks of MXFP8, swizzled or not; weights of other
+    // recipes whose products are of bf16 do not lie in tiles.
     rounder.inPlace(call.down(), a.inner(), a.routed().paddedRows() * tiles, TiledLayout.TILE_K);
     return new GemmKernels.Tokens(a.inner(), 0);
   }
