@@ -60,7 +60,10 @@ final class ConvertCommand implements Callable<Integer> {
   @Parameters(paramLabel = "DST", description = "Directory to be made.")
   private Path target = Path.of("");
 
-  @Option(names = "--to", description = "te or hf; default: the one that SRC is not.")
+  @Option(
+      names = "--to",
+      description =
+          "te or hf; default: the one that SRC is not, or hf with --quantize or --dequantize.")
   private @Nullable TargetLayout to;
 
   @Option(
@@ -71,9 +74,15 @@ final class ConvertCommand implements Callable<Integer> {
   @Option(
       names = "--quantize",
       description =
-          "fp8, fp8-block or mxfp8: attention and experts in FP8 with scales, in Hugging Face's"
-              + " layout; vLLM and transformers read it.")
+          "fp8, fp8-block or mxfp8: attention and experts in FP8 with scales. Codes and scales of an"
+              + " SRC that has them are kept byte for byte.")
   private Quantization quantization = Quantization.NONE;
+
+  @Option(
+      names = "--dequantize",
+      description =
+          "Write what is in FP8 in SRC as --dtype; without --dtype, as SRC's other tensors.")
+  private boolean dequantize;
 
   @Option(
       names = "--max-shard-size",
@@ -100,7 +109,8 @@ final class ConvertCommand implements Callable<Integer> {
       paramLabel = "logits",
       description =
           "Also run both models on a few prompts and tell how far losses and logits are apart."
-              + " Takes memory for one of them. Without --dtype and --quantize they must be equal.")
+              + " Takes memory for one of them. Without --dtype, --quantize and --dequantize they must be"
+              + " equal.")
   private @Nullable Verification verify;
 
   @Option(names = "--dry-run", description = "Check everything, write nothing.")
@@ -114,11 +124,11 @@ final class ConvertCommand implements Callable<Integer> {
     if (!Files.isDirectory(source)) {
       throw new StartupException(ExitCode.NO_INPUT, source + ": no such directory");
     }
-    if (quantization != Quantization.NONE && to == TargetLayout.TE) {
+    if (quantization != Quantization.NONE && dequantize) {
       throw new ParameterException(
           spec.commandLine(),
-          "--quantize writes Hugging Face's layout; leave --to te out, or quantise while loading"
-              + " with --gregale.model.quantization");
+          "--quantize and --dequantize exclude each other; to quantise anew what is quantised,"
+              + " dequantise it first, in a conversion of its own");
     }
     try {
       ConversionResult result = convert();
@@ -148,6 +158,7 @@ final class ConvertCommand implements Callable<Integer> {
             to == null ? null : to.layout(),
             dtype == null ? null : dtype.dtype(),
             quantization,
+            dequantize,
             maxShardBytes,
             overwrite,
             resume);

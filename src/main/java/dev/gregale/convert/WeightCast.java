@@ -56,16 +56,31 @@ record WeightCast(@Nullable DType dtype) implements TensorEncoding {
 
   private static MemorySegment cast(
       HostTensor tensor, MemorySegment piece, DType to, MemorySegment buffer) {
-    long elements = piece.byteSize() / tensor.dtype().bytes();
-    for (long i = 0; i < elements; i++) {
-      float value = TensorReader.load(piece, tensor.dtype(), i);
-      if (!store(buffer, to, i, value)) {
+    float[] values = new float[(int) (piece.byteSize() / tensor.dtype().bytes())];
+    for (int i = 0; i < values.length; i++) {
+      values[i] = TensorReader.load(piece, tensor.dtype(), i);
+    }
+    return round(tensor.name(), values, values.length, to, buffer);
+  }
+
+  /**
+   * Values in another type.
+   *
+   * @param name of the tensor, for messages
+   * @param buffer where they are put, from its start
+   * @return that start
+   * @throws CheckpointException if a finite value is beyond the type's largest
+   */
+  static MemorySegment round(
+      String name, float[] values, int count, DType to, MemorySegment buffer) {
+    for (int i = 0; i < count; i++) {
+      if (!store(buffer, to, i, values[i])) {
         throw new CheckpointException(
             "tensor %s: %s has no finite value in %s; use bf16 or fp32"
-                .formatted(quote(tensor.name()), value, to));
+                .formatted(quote(name), values[i], to));
       }
     }
-    return buffer.asSlice(0, elements * to.bytes());
+    return buffer.asSlice(0, (long) count * to.bytes());
   }
 
   /** Whether a finite value stayed finite. */

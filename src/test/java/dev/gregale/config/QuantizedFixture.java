@@ -41,7 +41,8 @@ abstract class QuantizedFixture {
     Path target = folder.resolve(quantization + "-" + source.getFileName());
     new CheckpointConverter(null)
         .convert(
-            new ConversionRequest(source, target, to, null, quantization, 1L << 30, false, false),
+            new ConversionRequest(
+                source, target, to, null, quantization, false, 1L << 30, false, false),
             progress -> {});
     return target;
   }

@@ -46,6 +46,7 @@ class ConversionFaultTest {
         CheckpointLayout.HUGGING_FACE,
         null,
         Quantization.NONE,
+        false,
         150_000,
         overwrite,
         resume);

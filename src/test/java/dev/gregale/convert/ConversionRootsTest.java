@@ -3,6 +3,7 @@ package dev.gregale.convert;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.gregale.quantization.Quantization;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -172,7 +173,8 @@ class ConversionRootsTest {
   }
 
   private static ConversionJob.Order order(String source, String target) {
-    return new ConversionJob.Order(source, target, null, null, 1 << 20, true, false, false);
+    return new ConversionJob.Order(
+        source, target, null, null, Quantization.NONE, false, 1 << 20, true, false, false);
   }
 
   /** Whole names; also what no part of a name can say. */
