@@ -26,7 +26,14 @@ public enum CheckpointLayout {
   TRANSFORMER_ENGINE(".self_attention.");
 
   private static final List<String> IGNORED =
-      List.of("_extra_state", ".rotary_emb.inv_freq", ".k_scale", ".v_scale", ".kv_scale");
+      List.of(
+          "_extra_state",
+          ".rotary_emb.inv_freq",
+          ".k_scale",
+          ".v_scale",
+          ".kv_scale",
+          ".k_proj.output_scale",
+          ".v_proj.output_scale");
 
   private static final Pattern QUANTISABLE =
       Pattern.compile(

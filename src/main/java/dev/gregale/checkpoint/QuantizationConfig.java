@@ -32,6 +32,10 @@ public record QuantizationConfig(
   /** Of {@code config.json}. */
   public static final String KEY = "quantization_config";
 
+  /** AutoFP8's, Hugging Face's, and AutoFP8's until vLLM 0.5. */
+  private static final List<String> FP8_INPUT_SCALES =
+      List.of("input_scale", "activation_scale", "act_scale");
+
   private static final int BLOCK = 128;
   private static final int MX_BLOCK = 32;
   private static final Set<String> FORMATS =
@@ -94,7 +98,7 @@ public record QuantizationConfig(
           "fp8",
           perTensor(isStatic),
           List.of("weight_scale", "weight_scale_inv"),
-          isStatic ? List.of("input_scale", "activation_scale") : List.of());
+          isStatic ? FP8_INPUT_SCALES : List.of());
     }
     if (!block.equals(List.of(BLOCK, BLOCK)) || isStatic) {
       throw json.wrong(

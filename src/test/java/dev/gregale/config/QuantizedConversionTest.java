@@ -118,19 +118,13 @@ class QuantizedConversionTest extends QuantizedFixture {
     Path hf = convert(ODD, Quantization.FP8, null);
     setConfig(hf, "{\"quant_method\": \"fp8\", \"activation_scheme\": \"static\"}");
     Random random = new Random(7);
-    RawTensors.edit(
-        hf.resolve("model.safetensors"),
-        tensors ->
-            tensors.keySet().stream()
-                .filter(name -> name.endsWith("_scale"))
-                .toList()
-                .forEach(
-                    name -> {
-                      tensors.put(name, new Raw(DType.F32, Shape.of(), get(tensors, name).bytes()));
-                      tensors.put(
-                          name.replace("weight_scale", "input_scale"),
-                          Raw.floats(Shape.of(), random.nextFloat(0.01f, 0.05f)));
-                    }));
+    editScales(
+        hf,
+        (tensors, name) -> {
+          tensors.put(name, new Raw(DType.F32, Shape.of(), get(tensors, name).bytes()));
+          Raw fixed = Raw.floats(Shape.of(), random.nextFloat(0.01f, 0.05f));
+          addInputScale(tensors, name, "input_scale", fixed);
+        });
     Path te = carry(hf, "te");
     Map<String, Raw> tensors = RawTensors.read(te.resolve("model.safetensors"));
     assertThat(get(tensors, QKV.replace("weight", "input_scale")).shape()).isEqualTo(Shape.of(3));
