@@ -24,8 +24,9 @@ import java.util.stream.Stream;
  * length; token ids are below 4,000.
  *
  * <ul>
- *   <li>{@code http-load URL MODEL STREAMS PROMPT OUTPUT [ROUNDS]}: all begin together, in each of 3
- *       (or so many) rounds; tells throughput while all are running, and how long first tokens took.
+ *   <li>{@code http-load URL MODEL STREAMS PROMPT OUTPUT [ROUNDS]}: all begin together, in each of
+ *       3 (or so many) rounds; tells throughput while all are running, and how long first tokens
+ *       took.
  *   <li>{@code http-load URL MODEL STREAMS PROMPT OUTPUT mixed SECONDS}: each stream is one request
  *       after another, prompts of half to one and a half times as many tokens, answers likewise, so
  *       that prompts and answers are computed side by side; the first third warms up.

@@ -12,7 +12,6 @@ import dev.gregale.tensor.Shape;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.function.BiConsumer;
@@ -193,11 +192,8 @@ class PublishedCheckpointTest extends QuantizedFixture {
     Path back = carry(te, "back");
     Map<String, Raw> expected = RawTensors.read(published.resolve("model.safetensors"));
     expected.keySet().removeIf(name -> name.matches(".*(kv_scale|output_scale)"));
-    assertThat(RawTensors.read(back.resolve("model.safetensors")))
-        .usingRecursiveComparison()
-        .isEqualTo(expected);
+    assertSameTensors(RawTensors.read(back.resolve("model.safetensors")), expected);
     assertThat(config(back).get("quantization_config"))
         .isEqualTo(config(published).get("quantization_config"));
-    assertThat(Files.exists(te.resolve("gregale-manifest.json"))).isTrue();
   }
 }

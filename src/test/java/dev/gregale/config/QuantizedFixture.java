@@ -16,6 +16,7 @@ import dev.gregale.tensor.InputScaling.When;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.function.BiConsumer;
@@ -59,6 +60,17 @@ abstract class QuantizedFixture {
     for (int p = 0; p < PROMPTS.size(); p++) {
       assertThat(found.get(p)).isEqualTo(expected.get(p));
     }
+  }
+
+  static void assertSameTensors(Map<String, Raw> found, Map<String, Raw> expected) {
+    assertThat(found.keySet()).isEqualTo(expected.keySet());
+    expected.forEach(
+        (name, raw) -> {
+          Raw other = get(found, name);
+          assertThat(other.dtype()).as(name).isEqualTo(raw.dtype());
+          assertThat(other.shape()).as(name).isEqualTo(raw.shape());
+          assertThat(Arrays.equals(other.bytes(), raw.bytes())).as(name).isTrue();
+        });
   }
 
   static JsonNode config(Path directory) throws IOException {
