@@ -13,6 +13,7 @@ import dev.gregale.convert.LogitsDifference;
 import dev.gregale.convert.TargetException;
 import dev.gregale.convert.TargetLayout;
 import dev.gregale.convert.VerificationException;
+import dev.gregale.convert.WeightRecipe;
 import dev.gregale.convert.WeightType;
 import dev.gregale.quantization.Quantization;
 import java.io.IOException;
@@ -76,7 +77,7 @@ final class ConvertCommand implements Callable<Integer> {
       description =
           "fp8, fp8-block or mxfp8: attention and experts in FP8 with scales. Codes and scales of an"
               + " SRC that has them are kept byte for byte.")
-  private Quantization quantization = Quantization.NONE;
+  private @Nullable WeightRecipe quantize;
 
   @Option(
       names = "--dequantize",
@@ -124,7 +125,7 @@ final class ConvertCommand implements Callable<Integer> {
     if (!Files.isDirectory(source)) {
       throw new StartupException(ExitCode.NO_INPUT, source + ": no such directory");
     }
-    if (quantization != Quantization.NONE && dequantize) {
+    if (quantize != null && dequantize) {
       throw new ParameterException(
           spec.commandLine(),
           "--quantize and --dequantize exclude each other; to quantise anew what is quantised,"
@@ -157,7 +158,7 @@ final class ConvertCommand implements Callable<Integer> {
             target,
             to == null ? null : to.layout(),
             dtype == null ? null : dtype.dtype(),
-            quantization,
+            quantize == null ? Quantization.NONE : quantize.quantization(),
             dequantize,
             maxShardBytes,
             overwrite,

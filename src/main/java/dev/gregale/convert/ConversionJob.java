@@ -1,6 +1,5 @@
 package dev.gregale.convert;
 
-import dev.gregale.quantization.Quantization;
 import java.time.Instant;
 import java.util.concurrent.CancellationException;
 import org.jspecify.annotations.Nullable;
@@ -13,7 +12,7 @@ public final class ConversionJob {
    *
    * @param to null: the layout that the source does not have
    * @param dtype null: as in the source
-   * @param quantization NONE: as in the source
+   * @param quantize null: as in the source
    * @param dequantize whether a quantised source is written in {@code dtype}
    * @param dryRun only check everything
    * @param compareLogits also run both models
@@ -23,7 +22,7 @@ public final class ConversionJob {
       String target,
       @Nullable TargetLayout to,
       @Nullable WeightType dtype,
-      Quantization quantization,
+      @Nullable WeightRecipe quantize,
       boolean dequantize,
       long maxShardBytes,
       boolean overwrite,

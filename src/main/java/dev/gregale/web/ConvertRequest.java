@@ -9,13 +9,12 @@ import dev.gregale.convert.ByteSize;
 import dev.gregale.convert.ConversionJob;
 import dev.gregale.convert.ConversionRequest;
 import dev.gregale.convert.TargetLayout;
+import dev.gregale.convert.WeightRecipe;
 import dev.gregale.convert.WeightType;
-import dev.gregale.quantization.Quantization;
 import io.swagger.v3.oas.annotations.media.Schema;
-import java.util.EnumSet;
+import java.util.Arrays;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 
@@ -99,11 +98,9 @@ record ConvertRequest(
     return new ConversionJob.Order(
         required(source, "source", "source is missing; give a model directory"),
         required(target, "target", "target is missing; give the directory to be made"),
-        value("to", to, EnumSet.allOf(TargetLayout.class)),
-        value("dtype", dtype, EnumSet.allOf(WeightType.class)),
-        Objects.requireNonNullElse(
-            value("quantize", quantize, EnumSet.complementOf(EnumSet.of(Quantization.NONE))),
-            Quantization.NONE),
+        value("to", to, TargetLayout.class),
+        value("dtype", dtype, WeightType.class),
+        value("quantize", quantize, WeightRecipe.class),
         toValues,
         maxShardBytes(),
         Boolean.TRUE.equals(overwrite),
@@ -125,11 +122,11 @@ record ConvertRequest(
   }
 
   private static <E extends Enum<E>> @Nullable E value(
-      String field, @Nullable String given, EnumSet<E> allowed) {
+      String field, @Nullable String given, Class<E> type) {
     if (given == null) {
       return null;
     }
-    for (E constant : allowed) {
+    for (E constant : type.getEnumConstants()) {
       if (name(constant).equals(given)) {
         return constant;
       }
@@ -138,7 +135,9 @@ record ConvertRequest(
         field,
         "%s must be one of %s, but is %s"
             .formatted(
-                field, allowed.stream().map(ConvertRequest::name).toList(), Quoted.of(given)));
+                field,
+                Arrays.stream(type.getEnumConstants()).map(ConvertRequest::name).toList(),
+                Quoted.of(given)));
   }
 
   /** As in fp8-block. */

@@ -3,7 +3,6 @@ package dev.gregale.convert;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import dev.gregale.quantization.Quantization;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -148,7 +147,7 @@ class HostileNamesTest extends RootsFixture {
 
   private static ConversionJob.Order order(String source, String target) {
     return new ConversionJob.Order(
-        source, target, null, null, Quantization.NONE, false, 1 << 20, true, false, false);
+        source, target, null, null, null, false, 1 << 20, true, false, false);
   }
 
   /** Whole names; also what no part of a name can say. */
