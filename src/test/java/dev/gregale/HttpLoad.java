@@ -21,7 +21,7 @@ import java.util.stream.Stream;
 
 /**
  * Streams completions of random prompts from a running server, so many at once, each to its full
- * length; token ids are below 4,000.
+ * length; token ids are below 4,000. With their ids, tokens that add no text have chunks too.
  *
  * <ul>
  *   <li>{@code http-load URL MODEL STREAMS PROMPT OUTPUT [ROUNDS]}: all begin together, in each of
@@ -66,13 +66,15 @@ public final class HttpLoad {
     }
     int rounds = arguments.length > 5 ? Integer.parseInt(arguments[5]) : 3;
     List<Timing> warm = new ArrayList<>();
-    for (int round = 0; round < rounds; round++) { // the first warm both sides up
-      List<Timing> all = run(url, model, streams, prompt, output, round);
-      if (rounds <= 3) {
-        report(all, output);
-      }
-      if (round >= rounds / 2) {
-        warm.addAll(all);
+    try (HttpClient client = newClient()) {
+      for (int round = 0; round < rounds; round++) { // the first warm both sides up
+        List<Timing> all = run(client, url, model, streams, prompt, output);
+        if (rounds <= 3) {
+          report(all, output);
+        }
+        if (round >= rounds / 2) {
+          warm.addAll(all);
+        }
       }
     }
     System.out.println("second half of the rounds: " + latencies(warm));
@@ -85,11 +87,11 @@ public final class HttpLoad {
     long end = begin + time.toNanos();
     long warm = begin + time.toNanos() / 3;
     List<Timing> all = new ArrayList<>();
-    try (HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
+    try (HttpClient client = newClient();
         ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
       List<Future<List<Timing>>> running = new ArrayList<>();
       for (int s = 0; s < streams; s++) {
-        SplittableRandom random = new SplittableRandom(s);
+        SplittableRandom random = new SplittableRandom();
         running.add(
             threads.submit(
                 () -> {
@@ -109,14 +111,17 @@ public final class HttpLoad {
     System.out.printf("%d streams, mixed: %s%n", streams, latencies(all));
   }
 
+  private static HttpClient newClient() {
+    return HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
+  }
+
   private static List<Timing> run(
-      URI url, String model, int streams, int prompt, int output, int round)
+      HttpClient client, URI url, String model, int streams, int prompt, int output)
       throws InterruptedException, ExecutionException {
-    try (HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
-        ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
+    try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
       List<Future<Timing>> running = new ArrayList<>();
       for (int s = 0; s < streams; s++) {
-        String body = body(model, new SplittableRandom(1000L * round + s), prompt, output);
+        String body = body(model, new SplittableRandom(), prompt, output); // no prefix is cached
         running.add(threads.submit(() -> stream(client, url, body)));
       }
       List<Timing> all = new ArrayList<>();
@@ -130,7 +135,7 @@ public final class HttpLoad {
   private static String body(String model, SplittableRandom random, int prompt, int output) {
     String ids =
         random.ints(prompt, 3, 4000).mapToObj(Integer::toString).collect(Collectors.joining(","));
-    return "{\"model\":\"%s\",\"prompt\":[%s],\"max_tokens\":%d,\"ignore_eos\":true,\"temperature\":0,\"stream\":true}"
+    return "{\"model\":\"%s\",\"prompt\":[%s],\"max_tokens\":%d,\"ignore_eos\":true,\"temperature\":0,\"stream\":true,\"return_token_ids\":true}"
         .formatted(model, ids, output);
   }
 
