@@ -6,6 +6,7 @@ import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostScales;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.InputScaling;
+import dev.gregale.tensor.ScaleRows;
 import dev.gregale.tensor.Shape;
 import dev.gregale.tensor.TensorReader;
 import dev.gregale.tensor.WeightScaling;
@@ -123,17 +124,13 @@ final class ScaleReader {
 
   /** The grid's rows of the first part, then those of the second, and so on. */
   private static List<MemorySegment> partByPart(MemorySegment stored, ScaleGrid grid) {
-    int[] parts = grid.rows().partOfGridRow();
-    long rowBytes = stored.byteSize() / parts.length;
+    long rowBytes = stored.byteSize() / grid.rows().gridRows();
     Map<Integer, List<MemorySegment>> slabs = new TreeMap<>();
-    for (int first = 0, end; first < parts.length; first = end) {
-      end = first + 1;
-      while (end < parts.length && parts[end] == parts[first]) {
-        end++;
-      }
-      slabs
-          .computeIfAbsent(parts[first], part -> new ArrayList<>())
-          .add(stored.asSlice(first * rowBytes, (end - first) * rowBytes));
+    long at = 0;
+    for (ScaleRows.Run run : grid.rows().gridRuns()) {
+      long bytes = run.rows() * rowBytes;
+      slabs.computeIfAbsent(run.part(), part -> new ArrayList<>()).add(stored.asSlice(at, bytes));
+      at += bytes;
     }
     return slabs.values().stream().flatMap(List::stream).toList();
   }

@@ -27,6 +27,7 @@ import java.util.Map;
 record DequantizedEncoding(
     QuantizationConfig quantization, Map<String, Scales> scales, DType dtype, WeightCast cast)
     implements TensorEncoding {
+  private static final int PIECE_BYTES = 1 << 20;
 
   /**
    * Scales of a weight.
@@ -51,14 +52,14 @@ record DequantizedEncoding(
       cast.forEachPiece(source, target, maxBytes, sink);
       return;
     }
-    Decoder decoder = new Decoder(source, own, quantization.scaling().blockColumns());
-    float[] values = new float[maxBytes / dtype.bytes()];
-    MemorySegment buffer = MemorySegment.ofArray(new byte[values.length * dtype.bytes()]);
+    Decoder decoder = new Decoder(source, own);
+    int elements = Math.min(maxBytes, PIECE_BYTES) / dtype.bytes();
+    MemorySegment buffer = MemorySegment.ofArray(new byte[elements * dtype.bytes()]);
     for (MemorySegment slab : source.slabs()) {
-      for (long at = 0; at < slab.byteSize(); at += values.length) {
-        int count = (int) Math.min(values.length, slab.byteSize() - at);
-        decoder.decode(slab.asSlice(at, count), values);
-        sink.accept(WeightCast.round(source.name(), values, count, dtype, buffer));
+      for (long at = 0; at < slab.byteSize(); at += elements) {
+        int count = (int) Math.min(elements, slab.byteSize() - at);
+        decoder.decode(slab.asSlice(at, count), buffer);
+        sink.accept(buffer.asSlice(0, (long) count * dtype.bytes()));
       }
     }
   }
@@ -74,10 +75,10 @@ record DequantizedEncoding(
     private int row;
     private int column;
 
-    Decoder(HostTensor weight, Scales own, int blockColumns) {
+    Decoder(HostTensor weight, Scales own) {
       this.name = weight.name();
       this.width = weight.shape().intDim(weight.shape().rank() - 1);
-      this.blockColumns = blockColumns;
+      this.blockColumns = Math.min(width, quantization.scaling().blockColumns());
       this.gridColumns = own.grid().columns();
       this.gridRowOfRow = own.grid().rows().gridRowOfRow();
       this.scales = values(own.stored());
@@ -90,16 +91,23 @@ record DequantizedEncoding(
           new HostTensor(stored.name(), read, stored.shape(), stored.slabs()));
     }
 
-    void decode(MemorySegment codes, float[] values) {
-      for (int i = 0; i < codes.byteSize(); i++) {
-        float code = E4M3.decode(codes.get(ValueLayout.JAVA_BYTE, i));
-        if (Float.isNaN(code)) {
-          throw new CheckpointException(
-              "tensor %s: a value is NaN; the checkpoint is damaged, or was never good"
-                  .formatted(quote(name)));
+    void decode(MemorySegment codes, MemorySegment values) {
+      int count = (int) codes.byteSize();
+      for (int done = 0; done < count; ) {
+        float scale = scales[gridRowOfRow[row] * gridColumns + column / blockColumns];
+        int inBlock = Math.min(blockColumns - column % blockColumns, width - column);
+        int end = Math.min(count, done + inBlock);
+        column += end - done;
+        for (; done < end; done++) {
+          float code = E4M3.decode(codes.get(ValueLayout.JAVA_BYTE, done));
+          if (Float.isNaN(code)) {
+            throw new CheckpointException(
+                "tensor %s: a value is NaN; the checkpoint is damaged, or was never good"
+                    .formatted(quote(name)));
+          }
+          WeightCast.put(name, code * scale, dtype, values, done);
         }
-        values[i] = code * scales[gridRowOfRow[row] * gridColumns + column / blockColumns];
-        if (++column == width) {
+        if (column == width) {
           column = 0;
           row++;
         }

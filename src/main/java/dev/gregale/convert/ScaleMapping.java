@@ -8,7 +8,6 @@ import dev.gregale.convert.TensorRule.Run;
 import dev.gregale.tensor.ScaleRows;
 import dev.gregale.tensor.Shape;
 import dev.gregale.tensor.WeightScaling;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Predicate;
 import java.util.stream.Stream;
@@ -85,15 +84,8 @@ record ScaleMapping(ModelDimensions dims, @Nullable QuantizationConfig quantizat
                         parts.indexOf(run.source()), Math.toIntExact(run.elements() / width)))
             .toList();
     long columns = scaling.gridColumns(width);
-    List<Run> runs = new ArrayList<>();
-    int[] partOf = ScaleRows.of(rows, scaling.blockRows()).partOfGridRow();
-    for (int first = 0, end; first < partOf.length; first = end) {
-      end = first + 1;
-      while (end < partOf.length && partOf[end] == partOf[first]) {
-        end++;
-      }
-      runs.add(new Run(name(parts.get(partOf[first]), suffix), (end - first) * columns));
-    }
-    return runs;
+    return ScaleRows.of(rows, scaling.blockRows()).gridRuns().stream()
+        .map(run -> new Run(name(parts.get(run.part()), suffix), run.rows() * columns))
+        .toList();
   }
 }

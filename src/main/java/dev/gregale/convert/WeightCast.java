@@ -56,31 +56,25 @@ record WeightCast(@Nullable DType dtype) implements TensorEncoding {
 
   private static MemorySegment cast(
       HostTensor tensor, MemorySegment piece, DType to, MemorySegment buffer) {
-    float[] values = new float[(int) (piece.byteSize() / tensor.dtype().bytes())];
-    for (int i = 0; i < values.length; i++) {
-      values[i] = TensorReader.load(piece, tensor.dtype(), i);
+    long elements = piece.byteSize() / tensor.dtype().bytes();
+    for (long i = 0; i < elements; i++) {
+      put(tensor.name(), TensorReader.load(piece, tensor.dtype(), i), to, buffer, i);
     }
-    return round(tensor.name(), values, values.length, to, buffer);
+    return buffer.asSlice(0, elements * to.bytes());
   }
 
   /**
-   * Values in another type.
+   * Rounds a value to element {@code i} of a buffer.
    *
    * @param name of the tensor, for messages
-   * @param buffer where they are put, from its start
-   * @return that start
-   * @throws CheckpointException if a finite value is beyond the type's largest
+   * @throws CheckpointException if the value is finite and beyond the type's largest
    */
-  static MemorySegment round(
-      String name, float[] values, int count, DType to, MemorySegment buffer) {
-    for (int i = 0; i < count; i++) {
-      if (!store(buffer, to, i, values[i])) {
-        throw new CheckpointException(
-            "tensor %s: %s has no finite value in %s; use bf16 or fp32"
-                .formatted(quote(name), values[i], to));
-      }
+  static void put(String name, float value, DType to, MemorySegment buffer, long i) {
+    if (!store(buffer, to, i, value)) {
+      throw new CheckpointException(
+          "tensor %s: %s has no finite value in %s; use bf16 or fp32"
+              .formatted(quote(name), value, to));
     }
-    return buffer.asSlice(0, (long) count * to.bytes());
   }
 
   /** Whether a finite value stayed finite. */

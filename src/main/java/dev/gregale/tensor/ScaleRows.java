@@ -1,6 +1,6 @@
 package dev.gregale.tensor;
 
-import java.util.Arrays;
+import java.util.ArrayList;
 import java.util.List;
 
 /**
@@ -11,11 +11,11 @@ import java.util.List;
  */
 public final class ScaleRows {
   private final int[] gridRowOfRow;
-  private final int[] partOfGridRow;
+  private final List<Run> gridRuns;
 
-  private ScaleRows(int[] gridRowOfRow, int[] partOfGridRow) {
+  private ScaleRows(int[] gridRowOfRow, List<Run> gridRuns) {
     this.gridRowOfRow = gridRowOfRow;
-    this.partOfGridRow = partOfGridRow;
+    this.gridRuns = gridRuns;
   }
 
   /** The next rows of a part; parts are counted from 0. */
@@ -29,19 +29,25 @@ public final class ScaleRows {
     int[] rowsOfPart = new int[parts];
     int[] gridRowOfPart = new int[parts]; // of the part's latest block
     int[] gridRowOfRow = new int[runs.stream().mapToInt(Run::rows).sum()];
-    int[] partOfGridRow = new int[gridRowOfRow.length];
+    List<Run> gridRuns = new ArrayList<>();
     int row = 0;
     int gridRows = 0;
     for (Run run : runs) {
       for (int i = 0; i < run.rows(); i++) {
         if (rowsOfPart[run.part()]++ % blockRows == 0) {
-          partOfGridRow[gridRows] = run.part();
           gridRowOfPart[run.part()] = gridRows++;
+          append(gridRuns, run.part());
         }
         gridRowOfRow[row++] = gridRowOfPart[run.part()];
       }
     }
-    return new ScaleRows(gridRowOfRow, Arrays.copyOf(partOfGridRow, gridRows));
+    return new ScaleRows(gridRowOfRow, List.copyOf(gridRuns));
+  }
+
+  private static void append(List<Run> gridRuns, int part) {
+    boolean goesOn = !gridRuns.isEmpty() && gridRuns.getLast().part() == part;
+    int rows = goesOn ? gridRuns.removeLast().rows() : 0;
+    gridRuns.add(new Run(part, rows + 1));
   }
 
   /** Of each row of the matrix the row of the grid that holds its scales. */
@@ -49,12 +55,12 @@ public final class ScaleRows {
     return gridRowOfRow.clone();
   }
 
-  /** Of each row of the grid the part that it belongs to. */
-  public int[] partOfGridRow() {
-    return partOfGridRow.clone();
+  /** Whose scales the grid's rows are, first to last. */
+  public List<Run> gridRuns() {
+    return gridRuns;
   }
 
   public int gridRows() {
-    return partOfGridRow.length;
+    return gridRuns.stream().mapToInt(Run::rows).sum();
   }
 }

@@ -129,6 +129,9 @@ class QuantizedModelTest extends QuantizedFixture {
         .doesNotContain(EXPERT.replace(".weight", ""));
     List<float[]> expected = logits(source, Quantization.FP8_BLOCK, When.NEVER);
     assertSame(logits(converted, Quantization.NONE, When.NEVER), expected);
+    try (ModelLoader loader = ModelLoader.open(converted, LoadFormat.AUTO, Precision.AS_STORED)) {
+      assertThat(loader.bytesPerProjectionElement(2)).isBetween(1.5, 1.51); // one layer of two
+    }
     assertThat(expected.getFirst())
         .isNotEqualTo(logits(ODD, Quantization.FP8_BLOCK, When.NEVER).getFirst());
   }

@@ -22,7 +22,14 @@ class ScaleRowsTest {
     ScaleRows rows = ScaleRows.of(runs, 2);
     assertThat(rows.gridRowOfRow())
         .isEqualTo(ScaleRows.of(List.of(new Run(0, 16)), 2).gridRowOfRow());
-    assertThat(rows.partOfGridRow()).containsExactly(0, 0, 1, 2, 0, 0, 1, 2);
+    assertThat(rows.gridRuns())
+        .containsExactly(
+            new Run(0, 2),
+            new Run(1, 1),
+            new Run(2, 1),
+            new Run(0, 2),
+            new Run(1, 1),
+            new Run(2, 1));
   }
 
   /** Else every part's blocks are counted on where its rows go on. */
@@ -31,7 +38,7 @@ class ScaleRowsTest {
     List<Run> runs = List.of(new Run(0, 2), new Run(1, 1), new Run(0, 2), new Run(1, 1));
     ScaleRows rows = ScaleRows.of(runs, 3);
     assertThat(rows.gridRowOfRow()).containsExactly(0, 0, 1, 0, 2, 1);
-    assertThat(rows.partOfGridRow()).containsExactly(0, 1, 0);
+    assertThat(rows.gridRuns()).containsExactly(new Run(0, 1), new Run(1, 1), new Run(0, 1));
     ScaleRows whole = ScaleRows.of(runs, WeightScaling.WHOLE);
     assertThat(whole.gridRowOfRow()).containsExactly(0, 0, 1, 0, 0, 1);
     assertThat(whole.gridRows()).isEqualTo(2);
