@@ -42,6 +42,9 @@ class QuantizedAccuracyTest {
   private static final double WEIGHT_ONLY = 0.0005;
   private static final double AGAINST_FP32 = 0.02;
 
+  /** Codes that are cut off where they should be rounded fall below it, though the loss may not. */
+  static final double SAME_ARGMAX = 0.89;
+
   /** Under the names of golden/heldout/loss.json. */
   private static Map<String, Recipe> recipes() {
     Map<String, Recipe> recipes = new LinkedHashMap<>();
@@ -63,6 +66,11 @@ class QuantizedAccuracyTest {
   /** How far the loss may be from the reference's, whose activations are fp32. */
   protected double weightOnlyTolerance() {
     return WEIGHT_ONLY;
+  }
+
+  /** How often the likeliest token must be that of fp32, with quantised inputs or cache. */
+  protected double leastSameArgmax() {
+    return SAME_ARGMAX;
   }
 
   /**
@@ -148,16 +156,16 @@ class QuantizedAccuracyTest {
     }
   }
 
-  private static void assertNearFp32(Backend backend, String what, Precision precision, DType cache)
+  private void assertNearFp32(Backend backend, String what, Precision precision, DType cache)
       throws Exception {
     String where = what + " on " + backend.description();
-    assertNearFp32(where, score(backend, precision, cache, SOME_WINDOWS));
+    assertNearFp32(where, score(backend, precision, cache, SOME_WINDOWS), leastSameArgmax());
   }
 
   /**
    * @param found of the first windows
    */
-  static void assertNearFp32(String what, Score found) throws Exception {
+  static void assertNearFp32(String what, Score found, double leastSameArgmax) throws Exception {
     double expected = 0;
     for (int w = 0; w < SOME_WINDOWS; w++) {
       expected += golden().get("fp32_nll_per_window").get(w).asDouble();
@@ -167,7 +175,7 @@ class QuantizedAccuracyTest {
         "%s: loss %.6f (fp32 %.6f), same likeliest token as fp32 %.4f%n",
         what, found.loss(), expected, found.sameArgmax());
     assertEquals(expected, found.loss(), AGAINST_FP32, what);
-    assertTrue(found.sameArgmax() > 0.85, what + ": " + found.sameArgmax());
+    assertTrue(found.sameArgmax() > leastSameArgmax, what + ": " + found.sameArgmax());
   }
 
   /** Packed, in chunks or token by token: a sequence has the logits that it has alone. */
