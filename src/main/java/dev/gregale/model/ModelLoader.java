@@ -10,8 +10,11 @@ import dev.gregale.checkpoint.CheckpointReader;
 import dev.gregale.checkpoint.CheckpointWeights;
 import dev.gregale.checkpoint.ConfigJson;
 import dev.gregale.checkpoint.QuantizationConfig;
+import dev.gregale.quantization.Recipe;
+import dev.gregale.tensor.HostScales;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
+import dev.gregale.tensor.WeightScaling;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -98,12 +101,24 @@ public final class ModelLoader implements AutoCloseable {
    */
   public double bytesPerProjectionElement(int bytesPerElement) {
     return IntStream.range(0, config.numHiddenLayers())
-        .mapToObj(precision::scaling)
+        .mapToObj(this::scaling)
         .mapToDouble(
             scaling ->
                 scaling == null ? bytesPerElement : scaling.bytesPerElement(config.hiddenSize()))
         .average()
         .orElseThrow();
+  }
+
+  /** The format of a layer's experts, which are nearly all of it; null: not quantised. */
+  private @Nullable WeightScaling scaling(int layer) {
+    if (weights == null) {
+      return precision.scaling(layer);
+    }
+    HostScales stored = weights.layers().get(layer).gateUp().scales();
+    Recipe recipe = precision.recipe(layer);
+    return stored != null
+        ? stored.scaling()
+        : recipe == null ? null : recipe.weights(precision.inputs());
   }
 
   /**
@@ -112,7 +127,7 @@ public final class ModelLoader implements AutoCloseable {
    * @param bytesPerElement of what is not quantised
    */
   public long numBytes(int bytesPerElement) {
-    return MixtralWeights.numBytes(config, bytesPerElement, precision::scaling);
+    return MixtralWeights.numBytes(config, bytesPerElement, this::scaling);
   }
 
   /**

@@ -45,10 +45,20 @@ final class ForwardFixture {
   /** The demo model, quantised while it is loaded. */
   ForwardFixture(
       Backend backend, Precision precision, DType cacheDType, int maxTokens, int maxLen) {
+    this(backend, Golden.DEMO_MODEL, precision, cacheDType, maxTokens, maxLen);
+  }
+
+  ForwardFixture(
+      Backend backend,
+      Path directory,
+      Precision precision,
+      DType cacheDType,
+      int maxTokens,
+      int maxLen) {
     this(
         backend,
         backend.kernels(),
-        Golden.DEMO_MODEL,
+        directory,
         LoadFormat.AUTO,
         maxTokens,
         maxLen,

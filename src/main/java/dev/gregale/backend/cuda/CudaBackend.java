@@ -7,7 +7,6 @@ import dev.gregale.backend.DeviceMemory;
 import dev.gregale.backend.Kernels;
 import dev.gregale.backend.KvLayer;
 import dev.gregale.backend.Readback;
-import dev.gregale.backend.SaturatedInputs;
 import dev.gregale.backend.Step;
 import dev.gregale.backend.Tensor;
 import dev.gregale.backend.Timeline;
@@ -277,8 +276,8 @@ public final class CudaBackend implements Backend {
   }
 
   @Override
-  public SaturatedInputs saturatedInputs() {
-    return saturation.now();
+  public long saturatedInputs(WeightRole role) {
+    return saturation.count(role);
   }
 
   /** Frees all device and page-locked memory. */

@@ -1,5 +1,6 @@
 package dev.gregale.backend.cuda;
 
+import dev.gregale.backend.WeightRole;
 import dev.gregale.tensor.InputScaling;
 
 /** Inputs of products with quantised weights: {@code sm90a/quantize_rows.cu}. */
@@ -49,11 +50,11 @@ final class InputQuantizer {
     return launcher.begin().add(to.tiles()).add(to.scales());
   }
 
-  private void launch(KernelFunction kernel, InputScaling inputs, long counter, int paddedRows) {
+  private void launch(KernelFunction kernel, InputScaling inputs, WeightRole role, int paddedRows) {
     launcher
         .add(recipe(inputs))
         .add(inputs.scale())
-        .add(counter)
+        .add(saturation.counter(role))
         .launch(kernel, paddedRows, THREADS);
   }
 
@@ -67,7 +68,7 @@ final class InputQuantizer {
       InputScaling inputs,
       int paddedRows) {
     begin(to).add(x).add(count).add(width).add(maxTileRows);
-    launch(rows, inputs, saturation.attention(), paddedRows);
+    launch(rows, inputs, WeightRole.LINEAR, paddedRows);
   }
 
   /** Where the rows of all experts come from. */
@@ -83,7 +84,7 @@ final class InputQuantizer {
         .add(routed.experts())
         .add(perToken)
         .add(width);
-    launch(gather, inputs, saturation.experts(), routed.paddedRows());
+    launch(gather, inputs, WeightRole.EXPERTS_GATE_UP, routed.paddedRows());
   }
 
   /** The experts' rows from token tiles of bf16. */
@@ -94,6 +95,6 @@ final class InputQuantizer {
         .add(routed.rowPair())
         .add(routed.experts())
         .add(tokenTiles);
-    launch(tiles, inputs, saturation.experts(), routed.paddedRows());
+    launch(tiles, inputs, WeightRole.EXPERTS_DOWN, routed.paddedRows());
   }
 }

@@ -1,5 +1,6 @@
 package dev.gregale.backend.cuda;
 
+import dev.gregale.backend.WeightRole;
 import dev.gregale.tensor.InputScaling;
 import java.util.Objects;
 
@@ -36,20 +37,20 @@ final class InputRounder {
       return x.address();
     }
     long rounded = reserve(rows, width);
-    round(weight, rounded, x.address(), rows, width);
+    WeightRole role = weight.shape().rank() == 2 ? WeightRole.LINEAR : WeightRole.EXPERTS_GATE_UP;
+    round(weight, role, rounded, x.address(), rows, width);
     return rounded;
   }
 
   /** Rounds rows where they are. */
   void inPlace(CudaTensor weight, long x, int rows, int width) {
     if (weight.alwaysQuantizesInputs()) {
-      round(weight, x, x, rows, width);
+      round(weight, WeightRole.EXPERTS_DOWN, x, x, rows, width);
     }
   }
 
-  private void round(CudaTensor weight, long to, long from, int rows, int width) {
+  private void round(CudaTensor weight, WeightRole role, long to, long from, int rows, int width) {
     InputScaling inputs = Objects.requireNonNull(weight.inputs());
-    boolean isOfExperts = weight.shape().rank() == 3;
     launcher
         .begin()
         .add(to)
@@ -57,7 +58,7 @@ final class InputRounder {
         .add(width)
         .add(InputQuantizer.recipe(inputs))
         .add(inputs.scale())
-        .add(isOfExperts ? saturation.experts() : saturation.attention())
+        .add(saturation.counter(role))
         .launch(round, rows, THREADS);
   }
 }

@@ -2,7 +2,7 @@ package dev.gregale.backend.cuda;
 
 import static dev.gregale.backend.cuda.CudaErrorException.check;
 
-import dev.gregale.backend.SaturatedInputs;
+import dev.gregale.backend.WeightRole;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -28,20 +28,18 @@ final class SaturationCounts implements AutoCloseable {
     check(JCudaDriver.cuMemHostGetDevicePointer(mapped, memory, 0), "mapping counters");
   }
 
-  /** Where kernels count inputs of attention's projections. */
-  long attention() {
-    return mapped.address();
+  /** Where kernels count inputs of products with weights of that role. */
+  long counter(WeightRole role) {
+    return mapped.address() + offset(role);
   }
 
-  /** Where kernels count inputs of experts. */
-  long experts() {
-    return mapped.address() + Long.BYTES;
+  private static long offset(WeightRole role) {
+    return (long) Long.BYTES * role.ordinal();
   }
 
   /** So far; what runs may still add to it. */
-  SaturatedInputs now() {
-    return new SaturatedInputs(
-        (long) LONG.getVolatile(counts, 0L), (long) LONG.getVolatile(counts, (long) Long.BYTES));
+  long count(WeightRole role) {
+    return (long) LONG.getVolatile(counts, offset(role));
   }
 
   @Override
