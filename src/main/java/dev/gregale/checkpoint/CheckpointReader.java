@@ -120,10 +120,9 @@ public final class CheckpointReader {
   }
 
   private String whyNoCodes(String name) {
-    boolean fused =
-        layout == CheckpointLayout.HUGGING_FACE_FUSED
-            && (name.contains(".mlp.experts.") || name.contains(".self_attn."));
-    return fused
+    boolean isFused =
+        layout == CheckpointLayout.HUGGING_FACE_FUSED && name.contains(".mlp.experts.");
+    return isFused
         ? " (codes are read under the published names only; save the model under them)"
         : " (this one is never quantised)";
   }
