@@ -39,8 +39,8 @@ class QuantisedKernelsContractTest {
     return CpuBackends.candidates().stream();
   }
 
-  /** {@link QuantisedReference#codeSums} of the backends. */
-  protected double codeSums() {
+  /** {@link QuantisedReference#codeRounding} of the backends. */
+  protected double codeRounding() {
     return 0;
   }
 
@@ -121,7 +121,7 @@ class QuantisedKernelsContractTest {
   }
 
   private List<Row> products(TwoSides sides, Pair x, Weight weight, int rows) {
-    QuantisedReference reference = new QuantisedReference(sides.isBf16(), codeSums());
+    QuantisedReference reference = new QuantisedReference(sides.isBf16(), codeRounding());
     int outputs = weight.values().length / weight.width();
     return sides.rows(x, rows).map(row -> reference.product(row, weight, 0, outputs)).toList();
   }
@@ -203,7 +203,7 @@ class QuantisedKernelsContractTest {
 
   private List<Row> experts(
       TwoSides sides, Pair x, Weight gateUp, Weight down, int[] ids, float[] weights) {
-    QuantisedReference reference = new QuantisedReference(sides.isBf16(), codeSums());
+    QuantisedReference reference = new QuantisedReference(sides.isBf16(), codeRounding());
     int rows = x.oracle().shape().intDim(0) - 1;
     int perToken = ids.length / rows;
     List<Row> inputs = sides.rows(x, rows).toList();

@@ -14,10 +14,10 @@ import java.util.Arrays;
  * quantised at both ends of what it may be; what differs is the error of what follows.
  *
  * @param bf16 whether activations are kept in bf16, else in fp32
- * @param codeSums what adding a product of codes by codes loses, relative to the largest of the 32
- *     that a matrix unit adds at a time and the sum before; 0 where sums are in fp32
+ * @param codeRounding of each product of codes by codes, relative to the largest of the 32 that a
+ *     matrix unit adds at a time and the sum before; 0 where sums are in fp32
  */
-record QuantisedReference(boolean bf16, double codeSums) {
+record QuantisedReference(boolean bf16, double codeRounding) {
   /** Of sums in fp32, relative to the largest of a row. */
   private static final double FP32 = 1e-5;
 
@@ -25,13 +25,32 @@ record QuantisedReference(boolean bf16, double codeSums) {
   private static final double SILU = 1e-6; // fast exponential and quotient, relative
   private static final double STEEPEST_SILU = 1.1;
 
-  /** Errors of many terms, of either sign, add up like a random walk's steps. */
-  private static final double DEVIATIONS = 6;
-
   private static final int AT_A_TIME = 32; // products that a matrix unit adds
 
   /** Sums leave the matrix unit after so many columns. */
   private static final int PROMOTION = 128;
+
+  /** Independent errors of either sign, which add up like the steps of a random walk. */
+  private static final class Errors {
+    private static final double DEVIATIONS = 6;
+    private double sum;
+    private double variance;
+
+    void add(double error) {
+      sum += Math.abs(error);
+      variance += error * error;
+    }
+
+    /** Some that are equally likely up to a size. */
+    void addUpTo(double size, int count) {
+      sum += count * size;
+      variance += count * size * size / 3;
+    }
+
+    double total() {
+      return Math.min(sum, DEVIATIONS * Math.sqrt(variance));
+    }
+  }
 
   /** A row of values, and what each of them may be off by. */
   record Row(double[] values, double[] errors) {
@@ -66,21 +85,22 @@ record QuantisedReference(boolean bf16, double codeSums) {
   /** x times some of a weight's rows: {@code [n]}. */
   Row product(Row x, Weight weight, int firstRow, int n) {
     Row inputs = inputs(x, weight);
-    double unit = multipliesCodes(weight) ? codeSums : 0;
+    double unit = multipliesCodes(weight) ? codeRounding : 0;
     Row out = Row.zero(n);
     double largest = 0;
     for (int i = 0; i < n; i++) {
-      double off = 0;
-      double squares = 0;
       double[] terms = new double[weight.width()];
+      Errors off = new Errors();
       for (int k = 0; k < terms.length; k++) {
         double w = weight.values()[(firstRow + i) * terms.length + k];
         terms[k] = inputs.values[k] * w;
-        off += Math.abs(inputs.errors[k] * w);
-        squares += inputs.errors[k] * w * inputs.errors[k] * w;
+        off.add(inputs.errors[k] * w);
+      }
+      if (unit > 0) {
+        addRoundings(off, terms, unit);
       }
       out.values[i] = Arrays.stream(terms).sum();
-      out.errors[i] = Math.min(off, DEVIATIONS * Math.sqrt(squares)) + unit * roundedSums(terms);
+      out.errors[i] = off.total();
       largest = Math.max(largest, Math.abs(out.values[i]));
     }
     for (int i = 0; i < n; i++) {
@@ -96,9 +116,8 @@ record QuantisedReference(boolean bf16, double codeSums) {
         && !weight.isInBf16();
   }
 
-  /** The largest term or sum of each of the matrix unit's additions, summed up. */
-  private static double roundedSums(double[] terms) {
-    double all = 0;
+  /** What is cut off all that the matrix unit adds up. */
+  private static void addRoundings(Errors off, double[] terms, double unit) {
     for (int start = 0; start < terms.length; start += PROMOTION) {
       double sum = 0;
       for (int group = 0; group < PROMOTION / AT_A_TIME; group++) {
@@ -109,10 +128,9 @@ record QuantisedReference(boolean bf16, double codeSums) {
             sum += terms[k];
           }
         }
-        all += largest;
+        off.addUpTo(unit * largest, AT_A_TIME + 1);
       }
     }
-    return all;
   }
 
   /** Columns are not added in their order: fp8_codes.cuh. */
