@@ -2,7 +2,7 @@ package dev.gregale.config;
 
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.DeviceMemory;
-import dev.gregale.backend.WeightRole;
+import dev.gregale.backend.SaturatedInputs;
 import dev.gregale.model.KvCache;
 import dev.gregale.model.WeightClass;
 import dev.gregale.model.WeightStatistics;
@@ -10,9 +10,9 @@ import io.micrometer.core.instrument.FunctionCounter;
 import io.micrometer.core.instrument.Gauge;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.binder.MeterBinder;
-import java.util.List;
 import java.util.Locale;
-import java.util.Map;
+import java.util.Objects;
+import java.util.function.ToDoubleFunction;
 
 /** What the model takes of memory, and how full the device is where the backend has one. */
 final class ModelMetrics implements MeterBinder {
@@ -28,7 +28,7 @@ final class ModelMetrics implements MeterBinder {
   public void bindTo(MeterRegistry registry) {
     WeightStatistics weights = assembly.loader().statistics();
     for (WeightClass kind : WeightClass.values()) {
-      String tag = tag(kind);
+      String tag = kind.name().toLowerCase(Locale.ROOT);
       Gauge.builder("gregale.weights", weights, w -> w.bytes(kind))
           .description("Memory that the weights of a class take, as far as they are loaded")
           .baseUnit(BYTES)
@@ -44,34 +44,30 @@ final class ModelMetrics implements MeterBinder {
         .description("Memory that the KV cache takes, scales included")
         .baseUnit(BYTES)
         .register(registry);
-    bindInputs(registry, assembly.backend());
     bindDevice(registry, assembly.backend());
+    bindInputs(registry, assembly.backend());
   }
 
   private static void bindInputs(MeterRegistry registry, Backend backend) {
-    Map<WeightClass, List<WeightRole>> roles =
-        Map.of(
-            WeightClass.ATTENTION,
-            List.of(WeightRole.LINEAR),
-            WeightClass.EXPERTS,
-            List.of(WeightRole.EXPERTS_GATE_UP, WeightRole.EXPERTS_DOWN));
-    roles.forEach(
-        (kind, its) -> {
-          if (its.stream().allMatch(role -> backend.saturatedInputs(role) >= 0)) {
-            FunctionCounter.builder(
-                    "gregale.inputs.saturated",
-                    backend,
-                    b -> its.stream().mapToLong(b::saturatedInputs).sum())
-                .description("Inputs that a checkpoint's fixed scale has cut off")
-                .baseUnit("values")
-                .tag("class", tag(kind))
-                .register(registry);
-          }
-        });
+    if (backend.saturatedInputs() != null) {
+      bindInputs(registry, backend, WeightClass.ATTENTION, SaturatedInputs::attention);
+      bindInputs(registry, backend, WeightClass.EXPERTS, SaturatedInputs::experts);
+    }
   }
 
-  private static String tag(WeightClass kind) {
-    return kind.name().toLowerCase(Locale.ROOT);
+  private static void bindInputs(
+      MeterRegistry registry,
+      Backend backend,
+      WeightClass kind,
+      ToDoubleFunction<SaturatedInputs> count) {
+    FunctionCounter.builder(
+            "gregale.inputs.saturated",
+            backend,
+            now -> count.applyAsDouble(Objects.requireNonNull(now.saturatedInputs())))
+        .description("Inputs of products that a fixed FP8 scale cut off")
+        .baseUnit("values")
+        .tag("class", kind.name().toLowerCase(Locale.ROOT))
+        .register(registry);
   }
 
   private static double cacheBytes(ModelAssembly assembly) {

@@ -16,6 +16,7 @@ import dev.gregale.tensor.Shape;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.Objects;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.TestInstance;
@@ -104,13 +105,13 @@ class QuantisedKernelsContractTest {
                 new DelayedScaling(scale).weights(When.ALWAYS).inputs());
         Pair x = sides.activations(Shape.of(70, width));
         Pair out = sides.poisoned(Shape.of(70, 64));
-        long before = candidate.saturatedInputs(WeightRole.LINEAR);
-        long ofExperts = candidate.saturatedInputs(WeightRole.EXPERTS_DOWN);
+        SaturatedInputs before = Objects.requireNonNull(candidate.saturatedInputs());
         sides.run(side -> side.ops().matmul(side.of(out), side.of(x), side.of(weight.pair()), 70));
         sides.candidateFloats(out); // has run
         long cutOff = count(sides.oracleFloats(x), 448 * scale);
-        assertEquals(before + cutOff, candidate.saturatedInputs(WeightRole.LINEAR));
-        assertEquals(ofExperts, candidate.saturatedInputs(WeightRole.EXPERTS_DOWN));
+        assertEquals(
+            new SaturatedInputs(before.attention() + cutOff, before.experts()),
+            candidate.saturatedInputs());
       }
     }
   }

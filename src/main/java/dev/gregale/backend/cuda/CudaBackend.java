@@ -7,6 +7,7 @@ import dev.gregale.backend.DeviceMemory;
 import dev.gregale.backend.Kernels;
 import dev.gregale.backend.KvLayer;
 import dev.gregale.backend.Readback;
+import dev.gregale.backend.SaturatedInputs;
 import dev.gregale.backend.Step;
 import dev.gregale.backend.Tensor;
 import dev.gregale.backend.Timeline;
@@ -276,8 +277,8 @@ public final class CudaBackend implements Backend {
   }
 
   @Override
-  public long saturatedInputs(WeightRole role) {
-    return saturation.count(role);
+  public SaturatedInputs saturatedInputs() {
+    return saturation.sum();
   }
 
   /** Frees all device and page-locked memory. */

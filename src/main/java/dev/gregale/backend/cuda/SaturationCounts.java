@@ -2,6 +2,7 @@ package dev.gregale.backend.cuda;
 
 import static dev.gregale.backend.cuda.CudaErrorException.check;
 
+import dev.gregale.backend.SaturatedInputs;
 import dev.gregale.backend.WeightRole;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -38,8 +39,17 @@ final class SaturationCounts implements AutoCloseable {
   }
 
   /** So far; what runs may still add to it. */
-  long count(WeightRole role) {
-    return (long) LONG.getVolatile(counts, offset(role));
+  SaturatedInputs sum() {
+    long attention = 0;
+    long experts = 0;
+    for (WeightRole role : WeightRole.values()) {
+      long count = (long) LONG.getVolatile(counts, offset(role));
+      switch (role) {
+        case EXPERTS_GATE_UP, EXPERTS_DOWN -> experts += count;
+        default -> attention += count;
+      }
+    }
+    return new SaturatedInputs(attention, experts);
   }
 
   @Override
