@@ -21,10 +21,11 @@ public record CodeCensus(long saturated, long notNumbers) {
     CodeCensus all = NONE;
     for (MemorySegment slab : codes.slabs()) {
       all =
-          LongStream.range(0, Math.ceilDiv(slab.byteSize(), PIECE_BYTES))
-              .parallel()
-              .mapToObj(i -> count(slab, i * PIECE_BYTES))
-              .reduce(all, CodeCensus::plus);
+          all.plus(
+              LongStream.range(0, Math.ceilDiv(slab.byteSize(), PIECE_BYTES))
+                  .parallel()
+                  .mapToObj(i -> count(slab, i * PIECE_BYTES))
+                  .reduce(NONE, CodeCensus::plus));
     }
     return all;
   }
