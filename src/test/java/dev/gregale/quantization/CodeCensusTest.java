@@ -3,8 +3,11 @@ package dev.gregale.quantization;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.gregale.tensor.DType;
+import dev.gregale.tensor.HostScales;
 import dev.gregale.tensor.HostTensor;
+import dev.gregale.tensor.InputScaling.When;
 import dev.gregale.tensor.Shape;
+import dev.gregale.tensor.WeightScaling;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.Random;
@@ -29,7 +32,9 @@ class CodeCensusTest {
         notNumbers += (code & 0x7f) == 0x7f ? 1 : 0;
       }
     }
-    HostTensor codes = new HostTensor("codes", DType.F8_E4M3, Shape.of(SLABS, SLAB), slabs);
+    WeightScaling scaling = new Float8CurrentScaling().weights(When.NEVER);
+    HostScales scales = HostScales.uniform(scaling, List.of(SLABS), SLAB, 1);
+    HostTensor codes = new HostTensor("codes", DType.F8_E4M3, Shape.of(SLABS, SLAB), slabs, scales);
     assertEquals(new CodeCensus(saturated, notNumbers), CodeCensus.of(codes));
   }
 
