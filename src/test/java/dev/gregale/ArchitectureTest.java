@@ -37,6 +37,7 @@ class ArchitectureTest {
           Map.entry("model", List.of("backend", "checkpoint", "scheduler", "tensor")),
           Map.entry("backend", List.of("tensor")),
           Map.entry("backend.cpu", List.of("backend", "tensor")),
+          Map.entry("backend.parallel", List.of("backend", "tensor")),
           Map.entry("backend.cuda", List.of("backend", "tensor")),
           Map.entry("convert", List.of("checkpoint", "tensor")),
           Map.entry("checkpoint", List.of("tensor")),

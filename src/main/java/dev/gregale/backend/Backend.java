@@ -3,6 +3,7 @@ package dev.gregale.backend;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -65,6 +66,19 @@ public interface Backend extends AutoCloseable {
 
   /** A zeroed dense array. */
   Tensor allocate(DType dtype, Shape shape);
+
+  /**
+   * A zeroed dense array {@code [T, heads * headDim]}, of whose heads each device has its own where
+   * there are several.
+   */
+  default Tensor allocateHeads(DType dtype, Shape shape) {
+    return allocate(dtype, shape);
+  }
+
+  /** What this backend and others of its kind, itself among them, do together as ranks. */
+  default Collective collective(List<Backend> ranks) {
+    throw new UnsupportedOperationException(name() + " does not run one model on several devices");
+  }
 
   /** A layer's KV blocks, {@code numBlocks} of {@code blockSize} tokens. */
   KvLayer allocateKv(int numBlocks, int blockSize, AttentionShape shape, DType dtype);

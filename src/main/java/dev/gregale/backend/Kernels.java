@@ -63,8 +63,21 @@ public interface Kernels {
   void routeTopK(ExpertRouting routing, Tensor routerLogits, int rows);
 
   /**
+   * Which of each token's experts are among this device's own: {@code expertIds - firstExpert} for
+   * those, -1 for the others.
+   *
+   * @param localIds int32 {@code [rows, K]}
+   * @param expertIds int32 {@code [rows, K]}
+   */
+  default void dispatch(
+      Tensor localIds, Tensor expertIds, int firstExpert, int numExperts, int rows) {
+    throw new UnsupportedOperationException(
+        getClass().getSimpleName() + " does not deal experts out to several devices");
+  }
+
+  /**
    * out[t] = sum over t's experts of weight * down(silu(gate x) * up x): {@code [rows, D]}. {@code
-   * out} may be {@code x}.
+   * out} may be {@code x}. An expert of id -1 is another device's, and counts for nothing.
    *
    * @param gateUp {@code [E, 2I, D]}
    * @param down {@code [E, D, I]}

@@ -51,6 +51,8 @@ final class ModelOptions {
             threads,
             deterministic,
             gpuMemoryUtilization,
+            1,
+            1,
             maxNumSeqs,
             maxNumBatchedTokens,
             maxModelLen,

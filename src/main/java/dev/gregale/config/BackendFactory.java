@@ -5,6 +5,11 @@ import dev.gregale.backend.BackendException;
 import dev.gregale.backend.cpu.CpuBackend;
 import dev.gregale.backend.cuda.CudaBackend;
 import dev.gregale.backend.cuda.CudaUnavailableException;
+import dev.gregale.backend.parallel.ParallelBackend;
+import dev.gregale.backend.parallel.RankLayout;
+import dev.gregale.model.MixtralConfig;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.function.Supplier;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -16,16 +21,54 @@ final class BackendFactory {
   private BackendFactory() {}
 
   /**
-   * The backend that the properties ask for; with {@code auto} a GPU where one works, else the CPU.
+   * The backend that the properties ask for, of one device or of several ranks.
    *
-   * @throws StartupException if CUDA was asked for and does not work here
+   * @throws StartupException if it cannot be had here, or the model cannot be divided so
    */
-  static Backend create(EngineProperties properties) {
-    return create(properties, () -> CudaBackend.open(0, properties.deterministic()));
+  static Backend create(EngineProperties properties, MixtralConfig model) {
+    RankLayout layout = layout(properties, model);
+    if (layout.size() == 1) {
+      return create(properties, () -> CudaBackend.open(0, properties.deterministic()));
+    }
+    if (properties.backend() != EngineProperties.BackendChoice.CPU) {
+      throw new StartupException(
+          ExitCode.CONFIG,
+          "gregale.engine.tensor-parallel-size=%d: one model on several GPUs is not served yet;"
+                  .formatted(layout.size())
+              + " gregale.engine.backend=cpu runs the ranks one after the other");
+    }
+    int threads = Math.ceilDiv(properties.threads(), layout.size());
+    List<Backend> ranks = new ArrayList<>();
+    for (int rank = 0; rank < layout.size(); rank++) {
+      ranks.add(CpuBackend.create(threads));
+    }
+    Backend backend = new ParallelBackend(ranks, layout, model.attentionShape());
+    LOG.info("Backend: {}", backend.description());
+    return backend;
+  }
+
+  private static RankLayout layout(EngineProperties properties, MixtralConfig model) {
+    try {
+      RankLayout layout =
+          new RankLayout(properties.tensorParallelSize(), properties.expertParallelSize());
+      layout.check(model.attentionShape(), model.numLocalExperts(), model.intermediateSize());
+      return layout;
+    } catch (IllegalArgumentException e) {
+      throw new StartupException(
+          ExitCode.CONFIG,
+          "gregale.engine.tensor-parallel-size=%d, expert-parallel-size=%d: %s"
+              .formatted(
+                  properties.tensorParallelSize(),
+                  properties.expertParallelSize(),
+                  e.getMessage()));
+    }
   }
 
   /**
+   * The backend that the properties ask for; with {@code auto} a GPU where one works, else the CPU.
+   *
    * @param cuda opens the GPU
+   * @throws StartupException if CUDA was asked for and does not work here
    */
   static Backend create(EngineProperties properties, Supplier<Backend> cuda) {
     Backend backend =

@@ -15,6 +15,11 @@ import org.springframework.boot.context.properties.bind.DefaultValue;
  *     too, at some cost in speed. The CPU always does.
  * @param gpuMemoryUtilization Share of a GPU's memory that this process may take: weights,
  *     activations, and what remains for the KV cache.
+ * @param tensorParallelSize Ranks that a model is divided among, each with its share of the heads
+ *     and of every expert.
+ * @param expertParallelSize Groups of ranks that the experts are dealt out to; must divide
+ *     tensor-parallel-size. 1 divides every expert among all ranks; as many as there are ranks
+ *     gives each whole experts.
  * @param maxNumSeqs Sequences that run together at most.
  * @param maxNumBatchedTokens Tokens computed in one step at most; longer prompts are computed in
  *     chunks.
@@ -36,6 +41,8 @@ public record EngineProperties(
     @DefaultValue("0") int threads,
     @DefaultValue("false") boolean deterministic,
     @DefaultValue("0.90") double gpuMemoryUtilization,
+    @DefaultValue("1") int tensorParallelSize,
+    @DefaultValue("1") int expertParallelSize,
     @DefaultValue("64") int maxNumSeqs,
     @DefaultValue("512") int maxNumBatchedTokens,
     @Nullable Integer maxModelLen,

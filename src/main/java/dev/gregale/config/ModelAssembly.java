@@ -45,7 +45,7 @@ public record ModelAssembly(
     boolean bundled = model.path() == null || model.path().isBlank();
     Path directory = bundled ? BundledModel.directory() : Path.of(model.path());
     ModelLoader loader = open(directory, model.loadFormat());
-    Backend backend = BackendFactory.create(engine);
+    Backend backend = BackendFactory.create(engine, loader.config());
     EngineLimits limits = limits(loader.config(), engine, backend);
     String name = model.name() == null ? directoryName(directory) : model.name();
     return new ModelAssembly(name, directory, loader, backend, limits);

@@ -45,8 +45,8 @@ public record Activations(Tensor residual, BlockScratch scratch, Tensor logits) 
         new BlockScratch(
             backend.allocate(dtype, Shape.of(tokens, d)),
             backend.allocate(DType.F32, Shape.of(tokens, d)),
-            backend.allocate(dtype, Shape.of(tokens, config.attentionShape().qkvWidth())),
-            backend.allocate(dtype, Shape.of(tokens, qWidth)),
+            backend.allocateHeads(dtype, Shape.of(tokens, config.attentionShape().qkvWidth())),
+            backend.allocateHeads(dtype, Shape.of(tokens, qWidth)),
             backend.allocate(DType.F32, Shape.of(tokens, config.numLocalExperts())),
             new ExpertRouting(
                 backend.allocate(DType.I32, Shape.of(tokens, k)),

@@ -26,8 +26,8 @@ final class DummyWeights {
     return new LayerWeights(
         new AttentionWeights(
             norm(),
-            random(WeightRole.LINEAR, Shape.of(config.dimensions().qkvWidth(), hidden)),
-            random(WeightRole.LINEAR, Shape.of(hidden, queryWidth))),
+            random(WeightRole.QKV, Shape.of(config.dimensions().qkvWidth(), hidden)),
+            random(WeightRole.ATTENTION_OUTPUT, Shape.of(hidden, queryWidth))),
         new ExpertWeights(
             norm(),
             random(WeightRole.ROUTER, Shape.of(experts, hidden)),

@@ -94,8 +94,8 @@ public final class ModelLoader implements AutoCloseable {
           new LayerWeights(
               new AttentionWeights(
                   backend.upload(WeightRole.NORM, layer.inputNorm()),
-                  backend.upload(WeightRole.LINEAR, layer.qkv()),
-                  backend.upload(WeightRole.LINEAR, layer.output())),
+                  backend.upload(WeightRole.QKV, layer.qkv()),
+                  backend.upload(WeightRole.ATTENTION_OUTPUT, layer.output())),
               new ExpertWeights(
                   backend.upload(WeightRole.NORM, layer.postAttentionNorm()),
                   backend.upload(WeightRole.ROUTER, layer.router()),

@@ -71,8 +71,8 @@ final class BlocksFixture {
     KvLayer kv = candidate.allocateKv(blocks, blockSize, shape, candidate.kvCacheDType());
     int width = shape.numHeads() * shape.headDim();
     Pair norm = gain(sides, hidden);
-    Pair qkv = linear(sides, WeightRole.LINEAR, Shape.of(shape.qkvWidth(), hidden), hidden);
-    Pair output = linear(sides, WeightRole.LINEAR, Shape.of(hidden, width), width);
+    Pair qkv = linear(sides, WeightRole.QKV, Shape.of(shape.qkvWidth(), hidden), hidden);
+    Pair output = linear(sides, WeightRole.ATTENTION_OUTPUT, Shape.of(hidden, width), width);
     Pair rope =
         sides.weight(
             WeightRole.ROPE_TABLE,

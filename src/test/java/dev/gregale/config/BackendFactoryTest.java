@@ -9,6 +9,8 @@ import dev.gregale.backend.BackendException;
 import dev.gregale.backend.cpu.CpuBackend;
 import dev.gregale.backend.cuda.CudaUnavailableException;
 import dev.gregale.config.EngineProperties.BackendChoice;
+import dev.gregale.model.MixtralConfig;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.function.Supplier;
 import org.junit.jupiter.api.Test;
@@ -17,7 +19,7 @@ class BackendFactoryTest {
 
   private static EngineProperties properties(BackendChoice backend) {
     return new EngineProperties(
-        backend, 1, false, 0.9, 8, 512, null, null, null, true, 10, 10, 1000, Duration.ZERO);
+        backend, 1, false, 0.9, 1, 1, 8, 512, null, null, null, true, 10, 10, 1000, Duration.ZERO);
   }
 
   private static Backend missing() {
@@ -77,5 +79,40 @@ class BackendFactoryTest {
     Throwable late =
         new IllegalStateException(new CudaUnavailableException("too small", "take a larger one"));
     assertEquals(ExitCode.UNAVAILABLE, ExitCode.of(late));
+  }
+
+  @Test
+  void aModelThatCannotBeDividedIsRefusedBeforeAnythingIsLoaded() {
+    MixtralConfig demo = MixtralConfig.read(Path.of("src/main/resources/models/fairytale-moe-7m"));
+    StartupException e =
+        assertThrows(StartupException.class, () -> BackendFactory.create(ranks(4, 1), demo));
+    assertEquals(
+        "gregale.engine.tensor-parallel-size=4, expert-parallel-size=1: 6 query heads cannot be"
+            + " divided by 4: 2 remain",
+        e.getMessage());
+    assertEquals(ExitCode.CONFIG, e.exitCode());
+    try (Backend two = BackendFactory.create(ranks(2, 2), demo)) {
+      assertEquals("cpu", two.name());
+    }
+  }
+
+  private static EngineProperties ranks(int size, int expertGroups) {
+    return new EngineProperties(
+        BackendChoice.CPU,
+        2,
+        false,
+        0.9,
+        size,
+        expertGroups,
+        8,
+        512,
+        null,
+        null,
+        null,
+        true,
+        10,
+        10,
+        1000,
+        Duration.ZERO);
   }
 }

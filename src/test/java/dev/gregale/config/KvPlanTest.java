@@ -24,6 +24,8 @@ class KvPlanTest {
         0,
         false,
         0.9,
+        1,
+        1,
         8,
         512,
         maxModelLen,

@@ -62,6 +62,7 @@ final class ForwardFixture {
     this.cache =
         KvCache.allocate(
             backend, config, maxSeqs * blocksPerSeq, blockSize, backend.kvCacheDType());
+    backend.reserve(ModelRunner.workspaceLimits(config, maxTokens, maxSeqs, maxLen));
     this.activations = Activations.allocate(backend, config, maxTokens, maxTokens);
     this.batch =
         new ForwardBatch(

@@ -1,12 +1,14 @@
 package dev.gregale.backend.cpu;
 
 import dev.gregale.backend.Backend;
+import dev.gregale.backend.Collective;
 import dev.gregale.backend.Readback;
 import dev.gregale.backend.Step;
 import dev.gregale.backend.Tensor;
 import dev.gregale.backend.Timeline;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.Shape;
+import java.util.List;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -82,6 +84,11 @@ public abstract class CpuBackend implements Backend {
   @Override
   public void read(Tensor source, float[] values, int count) {
     System.arraycopy(CpuTensor.floats(source), 0, values, 0, count);
+  }
+
+  @Override
+  public Collective collective(List<Backend> ranks) {
+    return new CpuCollective();
   }
 
   @Override

@@ -51,7 +51,7 @@ final class VectorBackend extends CpuBackend {
         }
         yield table;
       }
-      case LINEAR, ROUTER, EXPERTS_GATE_UP, EXPERTS_DOWN -> {
+      case QKV, ATTENTION_OUTPUT, LINEAR, ROUTER, EXPERTS_GATE_UP, EXPERTS_DOWN -> {
         PackedMatrix matrix = matrix(role, source.dtype(), source.shape());
         MatrixPacker.pack(pool, matrix, new SlabRows(source)::read);
         yield matrix;
@@ -72,7 +72,7 @@ final class VectorBackend extends CpuBackend {
         DummyWeights.fill(pool, table.data(), DType.BF16, seed);
         yield table;
       }
-      case LINEAR, ROUTER, EXPERTS_GATE_UP, EXPERTS_DOWN -> {
+      case QKV, ATTENTION_OUTPUT, LINEAR, ROUTER, EXPERTS_GATE_UP, EXPERTS_DOWN -> {
         PackedMatrix matrix = matrix(role, dtype, shape);
         DummyWeights.fill(pool, matrix.data(), matrix.dtype(), seed);
         yield matrix;

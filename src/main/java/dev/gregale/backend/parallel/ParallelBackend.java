@@ -1,0 +1,225 @@
+package dev.gregale.backend.parallel;
+
+import dev.gregale.backend.AttentionShape;
+import dev.gregale.backend.Backend;
+import dev.gregale.backend.Collective;
+import dev.gregale.backend.Kernels;
+import dev.gregale.backend.KvLayer;
+import dev.gregale.backend.Readback;
+import dev.gregale.backend.Step;
+import dev.gregale.backend.Tensor;
+import dev.gregale.backend.Timeline;
+import dev.gregale.backend.WeightRole;
+import dev.gregale.backend.WorkspaceLimits;
+import dev.gregale.tensor.DType;
+import dev.gregale.tensor.HostTensor;
+import dev.gregale.tensor.Shape;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Function;
+import java.util.function.IntFunction;
+
+/**
+ * Several backends of one kind as one. The model, its runner and the engine see whole tensors and
+ * one device; what lies where is decided here and by {@link WeightShards}.
+ */
+public final class ParallelBackend implements Backend {
+  private final List<Backend> ranks;
+  private final RankLayout layout;
+  private final Collective collective;
+  private final WeightShards shards;
+  private final ParallelKernels kernels;
+
+  /**
+   * @param ranks one per rank of the layout; closed with this
+   * @param attention of the model, which {@link RankLayout#check} has found to be divisible
+   */
+  public ParallelBackend(List<Backend> ranks, RankLayout layout, AttentionShape attention) {
+    if (ranks.size() != layout.size()) {
+      throw new IllegalArgumentException(
+          "%d backends for %d ranks".formatted(ranks.size(), layout.size()));
+    }
+    this.ranks = List.copyOf(ranks);
+    this.layout = layout;
+    this.collective = first().collective(this.ranks);
+    this.shards = new WeightShards(layout, attention);
+    this.kernels = new ParallelKernels(this.ranks, layout, collective);
+  }
+
+  private Backend first() {
+    return ranks.getFirst();
+  }
+
+  private static <T> List<T> each(int count, IntFunction<T> make) {
+    List<T> made = new ArrayList<>();
+    for (int i = 0; i < count; i++) {
+      made.add(make.apply(i));
+    }
+    return made;
+  }
+
+  private RankTensor tensor(DType dtype, Shape shape, Function<Backend, Tensor> make) {
+    return new RankTensor(
+        dtype, shape, ranks.stream().map(make).toList(), /* isPartialSum= */ false);
+  }
+
+  @Override
+  public String name() {
+    return first().name();
+  }
+
+  @Override
+  public String description() {
+    return "%d ranks, experts in %d groups: %s"
+        .formatted(layout.size(), layout.expertGroups(), first().description());
+  }
+
+  @Override
+  public Kernels kernels() {
+    return kernels;
+  }
+
+  @Override
+  public DType activationDType() {
+    return first().activationDType();
+  }
+
+  @Override
+  public DType kvCacheDType() {
+    return first().kvCacheDType();
+  }
+
+  @Override
+  public int kvBlockSize() {
+    return first().kvBlockSize();
+  }
+
+  /** Of all ranks together. */
+  @Override
+  public long kvBlockBytes(int blockSize, AttentionShape shape, DType dtype) {
+    return layout.size() * first().kvBlockBytes(blockSize, layout.shard(shape), dtype);
+  }
+
+  /** Of all ranks together: what the fullest has, on each. */
+  @Override
+  public long freeBytes() {
+    long least = Long.MAX_VALUE;
+    for (Backend rank : ranks) {
+      least = Math.min(least, rank.freeBytes());
+    }
+    return least < 0 || collective.sharesMemory() ? least : layout.size() * least;
+  }
+
+  @Override
+  public Tensor upload(WeightRole role, HostTensor source) {
+    return weight(
+        role,
+        source.dtype(),
+        source.shape(),
+        rank -> ranks.get(rank).upload(role, shards.shard(role, source, rank)));
+  }
+
+  @Override
+  public Tensor dummy(WeightRole role, DType dtype, Shape shape, long seed) {
+    Shape shard = shards.shape(role, shape);
+    boolean isSame = shard.equals(shape);
+    return weight(
+        role,
+        dtype,
+        shape,
+        rank -> ranks.get(rank).dummy(role, dtype, shard, isSame ? seed : seed + 31L * rank));
+  }
+
+  private RankTensor weight(WeightRole role, DType dtype, Shape shape, IntFunction<Tensor> onRank) {
+    return new RankTensor(
+        dtype, shape, each(layout.size(), onRank), WeightShards.isPartialSum(role));
+  }
+
+  @Override
+  public Tensor allocate(DType dtype, Shape shape) {
+    return tensor(dtype, shape, rank -> rank.allocate(dtype, shape));
+  }
+
+  @Override
+  public Tensor allocateHeads(DType dtype, Shape shape) {
+    Shape shard = Shape.of(shape.dim(0), shape.dim(1) / layout.size());
+    return tensor(dtype, shape, rank -> rank.allocate(dtype, shard));
+  }
+
+  @Override
+  public KvLayer allocateKv(int numBlocks, int blockSize, AttentionShape shape, DType dtype) {
+    AttentionShape shard = layout.shard(shape);
+    return new RankKvLayer(
+        ranks.stream().map(rank -> rank.allocateKv(numBlocks, blockSize, shard, dtype)).toList());
+  }
+
+  @Override
+  public void write(Tensor destination, int[] values, int count) {
+    for (int r = 0; r < ranks.size(); r++) {
+      ranks.get(r).write(RankTensor.part(destination, r), values, count);
+    }
+  }
+
+  @Override
+  public void write(Tensor destination, long[] values, int count) {
+    for (int r = 0; r < ranks.size(); r++) {
+      ranks.get(r).write(RankTensor.part(destination, r), values, count);
+    }
+  }
+
+  @Override
+  public void write(Tensor destination, float[] values, int count) {
+    for (int r = 0; r < ranks.size(); r++) {
+      ranks.get(r).write(RankTensor.part(destination, r), values, count);
+    }
+  }
+
+  /** What all ranks have alike is read from the first. */
+  @Override
+  public void read(Tensor source, int[] values, int count) {
+    first().read(RankTensor.part(source, 0), values, count);
+  }
+
+  @Override
+  public void read(Tensor source, float[] values, int count) {
+    first().read(RankTensor.part(source, 0), values, count);
+  }
+
+  @Override
+  public Readback readback(Tensor source) {
+    return first().readback(RankTensor.part(source, 0));
+  }
+
+  @Override
+  public Timeline timeline() {
+    return first().timeline();
+  }
+
+  @Override
+  public void reserve(WorkspaceLimits limits) {
+    WorkspaceLimits shard =
+        new WorkspaceLimits(
+            limits.tokens(),
+            limits.seqs(),
+            limits.contextLen(),
+            layout.shard(limits.attention()),
+            layout.numLocalExperts(limits.numExperts()),
+            limits.expertsPerToken(),
+            limits.hidden(),
+            limits.intermediate() / layout.ranksPerGroup());
+    ranks.forEach(rank -> rank.reserve(shard));
+    Shape choices = Shape.of(limits.tokens(), limits.expertsPerToken());
+    kernels.keepLocalExpertsIn(
+        ranks.stream().map(rank -> rank.allocate(DType.I32, choices)).toList());
+  }
+
+  @Override
+  public Step record(Runnable work) {
+    return work::run;
+  }
+
+  @Override
+  public void close() {
+    ranks.forEach(Backend::close);
+  }
+}
