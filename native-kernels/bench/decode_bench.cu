@@ -1,7 +1,7 @@
 // Checks every decode kernel against references on the GPU, then times a Mixtral-8x7B layer's
 // decode step under a CUDA graph and prints its share of the read ceiling measured in the same run.
 //
-//   make -f bench/decode.mk && .../decode_bench [odd] [check] [ceiling] [stages] [table]     (default: all)
+//   make -f bench/decode.mk && .../decode_bench [fp8 | mxfp8] [odd] [check] [ceiling] [stages] [table]     (default: all)
 //
 // Weights rotate over several layers (2.9 GB each, L2 is 50 MB); medians of device events; bytes
 // are those of the projections, the experts actually chosen, and keys and values.
@@ -19,8 +19,8 @@ constexpr int kContext = 1024;
 constexpr int kMaxTokens = 256;
 constexpr int kMaxSplits = 32;
 
-const Shape kMixtral = {4096, 32, 8, 128, 8, 2, 14336, 32000, 0, 16};
-const Shape kOdd = {448, 8, 2, 64, 5, 3, 320, 352, 40, 32};
+Shape mixtral_shape() { return {4096, 32, 8, 128, 8, 2, 14336, 32000, 0, 16}; }
+Shape odd_shape() { return {448, 8, 2, 64, 5, 3, 320, 352, 40, 32}; }
 
 Tuning tuning_for(int tokens) {
   Tuning t;
@@ -67,23 +67,24 @@ cudaGraphExec_t capture(Launcher& launch, const Record& record) {
 
 class Bench {
  public:
-  Bench() {
+  explicit Bench(Format format) {
+    mixtral_.format = odd_.format = format;
     cudaDeviceProp p;
     CHECK(cudaGetDeviceProperties(&p, 0));
     processors_ = p.multiProcessorCount;
     CHECK(cudaStreamCreate(&stream_));
     std::printf("%s, %d multiprocessors\n", p.name, processors_);
-    prepare(kMixtral, 57);
+    prepare(mixtral_, 57);
   }
 
   void make_layers() {
     if (!layers_.empty()) return;
-    blocks_ = kMaxTokens * ceil_div(kContext, kMixtral.block_size);
-    for (int i = 0; i < kLayers; i++) layers_.push_back(make_layer(kMixtral, 100 * i, blocks_));
-    arrays_ = make_arrays(kMixtral, kMaxTokens, kContext, kMaxSplits);
-    const size_t head = tiled_weight_elements(1, kMixtral.vocabulary, kMixtral.hidden);
+    blocks_ = kMaxTokens * ceil_div(kContext, mixtral_.block_size);
+    for (int i = 0; i < kLayers; i++) layers_.push_back(make_layer(mixtral_, 100 * i, blocks_));
+    arrays_ = make_arrays(mixtral_, kMaxTokens, kContext, kMaxSplits);
+    const size_t head = tiled_weight_elements(1, mixtral_.vocabulary, mixtral_.hidden);
     lm_head_ = device<Bf16>(head);
-    fill(lm_head_, head, 77, 0.0f, sqrtf(3.0f / kMixtral.hidden));
+    fill(lm_head_, head, 77, 0.0f, sqrtf(3.0f / mixtral_.hidden));
   }
 
   // A shape with no round numbers: small enough for compute-sanitizer.
@@ -92,11 +93,11 @@ class Bench {
     Launcher launch(nullptr, processors_);
     const Tuning same = {8, 64, 2, 57};
     {
-      const Reference r = make_reference(kOdd, 64);
-      const StepArrays a = make_arrays(kOdd, 64, 512, kMaxSplits);
+      const Reference r = make_reference(odd_, 64);
+      const StepArrays a = make_arrays(odd_, 64, 512, kMaxSplits);
       const int blocks = 64 * 16;
-      const LayerWeights w = make_layer(kOdd, 5000, blocks);
-      const size_t head = tiled_weight_elements(1, kOdd.vocabulary, kOdd.hidden);
+      const LayerWeights w = make_layer(odd_, 5000, blocks);
+      const size_t head = tiled_weight_elements(1, odd_.vocabulary, odd_.hidden);
       Bf16* lm_head = device<Bf16>(head);
       fill(lm_head, head, 78, 0.0f, 0.1f);
       for (const Case& c : {Case{"odd T=1", 1, false, false, 300},
@@ -106,7 +107,7 @@ class Bench {
                             {"odd T=40", 40, false, true, 512},
                             {"odd T=64", 64, true, false, 64}}) {
         std::printf("%s\n", c.name);
-        StageCheck(kOdd, w, a, r, launch, checks, lm_head, same).run(c, blocks, 9 + c.tokens);
+        StageCheck(odd_, w, a, r, launch, checks, lm_head, same).run(c, blocks, 9 + c.tokens);
       }
       report(checks, "odd shape");
     }
@@ -118,7 +119,7 @@ class Bench {
     Checks checks;
     Launcher launch(nullptr, processors_);
     const Tuning same = {8, 64, 2, 57};
-    const Reference r = make_reference(kMixtral, kMaxTokens);
+    const Reference r = make_reference(mixtral_, kMaxTokens);
     for (const Case& c : {Case{"8x7B T=1", 1, false, false, 1024},
                           {"8x7B T=2", 2, false, false, 333},
                           {"8x7B T=5 padding", 5, false, true, 1024},
@@ -129,7 +130,7 @@ class Bench {
                           {"8x7B T=128", 128, false, false, 1024},
                           {"8x7B T=256", 256, false, false, 200},
                           {"8x7B T=256 same experts", 256, true, false, 40}}) {
-      StageCheck(kMixtral, layers_[0], arrays_, r, launch, checks, lm_head_, same)
+      StageCheck(mixtral_, layers_[0], arrays_, r, launch, checks, lm_head_, same)
           .run(c, blocks_, 31 + c.tokens);
       report(checks, c.name);
     }
@@ -142,14 +143,14 @@ class Bench {
   }
 
   double ceiling() {
-    const size_t count = tiled_weight_elements(8, 2 * 14336, 4096) / 8;
+    const size_t count = 8ull * 2 * 14336 * mixtral_.weight_tiles(4096) * kRowBytes / 16;
     uint32_t* sink = device<uint32_t>(512);
     int turn = 0;
     const double ms = time_ms(stream_, 9, [&](cudaEvent_t start, cudaEvent_t stop) {
       CHECK(cudaEventRecord(start, stream_));
       for (int i = 0; i < 2; i++) {
         read_stream<<<processors_ * 4, 512, 0, stream_>>>(
-            sink, reinterpret_cast<const uint4*>(layers_[turn++ % kLayers].gate_up), count);
+            sink, reinterpret_cast<const uint4*>(layers_[turn++ % kLayers].gate_up.tiles), count);
       }
       CHECK(cudaEventRecord(stop, stream_));
     });
@@ -194,13 +195,14 @@ class Bench {
       step_us(tokens, true);  // leaves every array as a stage needs it
       double experts = 0;
       step_bytes(tokens, experts, 1);
-      const double d = kMixtral.hidden, i = kMixtral.intermediate;
-      const double bytes[6] = {2.0 * kMixtral.qkv_width() * d,
-                               2.0 * 2 * tokens * kContext * kMixtral.kv_heads * kMixtral.head_dim,
-                               2.0 * d * d,
-                               2 * 2 * d * i * experts,
-                               2 * d * i * experts,
-                               2.0 * kMixtral.vocabulary * d};
+      const double d = mixtral_.hidden, i = mixtral_.intermediate;
+      const double each = element_bytes();
+      const double bytes[6] = {each * mixtral_.qkv_width() * d,
+                               2.0 * 2 * tokens * kContext * mixtral_.kv_heads * mixtral_.head_dim,
+                               each * d * d,
+                               each * 2 * d * i * experts,
+                               each * d * i * experts,
+                               2.0 * mixtral_.vocabulary * d};
       std::printf("| %d |", tokens);
       for (int stage = 0; stage < 6; stage++) {
         const double us = stage_us(tokens, stage, tuning_for(tokens));
@@ -220,14 +222,14 @@ class Bench {
       step_us(tokens, true);
       std::printf("\n  B=%d", tokens);
       for (const Named& n : {Named{"norm", of(decode_norm_tiles_bf16), 0},
-                             {"qkv gemm", of(decode_gemm_parts_bf16), 0},
+                             {"qkv gemm", parts_gemm(), 0},
                              {"qkv parts", of(decode_qkv_parts_bf16), 0},
-                             {"output gemm", of(decode_gemm_parts_bf16), 2},
+                             {"output gemm", parts_gemm(), 2},
                              {"add", of(decode_add_parts_f32), 2},
                              {"route", of(decode_route_bf16), 3},
                              {"plan", of(decode_plan_tiles_bf16), 3},
-                             {"gate_up gemm", of(decode_gemm_swiglu_bf16), 3},
-                             {"down gemm", of(decode_gemm_parts_bf16), 4},
+                             {"gate_up gemm", swiglu_gemm(), 3},
+                             {"down gemm", parts_gemm(), 4},
                              {"combine", of(decode_combine_parts_f32), 4}}) {
         only_ = n.kernel;
         std::printf("  %s %.1f", n.name, stage_us(tokens, n.stage, tuning_for(tokens)));
@@ -246,32 +248,32 @@ class Bench {
 
   void set_up(int tokens) {
     std::mt19937 random(tokens);
-    set_sequences(kMixtral, arrays_, std::vector<int>(tokens, kContext),
+    set_sequences(mixtral_, arrays_, std::vector<int>(tokens, kContext),
                   std::vector<bool>(tokens, false), blocks_, random);
-    const size_t count = static_cast<size_t>(tokens) * kMixtral.hidden;
+    const size_t count = static_cast<size_t>(tokens) * mixtral_.hidden;
     if (start_ == nullptr) {
-      start_ = device<float>(static_cast<size_t>(kMaxTokens) * kMixtral.hidden);
-      fill_f32<<<512, 256>>>(start_, static_cast<size_t>(kMaxTokens) * kMixtral.hidden, 4242, 1.0f);
-      ids_ = device<int>(kLayersOfStep * kMaxTokens * kMixtral.per_token);
+      start_ = device<float>(static_cast<size_t>(kMaxTokens) * mixtral_.hidden);
+      fill_f32<<<512, 256>>>(start_, static_cast<size_t>(kMaxTokens) * mixtral_.hidden, 4242, 1.0f);
+      ids_ = device<int>(kLayersOfStep * kMaxTokens * mixtral_.per_token);
     }
     CHECK(cudaMemcpy(arrays_.residual, start_, count * 4, cudaMemcpyDeviceToDevice));
-    prepare(kMixtral, tuning_for(tokens).carve_out);
+    prepare(mixtral_, tuning_for(tokens).carve_out);
   }
 
   double step_us(int tokens, bool dependent) {
     const Tuning tuning = tuning_for(tokens);
     Launcher launch(stream_, processors_);
     launch.dependent = dependent;
-    LayerStep step(kMixtral, tuning, launch, tokens);
+    LayerStep step(mixtral_, tuning, launch, tokens);
     const cudaGraphExec_t exec = capture(launch, [&] {
       for (int i = 0; i < kLayersOfStep; i++) {
         StepArrays a = arrays_;
-        a.expert_ids = ids_ + i * kMaxTokens * kMixtral.per_token;
+        a.expert_ids = ids_ + i * kMaxTokens * mixtral_.per_token;
         step.layer(layers_[i % kLayers], a);
       }
     });
     const double ms = time_ms(stream_, kRuns, [&](cudaEvent_t start, cudaEvent_t stop) {
-      CHECK(cudaMemcpyAsync(arrays_.residual, start_, 4ull * tokens * kMixtral.hidden,
+      CHECK(cudaMemcpyAsync(arrays_.residual, start_, 4ull * tokens * mixtral_.hidden,
                             cudaMemcpyDeviceToDevice, stream_));
       CHECK(cudaEventRecord(start, stream_));
       CHECK(cudaGraphLaunch(exec, stream_));
@@ -281,21 +283,28 @@ class Bench {
     return ms * 1000 / kLayersOfStep;
   }
 
+  // Of a weight, with its share of the scales.
+  double element_bytes() const {
+    const double scale = mixtral_.format == Format::kMxFp8 ? 1.0 / kMxColumns : 0.0;
+    return mixtral_.format == Format::kBf16 ? 2.0 : 1.0 + scale;
+  }
+
   // Mean bytes a layer of the last step; `experts` receives the mean number of experts chosen.
   double step_bytes(int tokens, double& experts, int layers = kLayersOfStep) {
     experts = 0;
     for (int i = 0; i < layers; i++) {
       unsigned chosen = 0;
-      for (int id : host(ids_ + i * kMaxTokens * kMixtral.per_token, tokens * kMixtral.per_token)) {
+      for (int id : host(ids_ + i * kMaxTokens * mixtral_.per_token, tokens * mixtral_.per_token)) {
         chosen |= 1u << id;
       }
       experts += __builtin_popcount(chosen);
     }
     experts /= layers;
-    const double d = kMixtral.hidden;
-    return 2.0 * kMixtral.qkv_width() * d + 2.0 * d * kMixtral.context_width() +
-           2.0 * 3 * d * kMixtral.intermediate * experts + 2.0 * kMixtral.experts * d +
-           2.0 * 2 * tokens * kContext * kMixtral.kv_heads * kMixtral.head_dim;
+    const double d = mixtral_.hidden;
+    return element_bytes() * (mixtral_.qkv_width() * d + d * mixtral_.context_width() +
+                              3 * d * mixtral_.intermediate * experts) +
+           2.0 * mixtral_.experts * d +
+           2.0 * 2 * tokens * kContext * mixtral_.kv_heads * mixtral_.head_dim;
   }
 
   // A stage alone, over all layers' weights in turn, on what the last step left.
@@ -303,7 +312,7 @@ class Bench {
     Launcher launch(stream_, processors_);
     launch.dependent = true;
     launch.only = only_;
-    LayerStep step(kMixtral, tuning, launch, tokens);
+    LayerStep step(mixtral_, tuning, launch, tokens);
     StepArrays a = arrays_;
     a.expert_ids = ids_;
     const cudaGraphExec_t exec = capture(launch, [&] {
@@ -332,7 +341,7 @@ class Bench {
       }
     });
     const double ms = time_ms(stream_, 9, [&](cudaEvent_t start, cudaEvent_t stop) {
-      CHECK(cudaMemcpyAsync(arrays_.residual, start_, 4ull * tokens * kMixtral.hidden,
+      CHECK(cudaMemcpyAsync(arrays_.residual, start_, 4ull * tokens * mixtral_.hidden,
                             cudaMemcpyDeviceToDevice, stream_));
       CHECK(cudaEventRecord(start, stream_));
       CHECK(cudaGraphLaunch(exec, stream_));
@@ -342,8 +351,22 @@ class Bench {
     return ms * 1000 / kLayersOfStep;
   }
 
+  const void* parts_gemm() const {
+    return mixtral_.format == Format::kBf16  ? reinterpret_cast<const void*>(decode_gemm_parts_bf16)
+           : mixtral_.format == Format::kFp8 ? reinterpret_cast<const void*>(decode_gemm_parts_fp8)
+                                             : reinterpret_cast<const void*>(decode_gemm_parts_mxfp8);
+  }
+  const void* swiglu_gemm() const {
+    return mixtral_.format == Format::kBf16 ? reinterpret_cast<const void*>(decode_gemm_swiglu_bf16)
+           : mixtral_.format == Format::kFp8
+               ? reinterpret_cast<const void*>(decode_gemm_swiglu_fp8)
+               : reinterpret_cast<const void*>(decode_gemm_swiglu_mxfp8);
+  }
+
   double share(double bytes, double us) const { return bytes / us / 1e3 / ceiling_ * 100; }
 
+  Shape mixtral_ = mixtral_shape();
+  Shape odd_ = odd_shape();
   int processors_;
   cudaStream_t stream_;
   int blocks_;
@@ -359,13 +382,16 @@ class Bench {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto asked = [&](const char* word) {
+  const auto said = [&](const char* word) {
     for (int i = 1; i < argc; i++) {
       if (std::string(argv[i]) == word) return true;
     }
-    return argc == 1;
+    return false;
   };
-  Bench bench;
+  const Format format = said("mxfp8") ? Format::kMxFp8 : said("fp8") ? Format::kFp8 : Format::kBf16;
+  const bool all = argc == (format == Format::kBf16 ? 1 : 2);
+  const auto asked = [&](const char* word) { return all || said(word); };
+  Bench bench(format);
   int failed = asked("odd") ? bench.check_odd() : 0;
   failed += asked("check") ? bench.check() : 0;
   if (asked("ceiling")) bench.print_ceiling();

@@ -39,9 +39,29 @@ inline void fill(Bf16* to, size_t count, uint64_t seed, float center, float spre
 inline LayerWeights make_layer(const Shape& s, uint64_t seed, int blocks) {
   LayerWeights w;
   const auto matrix = [&](int experts, int n, int k) {
-    const size_t count = tiled_weight_elements(experts, n, k);
-    Bf16* m = device<Bf16>(count);
-    fill(m, count, seed++, 0.0f, sqrtf(3.0f / k));
+    const size_t tiles = static_cast<size_t>(experts) * ceil_div(n, kTileRows) * s.weight_tiles(k);
+    Weight m;
+    m.tiles = device<char>(tiles * kTileBytes);
+    if (s.format == Format::kBf16) {
+      fill(reinterpret_cast<Bf16*>(m.tiles), tiles * kTileElements, seed++, 0.0f, sqrtf(3.0f / k));
+      return m;
+    }
+    CHECK(cudaMemset(m.tiles, 0, tiles * kTileBytes));
+    fill_codes<<<2048, 256>>>(reinterpret_cast<uint8_t*>(m.tiles), tiles * kTileBytes, seed++);
+    if (k % kCodeColumns != 0) {
+      clear_columns<<<2048, 256>>>(m.tiles, tiles, s.weight_tiles(k), k % kCodeColumns);
+    }
+    constexpr float kMeanCode = 108.0f;
+    if (s.format == Format::kFp8) {
+      m.scales = device<char>(tiles * kTileScales * sizeof(float));
+      fill_scales<<<512, 256>>>(reinterpret_cast<float*>(m.scales), kTileScales * tiles, seed++,
+                                1.0f / (kMeanCode * sqrtf(k)));
+    } else {
+      m.scales = device<char>(tiles * kMxTileBytes);
+      fill_exponents<<<512, 256>>>(reinterpret_cast<uint8_t*>(m.scales), tiles * kMxTileBytes,
+                                   seed++, 127 - static_cast<int>(log2f(kMeanCode * sqrtf(k))));
+    }
+    CHECK(cudaGetLastError());
     return m;
   };
   w.qkv = matrix(1, s.qkv_width(), s.hidden);
@@ -283,10 +303,11 @@ class StageCheck {
     }
   }
 
-  void linear(float* out, const float* x, const Bf16* weights, int n, int k, int weight_rows,
-              int map, const int* ids, int per_token, int rows) {
-    reference_linear<<<dim3(ceil_div(n, 8), rows), 256>>>(out, x, weights, n, k, weight_rows, map,
-                                                          ids, per_token);
+  void linear(float* out, const float* x, const Weight& weights, int n, int k, int weight_rows,
+              int map, const int* ids, int per_token, int rows, bool quantised = true) {
+    reference_linear<<<dim3(ceil_div(n, 8), rows), 256>>>(
+        out, x, weights, quantised ? s_.format : Format::kBf16, n, k, weight_rows, map, ids,
+        per_token);
     settle("reference");
   }
 
@@ -427,7 +448,14 @@ class StageCheck {
 
   std::vector<float> hidden_rows(int pairs) {
     if (few()) {
-      return floats(host(a_.h, static_cast<size_t>(pairs) * s_.intermediate));
+      const std::vector<float> stored =
+          floats(host(a_.h, static_cast<size_t>(pairs) * s_.intermediate));
+      std::vector<float> to(stored.size());
+      for (size_t i = 0; i < stored.size(); i++) {
+        const int column = i % s_.intermediate;
+        to[i] = stored[i - column + (s_.format == Format::kBf16 ? column : code_token_order(column))];
+      }
+      return to;
     }
     const int padded = max_padded_rows(pairs, s_.experts, kMaxTileRows);
     const std::vector<Bf16> tiles = host(a_.h, static_cast<size_t>(padded) * s_.intermediate);
@@ -472,8 +500,9 @@ class StageCheck {
     step.lm_head(w_.input_norm, lm_head_, a_);
     settle("lm_head");
     reference_norm<<<t_, 256>>>(r_.normed, a_.residual, w_.input_norm, kEps, s_.hidden);
-    linear(r_.wide, r_.normed, lm_head_, s_.vocabulary, s_.hidden, s_.vocabulary, 0, nullptr, 0,
-           t_);
+    const Weight head{const_cast<char*>(reinterpret_cast<const char*>(lm_head_)), nullptr};
+    linear(r_.wide, r_.normed, head, s_.vocabulary, s_.hidden, s_.vocabulary, 0, nullptr, 0, t_,
+           false);
     const size_t count = static_cast<size_t>(t_) * s_.vocabulary;
     checks_.close(name_, "logits", host(a_.logits, count), host(r_.wide, count), s_.vocabulary,
                   std::vector<bool>(t_, false));

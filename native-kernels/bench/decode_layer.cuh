@@ -21,13 +21,18 @@
 struct Shape {
   int hidden, heads, kv_heads, head_dim, experts, per_token, intermediate, vocabulary;
   int window, block_size;
+  Format format = Format::kBf16;
 
   int qkv_width() const { return (heads + 2 * kv_heads) * head_dim; }
   int context_width() const { return heads * head_dim; }
+  // Of a weight's tile, and such tiles along K.
+  int tile_columns() const { return format == Format::kBf16 ? kTileK : kCodeColumns; }
+  int weight_tiles(int k) const { return ceil_div(k, tile_columns()); }
 };
 
 struct LayerWeights {
-  Bf16 *qkv, *output, *gate_up, *down, *router, *input_norm, *post_norm;
+  Weight qkv, output, gate_up, down;
+  Bf16 *router, *input_norm, *post_norm;
   Bf16 *keys, *values;
 };
 
@@ -103,20 +108,29 @@ void allow(Kernel* kernel, int shared, int carve_out) {
   }
 }
 
-inline int token_bytes(int width) { return 2 * width + 64; }
+inline int token_bytes(const Shape& s, int width) {
+  return 2 * s.weight_tiles(width) * s.tile_columns() + 64;
+}
 
 constexpr int kFewThreads = 512;
 constexpr int kMaxGemmShared = 231424;
 
 // Eight stages where the widest tile allows it; no more than that, so that the small kernels around
 // find room beside the GEMM.
-inline int gemm_shared(int tokens) {
-  const int n = std::min(64, ceil_div(tokens, kTileRowStep) * kTileRowStep);
-  return 2048 + 8 * (kTileBytes + n * kRowBytes) + n * kRowBytes;
+inline int gemm_shared(const Shape& s, int tokens) {
+  const int rows = ceil_div(tokens, kTileRowStep) * kTileRowStep;
+  if (s.format == Format::kBf16) {
+    const int n = std::min(64, rows);
+    return 2048 + 8 * (kTileBytes + n * kRowBytes) + n * kRowBytes;
+  }
+  const int n = std::min(64, rows);
+  const int stage = kTileBytes + 2 * n * kRowBytes + 1024;
+  const int head = 2048 + n * kRowBytes;
+  return head + std::min(8, (kMaxGemmShared - head) / stage) * stage;
 }
 
 inline void prepare(const Shape& s, int carve_out) {
-  const int tokens = 8 * token_bytes(std::max(s.hidden, s.context_width()));
+  const int tokens = 8 * token_bytes(s, std::max(s.hidden, s.context_width()));
   allow(decode_qkv_bf16_d128, tokens, carve_out);
   allow(decode_qkv_bf16_d64, tokens, carve_out);
   allow(decode_add_linear_bf16, tokens, carve_out);
@@ -125,6 +139,16 @@ inline void prepare(const Shape& s, int carve_out) {
   allow(decode_down_bf16, 0, carve_out);
   allow(decode_attention_bf16_d128, 0, carve_out);
   allow(decode_attention_bf16_d64, 0, carve_out);
+#define GREGALE_ALLOW(format)                               \
+  allow(decode_qkv_##format##_d128, tokens, carve_out);     \
+  allow(decode_qkv_##format##_d64, tokens, carve_out);      \
+  allow(decode_add_linear_##format, tokens, carve_out);     \
+  allow(decode_gate_up_##format, tokens, carve_out);        \
+  allow(decode_down_##format, 0, carve_out);                \
+  allow(decode_gemm_parts_##format, kMaxGemmShared, -1);    \
+  allow(decode_gemm_swiglu_##format, kMaxGemmShared, -1);
+  GREGALE_ALLOW(fp8)
+  GREGALE_ALLOW(mxfp8)
   allow(decode_gemm_parts_bf16, kMaxGemmShared, -1);
   allow(decode_gemm_swiglu_bf16, kMaxGemmShared, -1);
 }
@@ -139,10 +163,21 @@ class LayerStep {
 
   void qkv(const LayerWeights& w, const StepArrays& a) {
     if (few_) {
-      launch_(s_.head_dim == 128 ? decode_qkv_bf16_d128 : decode_qkv_bf16_d64, launch_.processors(),
-              kFewThreads, tokens_ * token_bytes(s_.hidden), a.queries, w.keys, w.values,
-              a.residual, w.input_norm, w.qkv, a.rope_table, a.positions, a.slots, kEps,
-              s_.context_width(), tokens_, s_.hidden, s_.heads, s_.kv_heads, s_.block_size);
+      const int shared = tokens_ * token_bytes(s_, s_.hidden);
+      if (s_.format == Format::kBf16) {
+        launch_(s_.head_dim == 128 ? decode_qkv_bf16_d128 : decode_qkv_bf16_d64,
+                launch_.processors(), kFewThreads, shared, a.queries, w.keys, w.values, a.residual,
+                w.input_norm, w.qkv.tiles, a.rope_table, a.positions, a.slots, kEps,
+                s_.context_width(), tokens_, s_.hidden, s_.heads, s_.kv_heads, s_.block_size);
+      } else {
+        const bool wide = s_.head_dim == 128;
+        launch_(mx() ? wide ? decode_qkv_mxfp8_d128 : decode_qkv_mxfp8_d64
+                : wide ? decode_qkv_fp8_d128
+                       : decode_qkv_fp8_d64,
+                launch_.processors(), kFewThreads, shared, a.queries, w.keys, w.values, a.residual,
+                w.input_norm, w.qkv.tiles, w.qkv.scales, a.rope_table, a.positions, a.slots, kEps,
+                s_.context_width(), tokens_, s_.hidden, s_.heads, s_.kv_heads, s_.block_size);
+      }
       return;
     }
     launch_(decode_norm_tiles_bf16, tokens_, 256, 0, a.tiles, a.residual, nullptr, w.input_norm,
@@ -152,7 +187,7 @@ class LayerStep {
     launch_(decode_qkv_parts_bf16, dim3(ceil_div(s_.qkv_width() / 8, 256), tokens_), 256, 0,
             a.queries, w.keys, w.values, a.parts, a.rope_table, a.positions, a.slots,
             s_.context_width(), tokens_, s_.heads, s_.kv_heads, s_.head_dim, s_.block_size,
-            s_.hidden / kTileK, steps);
+            s_.weight_tiles(s_.hidden), steps);
   }
 
   void attention(const LayerWeights& w, const StepArrays& a) {
@@ -166,23 +201,36 @@ class LayerStep {
 
   void output(const LayerWeights& w, const StepArrays& a) {
     if (few_) {
-      launch_(decode_add_linear_bf16, launch_.processors(), kFewThreads,
-              tokens_ * token_bytes(s_.context_width()), a.residual, a.context, w.output, tokens_,
-              s_.hidden, s_.context_width());
+      const int shared = tokens_ * token_bytes(s_, s_.context_width());
+      if (s_.format == Format::kBf16) {
+        launch_(decode_add_linear_bf16, launch_.processors(), kFewThreads, shared, a.residual,
+                a.context, w.output.tiles, tokens_, s_.hidden, s_.context_width());
+      } else {
+        launch_(mx() ? decode_add_linear_mxfp8 : decode_add_linear_fp8, launch_.processors(),
+                kFewThreads, shared, a.residual, a.context, w.output.tiles, w.output.scales,
+                tokens_, s_.hidden, s_.context_width());
+      }
       return;
     }
     const int steps = steps_for(s_.hidden, s_.context_width());
     projection(a.parts, w.output, a.context, s_.hidden, s_.context_width(), steps);
     launch_(decode_add_parts_f32, dim3(ceil_div(s_.hidden, 1024), tokens_), 256, 0, a.residual,
-            a.parts, tokens_, s_.hidden, s_.context_width() / kTileK, steps);
+            a.parts, tokens_, s_.hidden, s_.weight_tiles(s_.context_width()), steps);
   }
 
   void gate_up(const LayerWeights& w, const StepArrays& a) {
     if (few_) {
-      launch_(decode_gate_up_bf16, launch_.processors(), kFewThreads,
-              tokens_ * token_bytes(s_.hidden), a.h, a.expert_ids, a.expert_weights, a.residual,
-              w.post_norm, w.router, w.gate_up, a.slots, kEps, tokens_, s_.hidden, s_.intermediate,
-              s_.experts, s_.per_token);
+      const int shared = tokens_ * token_bytes(s_, s_.hidden);
+      if (s_.format == Format::kBf16) {
+        launch_(decode_gate_up_bf16, launch_.processors(), kFewThreads, shared, a.h, a.expert_ids,
+                a.expert_weights, a.residual, w.post_norm, w.router, w.gate_up.tiles, a.slots, kEps,
+                tokens_, s_.hidden, s_.intermediate, s_.experts, s_.per_token);
+      } else {
+        launch_(mx() ? decode_gate_up_mxfp8 : decode_gate_up_fp8, launch_.processors(), kFewThreads,
+                shared, a.h, a.expert_ids, a.expert_weights, a.residual, w.post_norm, w.router,
+                w.gate_up.tiles, w.gate_up.scales, a.slots, kEps, tokens_, s_.hidden,
+                s_.intermediate, s_.experts, s_.per_token);
+      }
       return;
     }
     launch_(decode_route_bf16, tokens_, 256, 2 * s_.hidden, a.normed, a.expert_ids,
@@ -190,22 +238,34 @@ class LayerStep {
             s_.experts, s_.per_token);
     launch_(decode_plan_tiles_bf16, tokens_, 512, 0, a.tiles, a.plan, a.rows_of, a.normed,
             a.expert_ids, tokens_, s_.hidden, s_.experts, s_.per_token);
-    launch_(decode_gemm_swiglu_bf16, launch_.processors(), 288, gemm_shared(tokens_), a.h,
-            w.gate_up, a.tiles, a.plan, s_.experts, s_.intermediate / kTileK, s_.hidden / kTileK,
-            gemm_shared(tokens_));
+    if (s_.format == Format::kBf16) {
+      launch_(decode_gemm_swiglu_bf16, launch_.processors(), 288, gemm_shared(s_, tokens_), a.h,
+              w.gate_up.tiles, a.tiles, a.plan, s_.experts, s_.intermediate / kTileK,
+              s_.hidden / kTileK, gemm_shared(s_, tokens_));
+    } else {
+      launch_(mx() ? decode_gemm_swiglu_mxfp8 : decode_gemm_swiglu_fp8, launch_.processors(), 384,
+              gemm_shared(s_, tokens_), a.h, w.gate_up.tiles, w.gate_up.scales, a.tiles, a.plan,
+              s_.experts, s_.intermediate / kTileK, s_.weight_tiles(s_.hidden),
+              s_.hidden / kTileK, gemm_shared(s_, tokens_));
+    }
   }
 
   void down(const LayerWeights& w, const StepArrays& a) {
     if (few_) {
-      launch_(decode_down_bf16, launch_.processors(), kFewThreads, 0, a.residual, a.h, a.expert_ids,
-              w.down, tokens_, s_.hidden, s_.intermediate, s_.per_token);
+      if (s_.format == Format::kBf16) {
+        launch_(decode_down_bf16, launch_.processors(), kFewThreads, 0, a.residual, a.h,
+                a.expert_ids, w.down.tiles, tokens_, s_.hidden, s_.intermediate, s_.per_token);
+      } else {
+        launch_(mx() ? decode_down_mxfp8 : decode_down_fp8, launch_.processors(), kFewThreads, 0,
+                a.residual, a.h, a.expert_ids, w.down.tiles, w.down.scales, tokens_, s_.hidden,
+                s_.intermediate, s_.per_token);
+      }
       return;
     }
-    const int k_tiles = s_.intermediate / kTileK;
+    const int k_tiles = s_.weight_tiles(s_.intermediate);
     const int steps = k_tiles % tuning_.down_pieces == 0 ? k_tiles / tuning_.down_pieces : k_tiles;
-    launch_(decode_gemm_parts_bf16, launch_.processors(), 288, gemm_shared(tokens_), a.parts,
-            w.down, a.h, a.plan, s_.experts, 0, 0, ceil_div(s_.hidden, kTileRows), k_tiles, steps,
-            part_rows(), s_.hidden, gemm_shared(tokens_));
+    gemm(a.parts, w.down, a.h, a.plan, s_.experts, 0, 0, s_.hidden, s_.intermediate, steps,
+         part_rows());
     launch_(decode_combine_parts_f32, dim3(ceil_div(s_.hidden, 1024), tokens_), 256, 0, a.residual,
             a.parts, a.rows_of, a.expert_weights, s_.hidden, s_.per_token, part_rows(), k_tiles,
             steps);
@@ -219,16 +279,23 @@ class LayerStep {
     down(w, a);
   }
 
+  // Never quantised.
   void lm_head(const Bf16* norm, const Bf16* weights, const StepArrays& a) {
+    const char* tiled = reinterpret_cast<const char*>(weights);
     if (few_) {
       launch_(decode_lm_head_bf16, launch_.processors(), kFewThreads,
-              tokens_ * token_bytes(s_.hidden), a.logits, a.residual, nullptr, norm, weights, kEps,
+              tokens_ * (2 * s_.hidden + 64), a.logits, a.residual, nullptr, norm, tiled, kEps,
               tokens_, s_.hidden, s_.vocabulary);
       return;
     }
     launch_(decode_norm_tiles_bf16, tokens_, 256, 0, a.tiles, a.residual, nullptr, norm, kEps,
             s_.hidden, tile_rows_);
-    projection(a.logits, weights, a.tiles, s_.vocabulary, s_.hidden, s_.hidden / kTileK);
+    Shape bf16 = s_;
+    bf16.format = Format::kBf16;
+    launch_(decode_gemm_parts_bf16, launch_.processors(), 288, gemm_shared(bf16, tokens_), a.logits,
+            tiled, a.tiles, nullptr, 1, tile_rows_, tokens_, ceil_div(s_.vocabulary, kTileRows),
+            s_.hidden / kTileK, s_.hidden / kTileK, tokens_, s_.vocabulary,
+            gemm_shared(bf16, tokens_));
   }
 
   int part_rows() const {
@@ -236,16 +303,30 @@ class LayerStep {
   }
 
  private:
+  bool mx() const { return s_.format == Format::kMxFp8; }
+
   // One even piece a multiprocessor, never more than all of K.
   int steps_for(int n, int k) const {
-    const int k_tiles = k / kTileK;
+    const int k_tiles = s_.weight_tiles(k);
     return std::min(k_tiles, ceil_div(ceil_div(n, kTileRows) * k_tiles, launch_.processors()));
   }
 
-  void projection(float* parts, const Bf16* weights, const Bf16* tile, int n, int k, int steps) {
-    launch_(decode_gemm_parts_bf16, launch_.processors(), 288, gemm_shared(tokens_), parts, weights,
-            tile, nullptr, 1, tile_rows_, tokens_, ceil_div(n, kTileRows), k / kTileK, steps,
-            tokens_, n, gemm_shared(tokens_));
+  void projection(float* parts, const Weight& weight, const Bf16* tile, int n, int k, int steps) {
+    gemm(parts, weight, tile, nullptr, 1, tile_rows_, tokens_, n, k, steps, tokens_);
+  }
+
+  void gemm(float* parts, const Weight& weight, const Bf16* tokens, const GroupPlan* plan,
+            int experts, int rows, int valid_rows, int n, int k, int steps, int part_rows) {
+    const int shared = gemm_shared(s_, tokens_);
+    if (s_.format == Format::kBf16) {
+      launch_(decode_gemm_parts_bf16, launch_.processors(), 288, shared, parts, weight.tiles,
+              tokens, plan, experts, rows, valid_rows, ceil_div(n, kTileRows), k / kTileK, steps,
+              part_rows, n, shared);
+    } else {
+      launch_(mx() ? decode_gemm_parts_mxfp8 : decode_gemm_parts_fp8, launch_.processors(), 384,
+              shared, parts, weight.tiles, weight.scales, tokens, plan, experts, rows, valid_rows,
+              ceil_div(n, kTileRows), s_.weight_tiles(k), k / kTileK, steps, part_rows, n, shared);
+    }
   }
 
   const Shape& s_;

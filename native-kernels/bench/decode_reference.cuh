@@ -5,9 +5,8 @@
 #include <cuda_bf16.h>
 
 #include "common.cuh"
+#include "decode_api.cuh"
 #include "kv_layout.cuh"
-
-using Bf16 = __nv_bfloat16;
 
 // Uniform in [-1, 1), a function of (seed, index).
 __host__ __device__ inline float uniform(uint64_t seed, uint64_t index) {
@@ -45,11 +44,74 @@ __global__ void reference_norm(float* out, const float* x, const Bf16* gain, flo
   }
 }
 
+// Random codes of every value but NaN, and their scales: fp32 of eight rows of a tile, or exponents
+// of 32 columns. The values' root mean square is about 1 / sqrt(k).
+__global__ void fill_codes(uint8_t* to, size_t count, uint64_t seed) {
+  for (size_t i = blockIdx.x * static_cast<size_t>(blockDim.x) + threadIdx.x; i < count;
+       i += static_cast<size_t>(gridDim.x) * blockDim.x) {
+    const uint8_t code = static_cast<uint8_t>((uniform(seed, i) + 1.0f) * 127.999f);
+    to[i] = (code & 0x7F) == 0x7F ? code - 1 : code;
+  }
+}
+
+__global__ void fill_scales(float* to, size_t count, uint64_t seed, float center) {
+  for (size_t i = blockIdx.x * static_cast<size_t>(blockDim.x) + threadIdx.x; i < count;
+       i += static_cast<size_t>(gridDim.x) * blockDim.x) {
+    to[i] = center * (1.0f + 0.5f * uniform(seed, i));
+  }
+}
+
+__global__ void fill_exponents(uint8_t* to, size_t count, uint64_t seed, int center) {
+  for (size_t i = blockIdx.x * static_cast<size_t>(blockDim.x) + threadIdx.x; i < count;
+       i += static_cast<size_t>(gridDim.x) * blockDim.x) {
+    to[i] = center + static_cast<int>(2.0f * uniform(seed, i));
+  }
+}
+
+// Columns from `width` of an expert's last tile on, which padding makes zero.
+__global__ void clear_columns(char* tiles, size_t count, int k_tiles, int width) {
+  for (size_t tile = blockIdx.x; tile < count; tile += gridDim.x) {
+    for (int i = threadIdx.x; tile % k_tiles == k_tiles - 1 && i < kTileBytes; i += blockDim.x) {
+      if (i % kCodeColumns >= width) {
+        tiles[tile * kTileBytes + swizzled_code(i / kCodeColumns, i % kCodeColumns)] = 0;
+      }
+    }
+  }
+}
+
+__device__ inline float code_value(uint8_t code) {
+  const int exponent = code >> 3 & 15;
+  const float mantissa = (code & 7) / 8.0f;
+  const float value = exponent == 0 ? ldexpf(mantissa, -6) : ldexpf(1.0f + mantissa, exponent - 7);
+  return code & 0x80 ? -value : value;
+}
+
+// Element (row, k) of expert `expert` of a tiled weight.
+__device__ inline float weight_value(const Weight& w, Format format, int expert, int row, int k,
+                                     int n_tiles, int width) {
+  const int columns = format == Format::kBf16 ? kTileK : kCodeColumns;
+  const size_t tile =
+      (static_cast<size_t>(expert) * n_tiles + row / kTileRows) * ceil_div(width, columns) +
+      k / columns;
+  const char* at = w.tiles + tile * kTileBytes;
+  row %= kTileRows;
+  k %= columns;
+  if (format == Format::kBf16) {
+    return __bfloat162float(reinterpret_cast<const Bf16*>(at)[swizzled_element(row, k)]);
+  }
+  const float value = code_value(static_cast<uint8_t>(at[swizzled_code(row, k)]));
+  if (format == Format::kFp8) {
+    return value * reinterpret_cast<const float*>(w.scales)[tile * kTileScales + row / kScaleRows];
+  }
+  const uint8_t exponent = w.scales[(tile * kTileRows + row) * 4 + k / kMxColumns];
+  return ldexpf(value, exponent - 127);
+}
+
 // out[r, n] = sum over k of x[r, k] W[expert][row(n), k]; a warp an output. Grid (ceil(n / 8),
 // rows), block 256. row_map 0: row n; 1: gate row n; 2: up row n. ids (null: expert 0, row r of x):
 // the expert of pair r, whose x is row r / per_token of x, or row r where per_token is 0; -1 skips.
-__global__ void reference_linear(float* out, const float* x, const Bf16* weights, int n, int k,
-                                 int weight_rows, int row_map, const int* ids, int per_token) {
+__global__ void reference_linear(float* out, const float* x, Weight weights, Format format, int n,
+                                 int k, int weight_rows, int row_map, const int* ids, int per_token) {
   const int column = blockIdx.x * 8 + threadIdx.x / 32;
   const int r = blockIdx.y;
   const int lane = threadIdx.x % 32;
@@ -60,12 +122,9 @@ __global__ void reference_linear(float* out, const float* x, const Bf16* weights
   const float* from = x + static_cast<size_t>(per_token > 0 ? r / per_token : r) * k;
   const int row = row_map == 0 ? column : row_map == 1 ? gate_row(column) : up_row(column);
   const int n_tiles = ceil_div(weight_rows, kTileRows);
-  const int k_tiles = ceil_div(k, kTileK);
   float sum = 0.0f;
   for (int i = lane; i < k; i += 32) {
-    const size_t at = weight_tile_start(expert, row / kTileRows, i / kTileK, n_tiles, k_tiles) +
-                      swizzled_element(row % kTileRows, i % kTileK);
-    sum += from[i] * __bfloat162float(weights[at]);
+    sum += from[i] * weight_value(weights, format, expert, row, i, n_tiles, k);
   }
   sum = warp_sum(sum);
   if (lane == 0) {

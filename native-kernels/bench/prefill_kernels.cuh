@@ -12,17 +12,19 @@ __global__ void expert_plan_i32(GroupPlan*, int*, int*, const int*, int, int, in
 __global__ void expert_gather_bf16(bf16*, const bf16*, const GroupPlan*, const int*, int, int, int);
 __global__ void expert_combine_bf16(bf16*, const float*, const int*, const float*, int, int);
 __global__ void expert_combine_f32(float*, const float*, const int*, const float*, int, int);
-__global__ void expert_gate_up_bf16(bf16*, const bf16*, const bf16*, const GroupPlan*, int, int,
+__global__ void expert_gate_up_bf16(bf16*, const char*, const char*, const GroupPlan*, int, int,
                                     int);
-__global__ void expert_down_bf16(float*, const bf16*, const bf16*, const GroupPlan*, int, int, int,
+__global__ void expert_down_bf16(float*, const char*, const char*, const GroupPlan*, int, int, int,
                                  int);
 __global__ void tile_rows_bf16(bf16*, const bf16*, int, int, int);
-__global__ void matmul_wgmma_bf16(bf16*, const bf16*, const bf16*, int, int, int, int, int);
-__global__ void matmul_wgmma_f32(float*, const bf16*, const bf16*, int, int, int, int, int);
+__global__ void matmul_wgmma_bf16(bf16*, const char*, const char*, int, int, int, int, int);
+__global__ void matmul_wgmma_f32(float*, const char*, const char*, int, int, int, int, int);
 __global__ void paged_attention_prefill_bf16_d128(bf16*, const bf16*, const bf16*, const bf16*,
                                                   const int*, const int*, const int*, int*, int,
                                                   int, int, int, int, int, float);
 }
+
+inline const char* bytes_of(const bf16* from) { return reinterpret_cast<const char*>(from); }
 
 constexpr int kGemmShared = 229504;
 constexpr int kAttentionShared = 229568;
@@ -80,12 +82,13 @@ struct MoeLayer {
   }
   void gate_up(const bf16* weights) const {
     expert_gate_up_bf16<<<multiprocessors(), 384, kGemmShared>>>(
-        inner.get(), weights, tiles.get(), plan.get(), experts, intermediate_tiles, hidden_tiles);
+        inner.get(), bytes_of(weights), bytes_of(tiles.get()), plan.get(), experts,
+        intermediate_tiles, hidden_tiles);
   }
   void down(const bf16* weights) const {
-    expert_down_bf16<<<multiprocessors(), 384, kGemmShared>>>(rows.get(), weights, inner.get(),
-                                                              plan.get(), experts, down_tiles,
-                                                              intermediate_tiles, hidden);
+    expert_down_bf16<<<multiprocessors(), 384, kGemmShared>>>(
+        rows.get(), bytes_of(weights), bytes_of(inner.get()), plan.get(), experts, down_tiles,
+        intermediate_tiles, hidden);
   }
   void combine(bf16* out, const float* weights) const {
     expert_combine_bf16<<<tokens, 256>>>(out, rows.get(), pair_row.get(), weights, slots, hidden);
@@ -109,9 +112,9 @@ inline void tile_weight(bf16* out, const bf16* from, int experts, int n, int k) 
 }
 
 // The height of token tiles that keeps the clusters busiest (matmul_wgmma.cu).
-inline int choose_tile_rows(int rows, int n_tiles) {
+inline int choose_tile_rows(int rows, int n_tiles, int most = kMaxTileRows) {
   int best = 0, best_cost = 0;
-  for (int height = kMaxTileRows; height >= 64; height -= 16) {
+  for (int height = most; height >= 64; height -= 16) {
     const GroupPlan plan = plan_group(0, rows, height);
     const int units = ceil_div(n_tiles, 2) * plan.tiles;
     const int cost = ceil_div(units, multiprocessors() / 2) * (plan.tile_rows + 256);
@@ -136,12 +139,12 @@ struct Projection {
     tile_rows_bf16<<<grid, 256>>>(tiles.get(), x, rows, k, max_rows);
   }
   void multiply(bf16* out, const bf16* weights) const {
-    matmul_wgmma_bf16<<<multiprocessors(), 384, kGemmShared>>>(out, weights, tiles.get(), rows,
-                                                               max_rows, n_tiles, k_tiles, n);
+    matmul_wgmma_bf16<<<multiprocessors(), 384, kGemmShared>>>(
+        out, bytes_of(weights), bytes_of(tiles.get()), rows, max_rows, n_tiles, k_tiles, n);
   }
   void multiply(float* out, const bf16* weights) const {
-    matmul_wgmma_f32<<<multiprocessors(), 384, kGemmShared>>>(out, weights, tiles.get(), rows,
-                                                              max_rows, n_tiles, k_tiles, n);
+    matmul_wgmma_f32<<<multiprocessors(), 384, kGemmShared>>>(
+        out, bytes_of(weights), bytes_of(tiles.get()), rows, max_rows, n_tiles, k_tiles, n);
   }
 };
 

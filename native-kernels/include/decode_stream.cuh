@@ -11,136 +11,37 @@
 // is 4 h + l % 4, 64 bytes from the other half's because the swizzle only flips bits.
 #pragma once
 
-#include "common.cuh"
-#include "tiled_layout.cuh"
-
-constexpr int kDecodeTokens = 8;  // N of mma.sync m16n8k16
-constexpr int kDecodeThreads = 512;
-constexpr int kDecodeWarps = kDecodeThreads / kWarpSize;
-constexpr int kRowPad = 64;  // bytes: two token rows then fill all 32 banks
-constexpr unsigned kAllLanes = 0xffffffffu;
-
-// ---- programmatic dependent launch: no-ops without the launch attribute and before sm_90
-// ---------
-
-// Everything that earlier kernels of the stream wrote is visible after this.
-__device__ __forceinline__ void wait_for_predecessor() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-
-// Lets the next kernel's blocks start where this one's have left room. Called after the wait, so
-// that whatever ran before the predecessor is complete for a kernel that has not waited yet.
-__device__ __forceinline__ void release_successor() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
-}
-
-// ---- loads --------------------------------------------------------------------------------------
-
-// Weights are read once a step: they need not stay in L1.
-__device__ __forceinline__ uint4 load_weights(const void* from) {
-  uint4 v;
-  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-               : "l"(from));
-  return v;
-}
-
-// What an earlier kernel wrote: never through the read-only path, which may hold older bytes when
-// launches overlap.
-__device__ __forceinline__ uint4 load_written(const void* from) {
-  uint4 v;
-  asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-               : "l"(from)
-               : "memory");
-  return v;
-}
-
-__device__ __forceinline__ float4 load_written_float4(const float* from) {
-  const uint4 v = load_written(from);
-  return make_float4(__uint_as_float(v.x), __uint_as_float(v.y), __uint_as_float(v.z),
-                     __uint_as_float(v.w));
-}
-
-__device__ __forceinline__ float load_written_float(const float* from) {
-  float v;
-  asm volatile("ld.global.f32 %0, [%1];" : "=f"(v) : "l"(from) : "memory");
-  return v;
-}
-
-// ---- mma.sync m16n8k16, bf16, fp32 accumulators -------------------------------------------------
-
-__device__ __forceinline__ void mma_bf16(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t a2,
-                                         uint32_t a3, uint32_t b0, uint32_t b1) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-      "{%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-}
-
-// One lane's share of 16 weight rows x one k tile: rows l / 4 and l / 4 + gap, both halves.
-struct WeightSlice {
-  uint4 low[2];
-  uint4 high[2];
-};
-
-// Bytes from the first row of a unit within a tile to the lane's chunk of half 0.
-__device__ __forceinline__ int lane_offset(int lane) { return swizzled_bytes(lane / 4, lane % 4); }
-
-// `at` is the lane's half-0 chunk; `other` (64 or -64) leads to half 1 and `gap` to the high row.
-__device__ __forceinline__ void load_slice(WeightSlice& slice, const char* at, int other, int gap) {
-  slice.low[0] = load_weights(at);
-  slice.high[0] = load_weights(at + gap);
-  slice.low[1] = load_weights(at + other);
-  slice.high[1] = load_weights(at + other + gap);
-}
-
-// acc[16 rows, 8 tokens] += slice * tokens; b[h] is the lane's chunk 4 h + l % 4 of token l / 4.
-__device__ __forceinline__ void multiply_slice(float (&acc)[4], const WeightSlice& slice,
-                                               const uint4 (&b)[2]) {
-#pragma unroll
-  for (int h = 0; h < 2; h++) {
-    const uint4 low = slice.low[h];
-    const uint4 high = slice.high[h];
-    mma_bf16(acc, low.x, high.x, low.y, high.y, b[h].x, b[h].y);
-    mma_bf16(acc, low.z, high.z, low.w, high.w, b[h].z, b[h].w);
-  }
-}
+#include "decode_weights.cuh"
 
 // ---- tokens in shared memory --------------------------------------------------------------------
 
-// Bytes of one token row in shared memory: K bf16, padded so that 16-byte reads of eight rows do
-// not meet in a bank.
+// Bytes of one token row in shared memory: bf16 of whole k tiles, padded so that 16-byte reads of
+// eight rows do not meet in a bank.
+template <class Weights>
 __host__ __device__ __forceinline__ int token_row_bytes(int k_tiles) {
-  return k_tiles * kRowBytes + kRowPad;
-}
-
-// The lane's chunks of k tile `k_tile`; `row` is the lane's token row plus (l % 4) * 16 bytes.
-__device__ __forceinline__ void load_tokens(uint4 (&b)[2], const char* row, int k_tile) {
-  const char* at = row + k_tile * kRowBytes;
-  b[0] = *reinterpret_cast<const uint4*>(at);
-  b[1] = *reinterpret_cast<const uint4*>(at + kRowBytes / 2);
+  return k_tiles * Weights::kTileColumns * 2 + kRowPad;
 }
 
 // Start of the lane's token row: lanes of tokens that do not exist read the last one, whose results
 // nobody stores.
+template <class Weights>
 __device__ __forceinline__ const char* lane_token_row(const char* tokens, int k_tiles, int count,
                                                       int lane) {
-  return tokens + min(lane / 4, count - 1) * token_row_bytes(k_tiles) + lane % 4 * 16;
+  return tokens + min(lane / 4, count - 1) * token_row_bytes<Weights>(k_tiles) + lane % 4 * 16;
 }
 
 // ---- sums over the block's warps ----------------------------------------------------------------
 
-// Each warp's accumulators of a unit, twice: while one set is summed the next is written.
+// Each warp's accumulators of a unit.
+using WarpSums = float4[kDecodeWarps][kWarpSize];
+
+// Those of the units that are worked on at once, twice: while one set is summed the next is written.
+template <int kUnits>
 struct UnitSums {
-  float4 of[2][kDecodeWarps][kWarpSize];
+  WarpSums of[2][kUnits];
 };
 
-__device__ __forceinline__ float4 sum_warps(const float4 (&of)[kDecodeWarps][kWarpSize], int lane) {
+__device__ __forceinline__ float4 sum_warps(const WarpSums& of, int lane) {
   float4 sum = of[0][lane];
 #pragma unroll 3  // all at once would spill: the ring holds 64 registers of loads in flight
   for (int warp = 1; warp < kDecodeWarps; warp++) {
@@ -153,85 +54,152 @@ __device__ __forceinline__ float4 sum_warps(const float4 (&of)[kDecodeWarps][kWa
 // ---- the stream ---------------------------------------------------------------------------------
 
 // Weights of one block's units through registers. kGap: bytes from a unit's low to its high rows.
-// Units are numbered 0, 1, ... within the block; base(i) is the first byte of unit i's low rows in
-// k tile 0.
-template <int kGap>
+// Units are numbered 0, 1, ... within the block; base(i) is where unit i lies. Weights::kUnits of
+// them are worked on at once.
+template <class Weights, int kGap>
 class WeightStream {
  public:
-  static constexpr int kDepth = 4;  // slices in flight: 16 loads a lane
+  static constexpr int kUnits = Weights::kUnits;
+  static constexpr int kSlots = 4;  // slices in flight: 16 loads a lane
+  static constexpr int kDepth = kSlots / kUnits;
 
-  __device__ __forceinline__ explicit WeightStream(int k_tiles)
-      : warp_(threadIdx.x / kWarpSize), lane_(threadIdx.x % kWarpSize) {
+  __device__ __forceinline__ WeightStream(const Weights& weights, int k_tiles)
+      : weights_(weights), warp_(threadIdx.x / kWarpSize), lane_(threadIdx.x % kWarpSize) {
     steps_ = k_tiles > warp_ ? ceil_div(k_tiles - warp_, kDecodeWarps) : 0;
     padded_steps_ = ceil_div(ceil_div(k_tiles, kDecodeWarps), kDepth) * kDepth;
-    offset_ = lane_offset(lane_) + warp_ * kTileBytes;
+    offset_ = lane_offset(lane_);
     other_ = (offset_ & 64) ? -64 : 64;
   }
 
-  // Starts the loads of the first unit. Nothing that other kernels write is touched.
-  __device__ __forceinline__ void start(const char* unit) {
+  // Starts the loads of the first units. Nothing that other kernels write is touched.
+  template <class Base>
+  __device__ __forceinline__ void start(int count, const Base& base) {
 #pragma unroll
-    for (int q = 0; q < kDepth; q++) {
-      load(q, q, unit);
+    for (int u = 0; u < kUnits; u++) {
+      const UnitAt unit = u < count ? base(u) : UnitAt{};
+#pragma unroll
+      for (int q = 0; q < kDepth; q++) {
+        load(q, u, q, unit);
+      }
     }
   }
 
-  // After start(base(0)): multiplies `count` units with the tokens in shared memory and calls
-  // finish(i, sums) on one warp for each, in turn. Every thread of the block must call it.
+  // After start: multiplies `count` units with the tokens in shared memory and calls finish(i,
+  // sums) on one warp for each, in turn. Every thread of the block must call it.
   template <class Base, class Finish>
-  __device__ __forceinline__ void run(int count, const char* token_row, UnitSums& sums,
+  __device__ __forceinline__ void run(int count, const char* token_row, UnitSums<kUnits>& sums,
                                       const Base& base, const Finish& finish) {
-    const char* unit = count > 0 ? base(0) : nullptr;
-    for (int i = 0; i < count; i++) {
-      const char* next = i + 1 < count ? base(i + 1) : nullptr;
-      float acc[4] = {};
+    UnitAt now[kUnits];
+    UnitAt next[kUnits];
+#pragma unroll
+    for (int u = 0; u < kUnits; u++) {
+      now[u] = u < count ? base(u) : UnitAt{};
+    }
+    int round = 0;
+    for (int first = 0; first < count; first += kUnits, round ^= 1) {
+#pragma unroll
+      for (int u = 0; u < kUnits; u++) {
+        next[u] = first + kUnits + u < count ? base(first + kUnits + u) : UnitAt{};
+      }
+      float acc[kUnits][4] = {};
       for (int step = 0; step < padded_steps_; step += kDepth) {
 #pragma unroll
         for (int q = 0; q < kDepth; q++) {
           if (step + q < steps_) {
-            uint4 b[2];
-            load_tokens(b, token_row, warp_ + (step + q) * kDecodeWarps);
-            multiply_slice(acc, ring_[q], b);
+            const char* at =
+                token_row + (warp_ + (step + q) * kDecodeWarps) * (Weights::kTileColumns * 2);
+            Weights::multiply(acc, ring_[q],
+                              [&](int h) { return *reinterpret_cast<const uint4*>(at + h * 64); });
           }
           const int ahead = step + q + kDepth;
-          load(q, ahead < padded_steps_ ? ahead : q, ahead < padded_steps_ ? unit : next);
+#pragma unroll
+          for (int u = 0; u < kUnits; u++) {
+            load(q, u, ahead < padded_steps_ ? ahead : q,
+                 ahead < padded_steps_ ? now[u] : next[u]);
+          }
         }
       }
-      sums.of[i & 1][warp_][lane_] = make_float4(acc[0], acc[1], acc[2], acc[3]);
-      __syncthreads();  // and the sums of unit i - 2 have been read: their warp has come here
-      if (warp_ == i % kDecodeWarps) {
-        finish(i, sum_warps(sums.of[i & 1], lane_));
+#pragma unroll
+      for (int u = 0; u < kUnits; u++) {
+        sums.of[round][u][warp_][lane_] =
+            make_float4(acc[u][0], acc[u][1], acc[u][2], acc[u][3]);
       }
-      unit = next;
+      __syncthreads();  // and the sums before the last have been read: their warps have come here
+      const int mine = (warp_ - first) & (kDecodeWarps - 1);
+      if (mine < min(kUnits, count - first)) {
+        finish(first + mine, sum_warps(sums.of[round][mine], lane_));
+      }
+#pragma unroll
+      for (int u = 0; u < kUnits; u++) {
+        now[u] = next[u];
+      }
     }
   }
 
  private:
-  __device__ __forceinline__ void load(int slot, int step, const char* unit) {
-    if (unit != nullptr && step < steps_) {
-      load_slice(ring_[slot], unit + offset_ + step * kDecodeWarps * kTileBytes, other_, kGap);
+  __device__ __forceinline__ void load(int slot, int u, int step, UnitAt unit) {
+    if (unit.exists() && step < steps_) {
+      weights_.load(ring_[slot][u], unit, warp_ + step * kDecodeWarps, offset_, other_, kGap);
     }
   }
 
+  const Weights& weights_;
   const int warp_;
   const int lane_;
   int steps_;         // k tiles of this warp
   int padded_steps_;  // the most of any warp, rounded up to the ring
   int offset_;
   int other_;
-  WeightSlice ring_[kDepth];
+  typename Weights::Part ring_[kDepth][kUnits];
 };
 
-// ---- tokens into shared memory
-// -------------------------------------------------------------------
+// ---- tokens into shared memory ------------------------------------------------------------------
+
+// Eight (four) consecutive columns from a multiple of as many to where the weights want them.
+template <class Weights>
+__device__ __forceinline__ void store_columns(char* row, int at, uint4 v) {
+  if constexpr (Weights::token_order(4) == 4) {
+    *reinterpret_cast<uint4*>(row + at * 2) = v;
+  } else {
+    const uint32_t words[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      *reinterpret_cast<uint32_t*>(row + Weights::token_order(at + 2 * i) * 2) = words[i];
+    }
+  }
+}
+
+template <class Weights>
+__device__ __forceinline__ void store_columns(char* row, int at, uint2 v) {
+  if constexpr (Weights::token_order(4) == 4) {
+    *reinterpret_cast<uint2*>(row + at * 2) = v;
+  } else {
+    *reinterpret_cast<uint32_t*>(row + Weights::token_order(at) * 2) = v.x;
+    *reinterpret_cast<uint32_t*>(row + Weights::token_order(at + 2) * 2) = v.y;
+  }
+}
+
+// Zeros in the columns that the last k tile has beyond `width`, a multiple of 64.
+template <class Weights>
+__device__ __forceinline__ void clear_padding(char* tokens, int width, int k_tiles, int count) {
+  if constexpr (Weights::kTileColumns > kTileK) {
+    const int padding = k_tiles * Weights::kTileColumns - width;
+    for (int i = threadIdx.x; i < padding / 2 * count; i += kDecodeThreads) {
+      char* row = tokens + i / (kTileK / 2) * token_row_bytes<Weights>(k_tiles);
+      *reinterpret_cast<uint32_t*>(row + (width + i % (kTileK / 2) * 2) * 2) = 0;
+    }
+  }
+}
 
 // tokens[t] = x[t], two rows and two steps of columns loaded together. Every thread must call it; a
 // barrier must follow.
+template <class Weights>
 __device__ __forceinline__ void copy_rows(char* tokens, const __nv_bfloat16* x, int width,
                                           int k_tiles, int count) {
   constexpr int kTokens = 2;
   constexpr int kColumns = 2;
   constexpr int kStep = kDecodeThreads * kChunk;
+  clear_padding<Weights>(tokens, width, k_tiles, count);
 #pragma unroll 1
   for (int first = 0; first < count; first += kTokens) {
 #pragma unroll 1
@@ -251,8 +219,8 @@ __device__ __forceinline__ void copy_rows(char* tokens, const __nv_bfloat16* x, 
 #pragma unroll
         for (int c = 0; c < kColumns; c++) {
           if (first + q < count && start + c * kStep < width) {
-            *reinterpret_cast<uint4*>(tokens + (first + q) * token_row_bytes(k_tiles) +
-                                      (start + c * kStep) * 2) = v[q][c];
+            store_columns<Weights>(tokens + (first + q) * token_row_bytes<Weights>(k_tiles),
+                                   start + c * kStep, v[q][c]);
           }
         }
       }
@@ -260,8 +228,7 @@ __device__ __forceinline__ void copy_rows(char* tokens, const __nv_bfloat16* x, 
   }
 }
 
-// ---- residual rows that a block adds to
-// ----------------------------------------------------------
+// ---- residual rows that a block adds to ---------------------------------------------------------
 
 // What the residual holds where the block's first units will add to it, loaded while weights are
 // underway: at the end of the kernel a load from L2 would be waited for. Element (token, row) of a
@@ -300,6 +267,7 @@ struct SquareSums {
 // the value, so the result is as exact, and the block crosses one barrier less. Two tokens and four
 // steps of columns are loaded together, which hides L2's latency. Every thread of the block must
 // call it; a barrier must follow.
+template <class Weights>
 __device__ __forceinline__ void load_normed(char* tokens, SquareSums& squares, const float* x,
                                             const int* row_ids, const __nv_bfloat16* gain,
                                             int width, int k_tiles, int count) {
@@ -307,6 +275,7 @@ __device__ __forceinline__ void load_normed(char* tokens, SquareSums& squares, c
   constexpr int kColumns = 4;
   constexpr int kStep = kDecodeThreads * 4;
   const int warp = threadIdx.x / kWarpSize;
+  clear_padding<Weights>(tokens, width, k_tiles, count);
 #pragma unroll 1
   for (int first = 0; first < count; first += kTokens) {
     const float* row[kTokens];
@@ -344,8 +313,8 @@ __device__ __forceinline__ void load_normed(char* tokens, SquareSums& squares, c
             square[q] += u.x * u.x + u.y * u.y + u.z * u.z + u.w * u.w;
             __nv_bfloat162 pair[2] = {__floats2bfloat162_rn(u.x * g0.x, u.y * g0.y),
                                       __floats2bfloat162_rn(u.z * g1.x, u.w * g1.y)};
-            *reinterpret_cast<uint2*>(tokens + (first + q) * token_row_bytes(k_tiles) + at * 2) =
-                *reinterpret_cast<const uint2*>(pair);
+            store_columns<Weights>(tokens + (first + q) * token_row_bytes<Weights>(k_tiles), at,
+                                   *reinterpret_cast<const uint2*>(pair));
           }
         }
       }

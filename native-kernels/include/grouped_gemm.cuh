@@ -1,5 +1,6 @@
 // The persistent grouped GEMM of Hopper prefill: for every expert e and its rows x of one GEMM,
-// y = W[e] x^T, in bf16 with fp32 accumulation along K in one fixed order, whatever the tiling.
+// y = W[e] x^T, with fp32 accumulation along K in one fixed order, whatever the tiling. Operands are
+// bf16, or FP8 in one of two ways (gemm_formats.cuh).
 //
 // Weights are wgmma's A: 128 rows of one tile, 64 for each of two consumer warpgroups. Tokens are B
 // with n = 16 ... 256 columns, chosen per expert at run time, one instance of the loop per n. A
@@ -28,20 +29,24 @@ constexpr int kStagingFull = 2;
 constexpr int kWarpgroupBarrier = 3;  // and 4
 
 struct GemmOperands {
-  const __nv_bfloat16* weights;  // tiled [experts][n_tiles][k_tiles]
-  const __nv_bfloat16* tokens;   // tiled, first rows as planned
+  const char* weights;          // tiled [experts][n_tiles][k_tiles]
+  const char* scales;           // of FP8 weights: fp8_codes.cuh
+  const char* tokens;           // tiled, first rows as planned
+  const float* token_scales;    // of FP8 tokens: gemm_formats.cuh
   const GroupPlan* plan;         // of all experts; null: one expert of `rows` rows
   int experts;
   int rows;           // without a plan: rows, cut into tiles of at most
   int max_tile_rows;  // this many
   int n_tiles;
-  int k_tiles;
+  int k_tiles;      // of the weights
+  int token_tiles;  // of the tokens
 };
 
 constexpr int kCluster = 2;  // CTAs with neighbouring weight tiles and the same tokens
 constexpr int kRingBytes = 4 * (kTileBytes + kMaxTileRows * kRowBytes);
 constexpr int kMaxStages = 8;
 constexpr int kStagingBytes = 32 * 1024;
+constexpr int kExtraBytes = 1024;  // of a stage with scales
 constexpr int kGemmSharedBytes = kRingBytes + kStagingBytes + 2 * kMaxStages * 8;
 static_assert(kGemmSharedBytes == 229504, "launchers use this size");
 static_assert(kGemmSharedBytes <= 232448, "a block of sm_90 has at most 227 KB of shared memory");
@@ -112,15 +117,19 @@ struct GemmShared {
   uint32_t stage_bytes;
   uint32_t stages;
 
-  __device__ __forceinline__ GemmShared(uint32_t start, int max_tile_rows)
+  // row_tiles: token tiles of a stage; extra: bytes behind them.
+  __device__ __forceinline__ GemmShared(uint32_t start, int max_tile_rows, int row_tiles, int extra)
       : base(start),
-        stage_bytes(kTileBytes + max_tile_rows * kRowBytes),
+        stage_bytes(kTileBytes + row_tiles * max_tile_rows * kRowBytes + extra),
         stages(min(kMaxStages, kRingBytes / static_cast<int>(stage_bytes))) {}
   __device__ __forceinline__ uint32_t weights(uint32_t slot) const {
     return base + slot * stage_bytes;
   }
   __device__ __forceinline__ uint32_t tokens(uint32_t slot) const {
     return weights(slot) + kTileBytes;
+  }
+  __device__ __forceinline__ uint32_t extra(uint32_t slot) const {
+    return weights(slot + 1) - kExtraBytes;
   }
   __device__ __forceinline__ uint32_t staging() const { return base + kRingBytes; }
   __device__ __forceinline__ uint32_t full(uint32_t slot) const {
@@ -145,6 +154,7 @@ struct RingPlace {
 
 // One thread. Fills slot after slot as soon as the consumers of both CTAs have freed it: this CTA's
 // weights, and its half of the tokens for both.
+template <class Format>
 __device__ __forceinline__ void gemm_produce(const GemmOperands& op, const GemmShared& shared) {
   UnitWalk walk(op);
   const uint32_t rank = cluster_rank();
@@ -152,20 +162,30 @@ __device__ __forceinline__ void gemm_produce(const GemmOperands& op, const GemmS
   Unit unit;
   while (walk.next(unit)) {
     const int n_tile = min(unit.n_tile, op.n_tiles - 1);
-    const __nv_bfloat16* weights =
-        op.weights + weight_tile_start(unit.expert, n_tile, 0, op.n_tiles, op.k_tiles);
-    const int share = unit.n * kTileK / kCluster;
-    const __nv_bfloat16* tokens =
-        op.tokens + static_cast<size_t>(unit.first_row) * op.k_tiles * kTileK + rank * share;
-    for (int k = 0; k < op.k_tiles; k++) {
+    size_t tile = (static_cast<size_t>(unit.expert) * op.n_tiles + n_tile) * op.k_tiles;
+    const int tile_bytes = unit.n * kRowBytes;
+    const int share = tile_bytes / kCluster;
+    const char* tokens = op.tokens +
+                         static_cast<size_t>(unit.first_row) * op.token_tiles * kRowBytes +
+                         rank * share;
+    for (int k = 0; k < op.k_tiles; k++, tile++) {
       const uint32_t full = shared.full(place.slot);
       barrier_wait(shared.empty(place.slot), place.parity ^ 1);
-      barrier_arrive_expect(full, kTileBytes + unit.n * kRowBytes);
-      bulk_load(shared.weights(place.slot), weights, kTileBytes, full);
-      bulk_load_multicast(shared.tokens(place.slot) + rank * share * 2, tokens, share * 2, full,
-                          (1 << kCluster) - 1);
-      weights += kTileElements;
-      tokens += share * kCluster;
+      barrier_arrive_expect(
+          full, kTileBytes + Format::kTokenTiles * tile_bytes + Format::extra_bytes(unit.n));
+      bulk_load(shared.weights(place.slot), op.weights + tile * kTileBytes, kTileBytes, full);
+#pragma unroll
+      for (int i = 0; i < Format::kTokenTiles; i++) {
+        // Where the weight's last tile is half of zeros, they meet tokens once more.
+        const int at = min(k * Format::kTokenTiles + i, op.token_tiles - 1);
+        bulk_load_multicast(shared.tokens(place.slot) + i * tile_bytes + rank * share,
+                            tokens + static_cast<size_t>(at) * tile_bytes, share, full,
+                            (1 << kCluster) - 1);
+      }
+      if (Format::extra_bytes(unit.n) > 0) {
+        bulk_load(shared.extra(place.slot), Format::extra(op, unit, tile, k),
+                  Format::extra_bytes(unit.n), full);
+      }
       place.advance(shared.stages);
     }
   }
@@ -178,11 +198,23 @@ __device__ __forceinline__ void release(const GemmShared& shared, uint32_t slot,
   }
 }
 
+// Operands in bf16: a stage is 64 columns.
+struct GemmBf16 {
+  static constexpr int kTokenTiles = 1;
+  static constexpr int kMaxRows = kMaxTileRows;
+  static constexpr int kStep = kTileRowStep;  // of n, among the instances of the loop
+  static __host__ __device__ constexpr int extra_bytes(int) { return 0; }
+  static __device__ __forceinline__ const void* extra(const GemmOperands&, const Unit&, size_t,
+                                                      int) {
+    return nullptr;
+  }
+};
+
 // acc = 64 weight rows x kN tokens over all of K. One stage's products are always in flight.
 template <int kN>
-__device__ __forceinline__ void gemm_multiply(float (&acc)[kN / 2], const GemmShared& shared,
-                                              int k_tiles, RingPlace& place, int warpgroup,
-                                              int lane) {
+__device__ __forceinline__ void gemm_multiply(GemmBf16, float (&acc)[kN / 2], const Unit&,
+                                              const GemmOperands& op, const GemmShared& shared,
+                                              RingPlace& place, int warpgroup, int lane) {
   // Zeroed rather than left to the first product: a register that is read before it is written
   // counts as live through every instance of this loop, and all of them spill.
 #pragma unroll
@@ -190,7 +222,7 @@ __device__ __forceinline__ void gemm_multiply(float (&acc)[kN / 2], const GemmSh
     acc[i] = 0.0f;
   }
   uint32_t last = 0;
-  for (int k = 0; k < k_tiles; k++) {
+  for (int k = 0; k < op.k_tiles; k++) {
     barrier_wait(shared.full(place.slot), place.parity);
     const uint64_t a = matrix_descriptor(shared.weights(place.slot) + warpgroup * (kTileBytes / 2));
     const uint64_t b = matrix_descriptor(shared.tokens(place.slot));
@@ -212,24 +244,28 @@ __device__ __forceinline__ void gemm_multiply(float (&acc)[kN / 2], const GemmSh
   release(shared, last, lane);
 }
 
-// Two warpgroups. One instance of the loop for each n; n is the same for the whole block.
-template <class Epilogue, int kN = kTileRowStep>
+// Two warpgroups. One instance of the loop for each n; n is the same for the whole block. Where
+// instances are few, the columns beyond n multiply what lies behind the tokens, and nobody reads
+// them.
+template <class Format, class Epilogue, int kN = Format::kStep>
 __device__ __forceinline__ void gemm_unit(const Unit& unit, const GemmShared& shared,
                                           const GemmOperands& op, const Epilogue& epilogue,
                                           RingPlace& place, int warpgroup, int lane) {
-  if (unit.n == kN) {
+  if (unit.n <= kN) {
     float acc[kN / 2];
-    gemm_multiply<kN>(acc, shared, op.k_tiles, place, warpgroup, lane);
+    gemm_multiply<kN>(Format{}, acc, unit, op, shared, place, warpgroup, lane);
     epilogue.template finish<kN>(acc, unit, shared.staging());
-  } else if constexpr (kN < kMaxTileRows) {
-    gemm_unit<Epilogue, kN + kTileRowStep>(unit, shared, op, epilogue, place, warpgroup, lane);
+  } else if constexpr (kN < Format::kMaxRows) {
+    gemm_unit<Format, Epilogue, kN + Format::kStep>(unit, shared, op, epilogue, place, warpgroup,
+                                                    lane);
   }
 }
 
-template <class Epilogue>
+template <class Format, class Epilogue>
 __device__ __forceinline__ void grouped_gemm(const GemmOperands& op, const Epilogue& epilogue) {
   extern __shared__ __align__(1024) uint8_t dynamic_shared[];
-  const GemmShared shared(shared_address(dynamic_shared), UnitWalk(op).max_tile_rows());
+  const GemmShared shared(shared_address(dynamic_shared), UnitWalk(op).max_tile_rows(),
+                          Format::kTokenTiles, Format::extra_bytes(kTileRowStep) > 0 ? kExtraBytes : 0);
   const int warpgroup = threadIdx.x / 128;
   const int warp = threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
@@ -245,7 +281,7 @@ __device__ __forceinline__ void grouped_gemm(const GemmOperands& op, const Epilo
   if (warpgroup == 0) {
     fewer_registers<56>();
     if (threadIdx.x == 0) {
-      gemm_produce(op, shared);
+      gemm_produce<Format>(op, shared);
     }
     if constexpr (Epilogue::kStoreWarp) {
       if (warp == 1) {
@@ -262,7 +298,7 @@ __device__ __forceinline__ void grouped_gemm(const GemmOperands& op, const Epilo
     RingPlace place;
     Unit unit;
     while (walk.next(unit)) {
-      gemm_unit(unit, shared, op, epilogue, place, warpgroup - 1, lane);
+      gemm_unit<Format>(unit, shared, op, epilogue, place, warpgroup - 1, lane);
     }
   }
   __syncwarp();

@@ -118,6 +118,66 @@ __device__ __forceinline__ void wgmma_bf16(float (&d)[kN / 2], uint64_t a, uint6
   GREGALE_WGMMA(256, 15, 128, 129)
 }
 
+// The same with A in registers, in the fragment order of mma.sync m16n8k16 for each warp's 16 rows
+// (a[0], a[1]: columns 2 (l % 4) and the next of rows l / 4 and l / 4 + 8; a[2], a[3]: 8 columns
+// on). d = A B^T where `fresh`.
+#define GREGALE_WGMMA_REGISTERS(N, last, A0, A1, A2, A3, B, F)                                     \
+  if constexpr (kN == N) {                                                                         \
+    asm volatile("{\n.reg .pred p;\nsetp.eq.s32 p, %" #F                                           \
+                 ", 0;\nwgmma.mma_async.sync.aligned.m64n" #N                                      \
+                 "k16.f32.bf16.bf16 {" GREGALE_R##last "}, {%" #A0 ", %" #A1 ", %" #A2 ", %" #A3   \
+                 "}, %" #B ", p, 1, 1, 0;\n}"                                                      \
+                 : GREGALE_D##last                                                                 \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b),                             \
+                   "r"(static_cast<int>(fresh)));                                                  \
+  }
+
+template <int kN>
+__device__ __forceinline__ void wgmma_bf16_registers(float (&d)[kN / 2], const uint32_t (&a)[4],
+                                                     uint64_t b, bool fresh) {
+  static_assert(kN % 16 == 0 && kN >= 16 && kN <= 256, "N is a multiple of 16 up to 256");
+  GREGALE_WGMMA_REGISTERS(16, 0, 8, 9, 10, 11, 12, 13)
+  GREGALE_WGMMA_REGISTERS(32, 1, 16, 17, 18, 19, 20, 21)
+  GREGALE_WGMMA_REGISTERS(48, 2, 24, 25, 26, 27, 28, 29)
+  GREGALE_WGMMA_REGISTERS(64, 3, 32, 33, 34, 35, 36, 37)
+  GREGALE_WGMMA_REGISTERS(80, 4, 40, 41, 42, 43, 44, 45)
+  GREGALE_WGMMA_REGISTERS(96, 5, 48, 49, 50, 51, 52, 53)
+  GREGALE_WGMMA_REGISTERS(112, 6, 56, 57, 58, 59, 60, 61)
+  GREGALE_WGMMA_REGISTERS(128, 7, 64, 65, 66, 67, 68, 69)
+  GREGALE_WGMMA_REGISTERS(144, 8, 72, 73, 74, 75, 76, 77)
+  GREGALE_WGMMA_REGISTERS(160, 9, 80, 81, 82, 83, 84, 85)
+  GREGALE_WGMMA_REGISTERS(176, 10, 88, 89, 90, 91, 92, 93)
+  GREGALE_WGMMA_REGISTERS(192, 11, 96, 97, 98, 99, 100, 101)
+  GREGALE_WGMMA_REGISTERS(208, 12, 104, 105, 106, 107, 108, 109)
+  GREGALE_WGMMA_REGISTERS(224, 13, 112, 113, 114, 115, 116, 117)
+  GREGALE_WGMMA_REGISTERS(240, 14, 120, 121, 122, 123, 124, 125)
+  GREGALE_WGMMA_REGISTERS(256, 15, 128, 129, 130, 131, 132, 133)
+}
+
+// One k32 step in E4M3: d += A B^T, or d = A B^T where `fresh`. The matrix unit adds with few bits:
+// sums are to leave it every 128 columns.
+#define GREGALE_WGMMA_E4M3(N, last, A, B, F)                                                     \
+  if constexpr (kN == N) {                                                                       \
+    asm volatile("{\n.reg .pred p;\nsetp.eq.s32 p, %" #F                                         \
+                 ", 0;\nwgmma.mma_async.sync.aligned.m64n" #N                                    \
+                 "k32.f32.e4m3.e4m3 {" GREGALE_R##last "}, %" #A ", %" #B ", p, 1, 1;\n}"        \
+                 : GREGALE_D##last                                                               \
+                 : "l"(a), "l"(b), "r"(static_cast<int>(fresh)));                                \
+  }
+
+template <int kN>
+__device__ __forceinline__ void wgmma_e4m3(float (&d)[kN / 2], uint64_t a, uint64_t b, bool fresh) {
+  static_assert(kN % 16 == 0 && kN >= 16 && kN <= 128, "N is a multiple of 16 up to 128");
+  GREGALE_WGMMA_E4M3(16, 0, 8, 9, 10)
+  GREGALE_WGMMA_E4M3(32, 1, 16, 17, 18)
+  GREGALE_WGMMA_E4M3(48, 2, 24, 25, 26)
+  GREGALE_WGMMA_E4M3(64, 3, 32, 33, 34)
+  GREGALE_WGMMA_E4M3(80, 4, 40, 41, 42)
+  GREGALE_WGMMA_E4M3(96, 5, 48, 49, 50)
+  GREGALE_WGMMA_E4M3(112, 6, 56, 57, 58)
+  GREGALE_WGMMA_E4M3(128, 7, 64, 65, 66)
+}
+
 // The first k16 step of a product of width 128: d = A B^T.
 __device__ __forceinline__ void wgmma_bf16_first_n128(float (&d)[64], uint64_t a, uint64_t b) {
   asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" GREGALE_R7

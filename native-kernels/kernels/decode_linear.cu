@@ -24,124 +24,7 @@
 // rope_table) must have been written before the kernel in front of this one started: launch the
 // first kernel of a step without the attribute.
 
-#include "decode_stream.cuh"
-#include "kv_layout.cuh"
-
-namespace {
-
-// Weight rows in order: unit u is rows 16 u to 16 u + 15.
-constexpr int kPlainGap = 8 * kRowBytes;
-
-__device__ __forceinline__ const char* plain_unit(const __nv_bfloat16* weights, int unit,
-                                                  int k_tiles) {
-  const size_t tile = static_cast<size_t>(unit / 8) * k_tiles * kTileBytes;
-  return reinterpret_cast<const char*>(weights) + tile + unit % 8 * (16 * kRowBytes);
-}
-
-// Units of this block: blockIdx.x, blockIdx.x + gridDim.x, ... below `units`.
-__device__ __forceinline__ int own_units(int units) {
-  const int first = blockIdx.x;
-  return first < units ? (units - first - 1) / static_cast<int>(gridDim.x) + 1 : 0;
-}
-
-__device__ __forceinline__ int unit_of(int i) { return blockIdx.x + i * gridDim.x; }
-
-// What RoPE and the cache need of each token, loaded while weights are underway: at the end of the
-// kernel three dependent loads would be waited for. Angles of the block's first units.
-struct TokenPlaces {
-  static constexpr int kUnits = 4;
-  int slot[kDecodeTokens];
-  float2 angle[kUnits][kDecodeTokens][8];  // cosine and sine
-};
-
-template <int kHeadDim>
-__device__ __forceinline__ void qkv(__nv_bfloat16* queries, int query_stride, __nv_bfloat16* keys,
-                                    __nv_bfloat16* values, const float* residual,
-                                    const __nv_bfloat16* gain, float eps,
-                                    const __nv_bfloat16* weights, const float* rope_table,
-                                    const int* positions, const int* slots, int tokens, int hidden,
-                                    int heads, int kv_heads, int block_size) {
-  // Row pairs i and i + d/2 of a head make a unit: what RoPE turns together is in one thread.
-  constexpr int kUnitsPerHead = kHeadDim / 16;
-  constexpr int kHalf = kHeadDim / 2;
-  extern __shared__ __align__(16) char shared_tokens[];
-  __shared__ UnitSums sums;
-  __shared__ SquareSums squares;
-  __shared__ TokenPlaces places;
-  const int k_tiles = hidden / kTileK;
-  const int lane = threadIdx.x % kWarpSize;
-  const auto base = [&](int i) {
-    const int unit = unit_of(i);
-    const int row = unit / kUnitsPerHead * kHeadDim + unit % kUnitsPerHead * 8;
-    return reinterpret_cast<const char*>(weights) +
-           static_cast<size_t>(row / kTileRows) * k_tiles * kTileBytes +
-           row % kTileRows * kRowBytes;
-  };
-  const int count = own_units((heads + 2 * kv_heads) * kUnitsPerHead);
-  WeightStream<kHalf * kRowBytes> stream(k_tiles);
-  stream.start(count > 0 ? base(0) : nullptr);
-  if (threadIdx.x < tokens) {
-    places.slot[threadIdx.x] = slots[threadIdx.x];
-  }
-  const auto angle_of = [&](int i, int token, int column) {
-    const float* angles = rope_table + static_cast<size_t>(max(0, positions[token])) * kHeadDim +
-                          unit_of(i) % kUnitsPerHead * 8 + column;
-    return make_float2(angles[0], angles[kHalf]);
-  };
-  for (int i = threadIdx.x; i < min(count, TokenPlaces::kUnits) * tokens * 8; i += kDecodeThreads) {
-    const int token = i / 8 % tokens;
-    const int unit = i / 8 / tokens;
-    places.angle[unit][token][i % 8] = angle_of(unit, token, i % 8);
-  }
-  prefetch_gain(gain, hidden);
-  wait_for_predecessor();
-  release_successor();
-  load_normed(shared_tokens, squares, residual, nullptr, gain, hidden, k_tiles, tokens);
-  __syncthreads();
-  stream.run(
-      count, lane_token_row(shared_tokens, k_tiles, tokens, lane), sums, base,
-      [&](int i, float4 sum) {
-        const int unit = unit_of(i);
-        const int head = unit / kUnitsPerHead;
-        const int column = unit % kUnitsPerHead * 8 + lane / 4;
-#pragma unroll
-        for (int c = 0; c < 2; c++) {
-          const int token = lane % 4 * 2 + c;
-          if (token >= tokens) {
-            continue;
-          }
-          const int slot = places.slot[token];
-          const float scale = normed_scale(squares, token, eps, hidden);
-          float low = (c == 0 ? sum.x : sum.y) * scale;
-          float high = (c == 0 ? sum.z : sum.w) * scale;
-          if (head < heads + kv_heads && slot >= 0) {
-            const float2 angle = i < TokenPlaces::kUnits ? places.angle[i][token][lane / 4]
-                                                         : angle_of(i, token, lane / 4);
-            const float turned = low * angle.x - high * angle.y;
-            high = high * angle.x + low * angle.y;
-            low = turned;
-          }
-          if (head < heads) {
-            __nv_bfloat16* to =
-                queries + static_cast<size_t>(token) * query_stride + head * kHeadDim + column;
-            to[0] = __float2bfloat16(low);
-            to[kHalf] = __float2bfloat16(high);
-          } else if (slot >= 0) {
-            const bool is_key = head < heads + kv_heads;
-            __nv_bfloat16* cache = is_key ? keys : values;
-            const int kv_head = head - heads - (is_key ? 0 : kv_heads);
-            const int block = slot / block_size;
-            const int at = slot % block_size;
-            cache[kv_element(block, kv_head, at, column, kv_heads, block_size, kHeadDim)] =
-                __float2bfloat16(low);
-            cache[kv_element(block, kv_head, at, column + kHalf, kv_heads, block_size, kHeadDim)] =
-                __float2bfloat16(high);
-          }
-        }
-      });
-}
-
-}  // namespace
+#include "decode_linear.cuh"
 
 #define GREGALE_DECODE_QKV(d)                                                                      \
   extern "C" __global__ void __launch_bounds__(kDecodeThreads, 1)                                  \
@@ -150,86 +33,34 @@ __device__ __forceinline__ void qkv(__nv_bfloat16* queries, int query_stride, __
                            __nv_bfloat16* values,  /* cache */                                     \
                            const float* residual,  /* [T, D] */                                    \
                            const __nv_bfloat16* gain,    /* [D] */                                 \
-                           const __nv_bfloat16* weights, /* tiled [(H + 2G) d, D] */               \
+                           const char* weights,          /* tiled [(H + 2G) d, D] */               \
                            const float* rope_table,      /* [positions, d] */                      \
                            const int* positions,         /* [T] */                                 \
                            const int* slots,             /* [T] */                                 \
                            float eps, int query_stride, int tokens, int hidden, int heads,         \
                            int kv_heads, int block_size) {                                         \
-    qkv<d>(queries, query_stride, keys, values, residual, gain, eps, weights, rope_table,          \
-           positions, slots, tokens, hidden, heads, kv_heads, block_size);                         \
+    decode_qkv<d>(queries, query_stride, keys, values, residual, gain, eps, Bf16Weights{weights},  \
+                  rope_table, positions, slots, tokens, hidden, heads, kv_heads, block_size);      \
   }
 
 GREGALE_DECODE_QKV(128)
 GREGALE_DECODE_QKV(64)
 
 extern "C" __global__ void __launch_bounds__(kDecodeThreads, 1)
-    decode_add_linear_bf16(float* residual,               // [T, N]
-                           const __nv_bfloat16* x,        // [T, M]
-                           const __nv_bfloat16* weights,  // tiled [N, M]
+    decode_add_linear_bf16(float* residual,         // [T, N]
+                           const __nv_bfloat16* x,  // [T, M]
+                           const char* weights,     // tiled [N, M]
                            int tokens, int n, int m) {
-  extern __shared__ __align__(16) char shared_tokens[];
-  __shared__ UnitSums sums;
-  __shared__ ResidualRows own;
-  const int k_tiles = m / kTileK;
-  const int lane = threadIdx.x % kWarpSize;
-  const auto base = [&](int i) { return plain_unit(weights, unit_of(i), k_tiles); };
-  const int count = own_units(n / 16);
-  WeightStream<kPlainGap> stream(k_tiles);
-  stream.start(count > 0 ? base(0) : nullptr);
-  wait_for_predecessor();
-  release_successor();
-  own.load(residual, n, tokens, count, [&](int i) { return unit_of(i) * 16; });
-  copy_rows(shared_tokens, x, m, k_tiles, tokens);
-  __syncthreads();
-  stream.run(count, lane_token_row(shared_tokens, k_tiles, tokens, lane), sums, base,
-             [&](int i, float4 sum) {
-               const int row = lane / 4;
-#pragma unroll
-               for (int c = 0; c < 2; c++) {
-                 const int token = lane % 4 * 2 + c;
-                 if (token < tokens) {
-                   float* to = residual + static_cast<size_t>(token) * n + unit_of(i) * 16 + row;
-                   own.add(to, i, tokens, token, row, c == 0 ? sum.x : sum.y);
-                   own.add(to + 8, i, tokens, token, row + 8, c == 0 ? sum.z : sum.w);
-                 }
-               }
-             });
+  decode_add_linear(residual, x, Bf16Weights{weights}, tokens, n, m);
 }
 
 extern "C" __global__ void __launch_bounds__(kDecodeThreads, 1)
-    decode_lm_head_bf16(float* logits,                 // [R, V]
-                        const float* residual,         // [T, D]
-                        const int* row_ids,            // [R] rows of residual; null: 0 to R - 1
-                        const __nv_bfloat16* gain,     // [D]
-                        const __nv_bfloat16* weights,  // tiled [V, D]
+    decode_lm_head_bf16(float* logits,              // [R, V]
+                        const float* residual,      // [T, D]
+                        const int* row_ids,         // [R] rows of residual; null: 0 to R - 1
+                        const __nv_bfloat16* gain,  // [D]
+                        const char* weights,        // tiled [V, D]
                         float eps, int rows, int hidden, int vocabulary) {
-  extern __shared__ __align__(16) char shared_tokens[];
-  __shared__ UnitSums sums;
-  __shared__ SquareSums squares;
-  const int k_tiles = hidden / kTileK;
-  const int lane = threadIdx.x % kWarpSize;
-  const auto base = [&](int i) { return plain_unit(weights, unit_of(i), k_tiles); };
-  const int count = own_units(vocabulary / 16);
-  WeightStream<kPlainGap> stream(k_tiles);
-  stream.start(count > 0 ? base(0) : nullptr);
-  prefetch_gain(gain, hidden);
-  wait_for_predecessor();
-  release_successor();
-  load_normed(shared_tokens, squares, residual, row_ids, gain, hidden, k_tiles, rows);
-  __syncthreads();
-  stream.run(count, lane_token_row(shared_tokens, k_tiles, rows, lane), sums, base,
-             [&](int i, float4 sum) {
-               const int row = unit_of(i) * 16 + lane / 4;
-#pragma unroll
-               for (int c = 0; c < 2; c++) {
-                 const int token = lane % 4 * 2 + c;
-                 if (token < rows) {
-                   const float scale = normed_scale(squares, token, eps, hidden);
-                   float* to = logits + static_cast<size_t>(token) * vocabulary + row;
-                   to[0] = (c == 0 ? sum.x : sum.y) * scale;
-                   to[8] = (c == 0 ? sum.z : sum.w) * scale;
-                 }
-               }
-             });
+  decode_lm_head(logits, residual, row_ids, gain, Bf16Weights{weights}, eps, rows, hidden,
+                 vocabulary);
 }

@@ -1,6 +1,6 @@
 // Draws or scores one token per row of logits. Called by Kernels.sample; the semantics, and the
-// generator, are those of SamplingInputs and the CPU's TokenSampler: adjustments, temperature,
-// top-k, top-p, min-p in Hugging Face's order, log-probabilities of the raw logits.
+// generator, are those of SamplingInputs and the CPU's TokenSampler: mask, adjustments,
+// temperature, top-k, top-p, min-p in Hugging Face's order, log-probabilities of the raw logits.
 //
 // One block per row of [R, V]; any V. Probabilities are added up as 64-bit integers (p * 2^44), so
 // every sum is exact whatever its order: the same row gives the same token in every batch. The row
@@ -16,6 +16,7 @@ constexpr int kThreads = 1024;
 constexpr int kWarps = kThreads / kWarpSize;
 constexpr int kBins = 2048;
 constexpr int kOnlyBiased = -2;  // SamplingInputs.ONLY_BIASED
+constexpr int kNoMask = -1;      // SamplingInputs.NO_MASK
 constexpr float kFixedOne = 17592186044416.0f;  // 2^44: V up to 2^18 cannot overflow
 
 using Fixed = unsigned long long;
@@ -280,8 +281,8 @@ extern "C" __global__ void __launch_bounds__(kThreads) sample_f32(
     const float* temperature, const int* top_k, const float* top_p, const float* min_p,
     const float* repetition, const float* presence, const float* frequency, const long long* seed,
     const int* position, const int* given, const int* num_logprobs, const int* adjust_offsets,
-    const int* adjust_tokens, const int* adjust_counts, const float* adjust_bias, int vocab_size,
-    int top_n) {
+    const int* adjust_tokens, const int* adjust_counts, const float* adjust_bias,
+    const int* mask_row, const unsigned int* allowed_tokens, int vocab_size, int top_n) {
   __shared__ float raw_logit;
   const int row = blockIdx.x;
   float* values = logits + static_cast<size_t>(row) * vocab_size;
@@ -296,7 +297,18 @@ extern "C" __global__ void __launch_bounds__(kThreads) sample_f32(
   const bool draws = token < 0;
   const int first = draws ? adjust_offsets[row] : 0;
   const int last = draws ? adjust_offsets[row + 1] : 0;
+  const int mask = draws ? mask_row[row] : kNoMask;
   __syncthreads();
+  if (mask != kNoMask) {
+    const unsigned int* allowed =
+        allowed_tokens + static_cast<size_t>(mask) * ((vocab_size + 31) / 32);
+    for (int i = threadIdx.x; i < vocab_size; i += kThreads) {
+      if ((allowed[i / 32] >> (i % 32) & 1) == 0) {
+        values[i] = -CUDART_INF_F;
+      }
+    }
+    __syncthreads();
+  }
   for (int i = first + threadIdx.x; i < last; i += kThreads) {
     const float raw = values[adjust_tokens[i]];
     const int count = adjust_counts[i];

@@ -4,6 +4,9 @@
 //   weights_f32_from_bf16, weights_f32_from_f16    widening, exact (norm gains)
 //   weights_random_bf16                            uniform of mean 0 and that deviation, from
 //                                                  (seed, index): measuring without a checkpoint
+//   weights_random_codes                           random E4M3 codes, no NaN among them
+//   weights_bf16_from_codes                        code * scale of its block, to nearest even: for
+//                                                  GPUs and shapes without kernels for codes
 //
 // Grid-stride loops over count elements.
 
@@ -64,5 +67,46 @@ extern "C" __global__ void weights_random_bf16(__nv_bfloat16* to, long long coun
         to[i + j] = __float2bfloat16((static_cast<int>(bits & 0xffff) - 32767.5f) * scale);
       }
     }
+  }
+}
+
+// Eight codes from one hash.
+extern "C" __global__ void weights_random_codes(unsigned char* to, long long count,
+                                                long long seed) {
+  const long long stride = static_cast<long long>(gridDim.x) * blockDim.x * 8;
+  for (long long i = (static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x) * 8; i < count;
+       i += stride) {
+    unsigned long long bits = mix(mix(static_cast<unsigned long long>(seed)) + i / 8 + 1);
+    for (int j = 0; j < 8; j++, bits >>= 8) {
+      const unsigned char code = bits & 0xff;
+      if (i + j < count) {
+        to[i + j] = (code & 0x7f) == 0x7f ? code - 1 : code;
+      }
+    }
+  }
+}
+
+__device__ __forceinline__ float e4m3_value(unsigned code) {
+  const float value = (code & 0x7f) == 0x7f ? __int_as_float(0x7fc00000)
+                      // The code's bits at a float's place are its value times 2^-120.
+                      : __int_as_float((code & 0x7f) << 20) * 1.329227996e36f;
+  return code & 0x80 ? -value : value;
+}
+
+// Scales: of row r those of grid row grid_rows[r], one for block_columns columns; E8M0 if exponents.
+extern "C" __global__ void weights_bf16_from_codes(__nv_bfloat16* to, const unsigned char* codes,
+                                                   const void* scales, const int* grid_rows,
+                                                   long long count, int width, int columns,
+                                                   int block_columns, int exponents) {
+  const long long stride = static_cast<long long>(gridDim.x) * blockDim.x;
+  for (long long i = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
+       i += stride) {
+    const long long at =
+        static_cast<long long>(grid_rows[i / width]) * columns + i % width / block_columns;
+    const float scale =
+        exponents != 0
+            ? ldexpf(1.0f, static_cast<const unsigned char*>(scales)[at] - 127)
+            : static_cast<const float*>(scales)[at];
+    to[i] = __float2bfloat16(e4m3_value(codes[i]) * scale);
   }
 }

@@ -21,21 +21,23 @@
 
 extern "C" __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kGemmThreads, 1)
     expert_gate_up_bf16(__nv_bfloat16* hidden,         // tiled [padded rows, 64 n_tiles]
-                        const __nv_bfloat16* weights,  // tiled [E][n_tiles = ceil(I / 64)][k_tiles]
-                        const __nv_bfloat16* tokens,   // tiled [padded rows, 64 k_tiles]
+                        const char* weights,           // tiled [E][n_tiles = ceil(I / 64)][k_tiles]
+                        const char* tokens,            // tiled [padded rows, 64 k_tiles]
                         const GroupPlan* plan, int experts, int n_tiles,
                         int k_tiles) {  // ceil(D / 64)
-  const GemmOperands op{weights, tokens, plan, experts, 0, 0, n_tiles, k_tiles};
-  grouped_gemm(op, SwigluToTiles{hidden, n_tiles});
+  const GemmOperands op{weights, nullptr, tokens, nullptr, plan,  experts,
+                        0,       0,       n_tiles, k_tiles, k_tiles};
+  grouped_gemm<GemmBf16>(op, SwigluToTiles{hidden, n_tiles});
 }
 
 extern "C" __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kGemmThreads, 1)
     expert_down_bf16(float* out,                    // [padded rows, width]; padding is not written
-                     const __nv_bfloat16* weights,  // tiled [E][n_tiles = ceil(D / 128)][k_tiles]
-                     const __nv_bfloat16* hidden,   // tiled [padded rows, 64 k_tiles]
+                     const char* weights,           // tiled [E][n_tiles = ceil(D / 128)][k_tiles]
+                     const char* hidden,            // tiled [padded rows, 64 k_tiles]
                      const GroupPlan* plan, int experts, int n_tiles,
                      int k_tiles,  // ceil(I / 64)
                      int width) {  // D
-  const GemmOperands op{weights, hidden, plan, experts, 0, 0, n_tiles, k_tiles};
-  grouped_gemm(op, RowsF32{out, width});
+  const GemmOperands op{weights, nullptr, hidden, nullptr, plan,  experts,
+                        0,       0,       n_tiles, k_tiles, k_tiles};
+  grouped_gemm<GemmBf16>(op, RowsF32{out, width});
 }

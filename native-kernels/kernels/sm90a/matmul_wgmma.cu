@@ -33,19 +33,21 @@ extern "C" __global__ void tile_rows_bf16(__nv_bfloat16* tiles,    // tiled [row
 
 extern "C" __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kGemmThreads, 1)
     matmul_wgmma_bf16(__nv_bfloat16* out,            // [rows, width]
-                      const __nv_bfloat16* weights,  // tiled [1][n_tiles][k_tiles]
-                      const __nv_bfloat16* tiles,    // tiled [rows, 64 k_tiles]
+                      const char* weights,  // tiled [1][n_tiles][k_tiles]
+                      const char* tiles,    // tiled [rows, 64 k_tiles]
                       int rows, int max_tile_rows, int n_tiles, int k_tiles,
                       int width) {  // N
-  const GemmOperands op{weights, tiles, nullptr, 1, rows, max_tile_rows, n_tiles, k_tiles};
-  grouped_gemm(op, RowsBf16{out, width});
+  const GemmOperands op{weights, nullptr,       tiles,   nullptr, nullptr, 1,
+                        rows,    max_tile_rows, n_tiles, k_tiles, k_tiles};
+  grouped_gemm<GemmBf16>(op, RowsBf16{out, width});
 }
 
 extern "C" __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kGemmThreads, 1)
     matmul_wgmma_f32(float* out,                    // [rows, width]
-                     const __nv_bfloat16* weights,  // as above
-                     const __nv_bfloat16* tiles, int rows, int max_tile_rows, int n_tiles,
+                     const char* weights,  // as above
+                     const char* tiles, int rows, int max_tile_rows, int n_tiles,
                      int k_tiles, int width) {
-  const GemmOperands op{weights, tiles, nullptr, 1, rows, max_tile_rows, n_tiles, k_tiles};
-  grouped_gemm(op, RowsF32{out, width});
+  const GemmOperands op{weights, nullptr,       tiles,   nullptr, nullptr, 1,
+                        rows,    max_tile_rows, n_tiles, k_tiles, k_tiles};
+  grouped_gemm<GemmBf16>(op, RowsF32{out, width});
 }

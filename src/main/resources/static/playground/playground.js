@@ -2,6 +2,7 @@
 
 import { events, headers, reason } from './stream.js';
 import { tokenElement, tokensOf, walkTokens } from './tokens.js';
+import { HeatMap } from './experts.js';
 import { snippet } from './snippets.js';
 import { watchServer } from './server.js';
 
@@ -15,7 +16,12 @@ let running = null; // AbortController of the request under way
 const isChat = () => form.elements.mode.value === 'chat';
 const key = () => form.elements.key.value.trim();
 const path = () => (isChat() ? '/v1/chat/completions' : '/v1/completions');
-const showToken = (text) => { element('token').textContent = text; };
+const heat = new HeatMap(element('heat'), element('heat-summary'));
+
+function showToken(token) {
+  element('token').textContent = token.words;
+  heat.choose(token.experts);
+}
 
 function parameters() {
   const value = (name) => form.elements[name].value;
@@ -44,10 +50,15 @@ function request() {
   return { model, ...input, ...parameters(), stream: true };
 }
 
-/** What this page needs beside: probabilities and counts. */
+/** What this page needs beside: probabilities, experts and counts. */
 function instrumented(body) {
   const logprobs = isChat() ? { logprobs: true, top_logprobs: LIKELIEST } : { logprobs: LIKELIEST };
-  return { ...body, ...logprobs, stream_options: { include_usage: true } };
+  return {
+    ...body,
+    ...logprobs,
+    return_routed_experts: true,
+    stream_options: { include_usage: true },
+  };
 }
 
 function turnElement(who, given) {
@@ -97,13 +108,18 @@ async function receive(body, turn) {
   const start = performance.now();
   const figures = { first: null, last: null, tokens: 0, finish: null };
   let text = '';
+  let experts = null; // of the token that was fed last, which the next one is drawn from
+  heat.clear();
   try {
     for await (const event of events(path(), instrumented(body), key(), running.signal)) {
       const choice = event.choices[0];
       const tokens = choice ? tokensOf(choice) : [];
+      if (choice?.routed_experts) {
+        experts = heat.add(choice.routed_experts);
+      }
       for (const token of tokens) {
         text += token.text;
-        turn.append(tokenElement(token, showToken));
+        turn.append(tokenElement({ ...token, experts }, showToken));
       }
       note(figures, start, event, choice, tokens.length);
       element('conversation').scrollTop = element('conversation').scrollHeight;
@@ -116,6 +132,7 @@ async function receive(body, turn) {
     figures.finish = 'you';
     element('finish').textContent = figures.finish;
   }
+  heat.describe();
   element('spoken').textContent = `Answer: ${text}`; // once, for screen readers
   return text;
 }
@@ -154,7 +171,7 @@ function newChat() {
   turns.length = 0;
   element('conversation').replaceChildren();
   element('clear').hidden = true;
-  element('prompt').focus();
+  heat.clear();
   showSnippet();
 }
 
@@ -228,7 +245,10 @@ document.addEventListener('keydown', (event) => {
   }
 });
 element('stop').addEventListener('click', () => running?.abort());
-element('clear').addEventListener('click', newChat);
+element('clear').addEventListener('click', () => {
+  newChat();
+  element('prompt').focus();
+});
 element('copy').addEventListener('click', () => navigator.clipboard.writeText(element('snippet').textContent));
 walkTokens(element('conversation'), showToken);
 listenToTabs();

@@ -18,8 +18,7 @@ export function watchServer(key, element) {
     const values = parse(await response.text());
     const running = values.get('gregale_requests_running') ?? 0;
     const waiting = values.get('gregale_requests_waiting') ?? 0;
-    const total = values.get('gregale_kv_blocks_total') ?? 1;
-    const used = 1 - (values.get('gregale_kv_blocks_free') ?? total) / total;
+    const used = values.get('gregale_kv_usage') ?? 0;
     most = Math.max(most, running, waiting);
     bar(element, 'kv', used, 1, `${(100 * used).toFixed(0)}%`);
     bar(element, 'running', running, most, String(running));

@@ -1,4 +1,4 @@
-// Server-sent events of a POST, as the API streams them.
+// Server-sent events read by fetch, which can send a key.
 
 /** Yields the JSON of each event until `[DONE]`. Throws what the server says is wrong. */
 export async function* events(path, body, key, signal) {
@@ -8,6 +8,20 @@ export async function* events(path, body, key, signal) {
     body: JSON.stringify(body),
     signal,
   });
+  for await (const data of serverSentData(response)) {
+    if (data === '[DONE]') {
+      return;
+    }
+    const event = JSON.parse(data);
+    if (event.error) {
+      throw new Error(event.error.message);
+    }
+    yield event;
+  }
+}
+
+/** Yields the data of each server-sent event, without the fields around it. */
+export async function* serverSentData(response) {
   if (!response.ok) {
     throw new Error(await reason(response));
   }
@@ -22,15 +36,8 @@ export async function* events(path, body, key, signal) {
     for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
       const data = dataOf(text.slice(0, end));
       text = text.slice(end + 2);
-      if (data === '[DONE]') {
-        return;
-      }
       if (data) {
-        const event = JSON.parse(data);
-        if (event.error) {
-          throw new Error(event.error.message);
-        }
-        yield event;
+        yield data;
       }
     }
   }
@@ -45,10 +52,11 @@ export function headers(key) {
   return all;
 }
 
-/** The server's own words for a refusal. */
+/** The server's own words for a refusal: of OpenAI's error object, or of a problem. */
 export async function reason(response) {
   try {
-    return (await response.json()).error.message;
+    const body = await response.json();
+    return body.error?.message ?? body.detail ?? `The server answered ${response.status}.`;
   } catch {
     return `The server answered ${response.status}.`;
   }

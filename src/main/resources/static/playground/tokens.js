@@ -29,13 +29,13 @@ function ofCompletion(logprobs) {
   }));
 }
 
-/** A token as an element; `show` is told what to say of it. */
+/** A token as an element; `show` gets the token, with words that describe it. */
 export function tokenElement(token, show) {
   const span = document.createElement('span');
   span.className = `token ${shade(token.logprob)}`;
   span.textContent = token.text;
-  span.addEventListener('mouseenter', () => show(describe(token)));
-  span.describeToken = () => describe(token);
+  span.token = { ...token, words: describe(token) };
+  span.addEventListener('mouseenter', () => show(span.token));
   return span;
 }
 
@@ -74,6 +74,6 @@ export function walkTokens(container, show) {
     all[now]?.classList.remove('chosen');
     all[next].classList.add('chosen');
     all[next].scrollIntoView({ block: 'nearest' });
-    show(all[next].describeToken());
+    show(all[next].token);
   });
 }

@@ -26,21 +26,26 @@ class ArchitectureTest {
   /** Room and what it may use, beside the JDK and libraries. */
   private static final Map<String, List<String>> MAY_USE =
       Map.ofEntries(
-          Map.entry("web", List.of("engine", "sampling", "tokenizer", "convert", "security")),
+          Map.entry(
+              "web",
+              List.of("engine", "sampling", "structured", "tokenizer", "convert", "security")),
           Map.entry("security", List.of()),
           Map.entry(
               "engine",
               List.of("scheduler", "model", "sampling", "tokenizer", "backend", "tensor")),
           Map.entry("scheduler", List.of("sampling")),
           Map.entry("sampling", List.of()),
+          Map.entry("structured", List.of("sampling", "tokenizer")),
           Map.entry("tokenizer", List.of()),
-          Map.entry("model", List.of("backend", "checkpoint", "scheduler", "tensor")),
+          Map.entry(
+              "model", List.of("backend", "checkpoint", "scheduler", "tensor", "quantization")),
           Map.entry("backend", List.of("tensor")),
-          Map.entry("backend.cpu", List.of("backend", "tensor")),
+          Map.entry("backend.cpu", List.of("backend", "tensor", "quantization")),
           Map.entry("backend.parallel", List.of("backend", "tensor")),
           Map.entry("backend.cuda", List.of("backend", "tensor")),
-          Map.entry("convert", List.of("checkpoint", "tensor")),
+          Map.entry("convert", List.of("checkpoint", "tensor", "quantization")),
           Map.entry("checkpoint", List.of("tensor")),
+          Map.entry("quantization", List.of("tensor")),
           Map.entry("tensor", List.of()));
 
   @Test

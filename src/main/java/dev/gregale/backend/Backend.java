@@ -3,7 +3,9 @@ package dev.gregale.backend;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
+import dev.gregale.tensor.WeightScaling;
 import java.util.List;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -32,21 +34,30 @@ public interface Backend extends AutoCloseable {
     return 16;
   }
 
-  /** Bytes that a block takes in one layer, keys and values. */
+  /**
+   * What the KV cache can be kept in, {@link #kvCacheDType} among them. In F8_E4M3 each key and
+   * each value of a token's head has an fp32 scale of its own, from its largest element, as {@link
+   * dev.gregale.tensor.InputScaling.Kind#PER_ROW}; attention reads what was so rounded.
+   */
+  default List<DType> kvCacheDTypes() {
+    return List.of(kvCacheDType());
+  }
+
+  /** Bytes that a block takes in one layer: keys and values, with their scales if they have any. */
   default long kvBlockBytes(int blockSize, AttentionShape shape, DType dtype) {
-    return 2L * blockSize * shape.numKvHeads() * shape.headDim() * dtype.bytes();
+    long scales = dtype == DType.F8_E4M3 ? Float.BYTES : 0;
+    return 2L * blockSize * shape.numKvHeads() * (shape.headDim() * dtype.bytes() + scales);
   }
 
   /** Bytes that this backend may still allocate for a KV cache, or -1 where it cannot tell. */
   long freeBytes();
 
   /**
-   * Bytes that a KV cache may take beside a model whose weights and activations, not yet allocated,
-   * take that many.
+   * Bytes that a KV cache may take beside a model that is not yet allocated.
    *
    * @param utilization share of a GPU's memory that this process may take in all
    */
-  default long freeBytesBeside(long modelBytes, double utilization) {
+  default long freeBytesBeside(ModelBytes model, double utilization) {
     return freeBytes();
   }
 
@@ -55,7 +66,13 @@ public interface Backend extends AutoCloseable {
     return null;
   }
 
-  /** Takes a weight over, in whatever layout and stored precision suits its role. */
+  /**
+   * Takes a weight over, in whatever layout and stored precision suits its role. F8_E4M3 codes stay
+   * codes, beside their scales ({@link HostTensor#scales}): products are of code * scale, and
+   * quantise their inputs as {@link dev.gregale.tensor.WeightScaling#inputs} says. Only QKV,
+   * ATTENTION_OUTPUT, LINEAR, EXPERTS_GATE_UP and EXPERTS_DOWN come quantised. The source may be
+   * gone after the call.
+   */
   Tensor upload(WeightRole role, HostTensor source);
 
   /**
@@ -63,6 +80,11 @@ public interface Backend extends AutoCloseable {
    * (norm gains: all ones), for measuring speed without a checkpoint.
    */
   Tensor dummy(WeightRole role, DType dtype, Shape shape, long seed);
+
+  /** The same, quantised: random codes under scales that give that deviation. */
+  default Tensor dummy(WeightRole role, WeightScaling scaling, Shape shape, long seed) {
+    throw new UnsupportedOperationException(name() + ": no quantised weights");
+  }
 
   /** A zeroed dense array. */
   Tensor allocate(DType dtype, Shape shape);
@@ -78,6 +100,11 @@ public interface Backend extends AutoCloseable {
   /** What this backend and others of its kind, itself among them, do together as ranks. */
   default Collective collective(List<Backend> ranks) {
     throw new UnsupportedOperationException(name() + " does not run one model on several devices");
+  }
+
+  /** Several zeroed dense arrays of one shape, which {@link #readback(List)} fetches at once. */
+  default List<Tensor> allocateTogether(DType dtype, Shape shape, int count) {
+    return Stream.generate(() -> allocate(dtype, shape)).limit(count).toList();
   }
 
   /** A layer's KV blocks, {@code numBlocks} of {@code blockSize} tokens. */
@@ -99,7 +126,15 @@ public interface Backend extends AutoCloseable {
   void read(Tensor source, float[] values, int count);
 
   /** Fetches that array's content, again and again, without holding up the ops behind it. */
-  Readback readback(Tensor source);
+  default Readback readback(Tensor source) {
+    return readback(List.of(source));
+  }
+
+  /**
+   * The same for all the arrays of one {@link #allocateTogether}: of each its first elements, one
+   * array's behind the other's.
+   */
+  Readback readback(List<Tensor> together);
 
   /** Marks among the ops, to time them by. */
   Timeline timeline();

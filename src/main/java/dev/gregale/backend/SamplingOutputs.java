@@ -2,7 +2,7 @@ package dev.gregale.backend;
 
 /**
  * What sampling found, one row per row of logits. Log-probabilities are of the model's own
- * distribution: the log-softmax of the logits before any penalty or temperature.
+ * distribution: the log-softmax of the logits before any mask, penalty or temperature.
  *
  * @param tokens int32 {@code [R]}, the drawn (or given) ids
  * @param logprobs fp32 {@code [R]}, of those ids, where numLogprobs is not -1

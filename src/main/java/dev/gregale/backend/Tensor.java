@@ -9,9 +9,14 @@ import dev.gregale.tensor.Shape;
  */
 public interface Tensor {
 
-  /** Element type as stored. */
+  /** Element type as stored; F8_E4M3 of a quantised weight, whose scales its backend keeps. */
   DType dtype();
 
   /** Logical lengths, outermost first. */
   Shape shape();
+
+  /** What it takes on its backend, scales and padding included. */
+  default long numBytes() {
+    return shape().numBytes(dtype());
+  }
 }

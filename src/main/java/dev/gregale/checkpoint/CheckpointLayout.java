@@ -2,8 +2,10 @@ package dev.gregale.checkpoint;
 
 import dev.gregale.tensor.Shape;
 import java.util.EnumSet;
+import java.util.List;
 import java.util.Set;
 import java.util.function.BiConsumer;
+import java.util.regex.Pattern;
 
 /**
  * The names and shapes under which a Mixtral's weights are stored. Axes: D hidden, H query heads, G
@@ -19,6 +21,14 @@ public enum CheckpointLayout {
 
   /** TransformerEngine's: q, k, v interleaved by key/value group, experts stacked. */
   TRANSFORMER_ENGINE(".self_attention.");
+
+  private static final List<String> IGNORED =
+      List.of("_extra_state", ".rotary_emb.inv_freq", ".k_scale", ".v_scale", ".kv_scale");
+
+  private static final Pattern QUANTISABLE =
+      Pattern.compile(
+          "model\\.layers\\.\\d+\\.(self_attn\\.[qkvo]_proj"
+              + "|block_sparse_moe\\.experts\\.\\d+\\.w[123])\\.weight");
 
   private final String mark;
 
@@ -59,10 +69,19 @@ public enum CheckpointLayout {
 
   /**
    * Whether a tensor is no weight: TransformerEngine's pickled states, which must never be decoded,
-   * and the RoPE frequencies that older files hold.
+   * the RoPE frequencies that older files hold, and fixed scales of a KV cache, whose tokens have
+   * scales of their own here.
    */
   public static boolean isIgnored(String name) {
-    return name.endsWith("_extra_state") || name.endsWith(".rotary_emb.inv_freq");
+    return IGNORED.stream().anyMatch(name::endsWith);
+  }
+
+  /**
+   * Whether a matrix of Hugging Face's published layout may be quantised: the projections of
+   * attention and experts, never router, norms, embedding or head.
+   */
+  public static boolean isQuantisable(String name) {
+    return QUANTISABLE.matcher(name).matches();
   }
 
   /** Hands out the name and shape of every tensor of this layout, in the order of the forward. */

@@ -4,6 +4,7 @@ import static dev.gregale.checkpoint.CheckpointException.quote;
 
 import dev.gregale.checkpoint.CheckpointWeights.Layer;
 import dev.gregale.tensor.DType;
+import dev.gregale.tensor.HostScales;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
 import java.lang.foreign.MemorySegment;
@@ -12,6 +13,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Brings a checkpoint of any layout into the one form of {@link CheckpointWeights}, without
@@ -25,22 +27,32 @@ public final class CheckpointReader {
   private final Checkpoint checkpoint;
   private final CheckpointLayout layout;
   private final ModelDimensions dims;
+  private final @Nullable QuantizationConfig quantization;
+  private final ScaleReader scales;
 
-  private CheckpointReader(Checkpoint checkpoint, CheckpointLayout layout, ModelDimensions dims) {
+  private CheckpointReader(
+      Checkpoint checkpoint,
+      CheckpointLayout layout,
+      ModelDimensions dims,
+      @Nullable QuantizationConfig quantization) {
     this.checkpoint = checkpoint;
     this.layout = layout;
     this.dims = dims;
+    this.quantization = quantization;
+    this.scales = new ScaleReader(checkpoint, quantization);
   }
 
   /**
    * Reads the weights of a model of those dimensions.
    *
    * @throws CheckpointException if the layout is unknown, or a tensor is missing, has no place in
-   *     the model, has another shape than the dimensions say, or is not F32, F16 or BF16
+   *     the model, has another shape than the dimensions say, or is not F32, F16 or BF16, or codes
+   *     with their scales
    */
-  public static CheckpointWeights read(Checkpoint checkpoint, ModelDimensions dims) {
+  public static CheckpointWeights read(
+      Checkpoint checkpoint, ModelDimensions dims, @Nullable QuantizationConfig quantization) {
     CheckpointReader reader =
-        new CheckpointReader(checkpoint, CheckpointLayout.of(checkpoint), dims);
+        new CheckpointReader(checkpoint, CheckpointLayout.of(checkpoint), dims, quantization);
     reader.requireAllTensors();
     return reader.weights();
   }
@@ -48,12 +60,17 @@ public final class CheckpointReader {
   private void requireAllTensors() {
     Names missing = new Names();
     Set<String> known = new HashSet<>();
+    Names quantised = new Names();
     layout.forEachTensor(
         dims,
         (name, shape) -> {
           if (checkpoint.contains(name)) {
             known.add(name);
             requireTensor(name, shape);
+            if (isQuantised(name)) {
+              known.addAll(scales.names(name));
+              quantised.add(name);
+            }
           } else {
             missing.add(name);
           }
@@ -61,6 +78,11 @@ public final class CheckpointReader {
     if (missing.count > 0) {
       throw new CheckpointException(
           "%s: %s layout: missing %s".formatted(checkpoint.directory(), layout, missing));
+    }
+    if (quantization != null && quantised.count == 0) {
+      throw new CheckpointException(
+          "%s: config.json has a quantization_config of %s, but no weight is F8_E4M3"
+              .formatted(checkpoint.directory(), quantization.method()));
     }
     if (dims.tiedEmbeddings() && checkpoint.contains("lm_head.weight")) {
       requireTied();
@@ -80,16 +102,25 @@ public final class CheckpointReader {
   private void requireTensor(String name, Shape expected) {
     SafetensorsFile file = checkpoint.file(name);
     TensorInfo info = file.info(name);
-    if (!info.dtype().isWeight()) {
+    boolean quantisable = CheckpointLayout.isQuantisable(name);
+    if (!info.dtype().isWeight() && !(isQuantised(name) && quantisable)) {
       throw new CheckpointException(
-          "%s: tensor %s: found dtype %s, expected F32, F16 or BF16 (quantised weights are not read)"
-              .formatted(file.path(), quote(name), info.dtype()));
+          "%s: tensor %s: found dtype %s, expected F32, F16 or BF16%s"
+              .formatted(
+                  file.path(),
+                  quote(name),
+                  info.dtype(),
+                  quantisable ? ", or F8_E4M3 with scales" : " (this one is never quantised)"));
     }
     if (!info.shape().equals(expected)) {
       throw new CheckpointException(
           "%s: tensor %s: found shape %s, expected %s"
               .formatted(file.path(), quote(name), info.shape(), expected));
     }
+  }
+
+  private boolean isQuantised(String name) {
+    return checkpoint.file(name).info(name).dtype() == DType.F8_E4M3;
   }
 
   private void requireTied() {
@@ -127,7 +158,10 @@ public final class CheckpointReader {
             prefix + "self_attn.qkv_proj.weight",
             qkv,
             Stream.of("q", "k", "v").map(p -> prefix + "self_attn." + p + "_proj.weight").toList()),
-        checkpoint.tensor(prefix + "self_attn.o_proj.weight"),
+        join(
+            prefix + "self_attn.o_proj.weight",
+            Shape.of(dims.hiddenSize(), dims.queryWidth()),
+            List.of(prefix + "self_attn.o_proj.weight")),
         checkpoint.tensor(prefix + "post_attention_layernorm.weight"),
         checkpoint.tensor(prefix + (stacked ? "mlp" : "block_sparse_moe") + ".gate.weight"),
         stacked ? checkpoint.tensor(prefix + "mlp.experts.gate_up_proj") : gateUp(prefix),
@@ -165,25 +199,27 @@ public final class CheckpointReader {
     return join(prefix + "block_sparse_moe.experts.down", shape, parts);
   }
 
-  /** The parts one after the other, as one tensor. */
+  /** The parts one after the other, as one tensor; each keeps its own scales, if it has any. */
   private HostTensor join(String name, Shape shape, List<String> parts) {
-    DType dtype = checkpoint.tensor(parts.getFirst()).dtype();
+    DType dtype = checkpoint.file(parts.getFirst()).info(parts.getFirst()).dtype();
     List<MemorySegment> slabs = new ArrayList<>();
     for (String part : parts) {
-      HostTensor tensor = checkpoint.tensor(part);
-      if (tensor.dtype() != dtype) {
+      TensorInfo info = checkpoint.file(part).info(part);
+      if (info.dtype() != dtype) {
         throw new CheckpointException(
             "%s: tensor %s: found dtype %s, expected %s as in %s, with which it is one matrix"
                 .formatted(
                     checkpoint.file(part).path(),
                     quote(part),
-                    tensor.dtype(),
+                    info.dtype(),
                     dtype,
                     quote(parts.getFirst())));
       }
-      slabs.addAll(tensor.slabs());
+      slabs.add(checkpoint.file(part).data(part));
     }
-    return new HostTensor(name, dtype, shape, slabs);
+    HostScales joined =
+        dtype == DType.F8_E4M3 ? HostScales.join(parts.stream().map(scales::read).toList()) : null;
+    return new HostTensor(name, dtype, shape, slabs, joined);
   }
 
   /**

@@ -143,6 +143,34 @@ public final class ConfigJson {
     return value == null ? null : new ConfigJson(file + ": " + key, value);
   }
 
+  /** A nested object. */
+  public ConfigJson requiredObject(String key) {
+    ConfigJson value = optionalObject(key);
+    if (value == null) {
+      throw new CheckpointException(file + ": " + key + " is missing, expected an object");
+    }
+    return value;
+  }
+
+  /** A list of strings and nulls; null where there is none. */
+  public @Nullable List<@Nullable String> optionalStrings(String key) {
+    JsonNode value = value(key);
+    if (value == null) {
+      return null;
+    }
+    List<@Nullable String> strings = new ArrayList<>();
+    for (JsonNode element : value) {
+      if (!element.isString() && !element.isNull()) {
+        throw wrong(key, value, "a list of strings and nulls");
+      }
+      strings.add(element.isNull() ? null : element.stringValue());
+    }
+    if (!value.isArray()) {
+      throw wrong(key, value, "a list of strings and nulls");
+    }
+    return strings;
+  }
+
   /** What to throw where a value cannot be used. */
   public CheckpointException wrong(String key, Object found, String expected) {
     return new CheckpointException(

@@ -103,7 +103,7 @@ public final class SafetensorsFile implements AutoCloseable {
   }
 
   /**
-   * A tensor in place.
+   * A tensor in place; none of codes, which are nothing without their scales.
    *
    * @throws CheckpointException if there is no such tensor
    */

@@ -1,5 +1,6 @@
 package dev.gregale.cli;
 
+import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.Ceilings;
 import dev.gregale.backend.Kernels;
@@ -30,9 +31,20 @@ final class Bench {
   Bench(ModelAssembly assembly, int contextTokens, int repetitions) {
     this.assembly = assembly;
     this.backend = assembly.backend();
-    this.work = new StepWork(assembly.config(), backend.activationDType().bytes());
+    this.work = work(assembly);
     this.contextTokens = contextTokens;
     this.repetitions = repetitions;
+  }
+
+  private static StepWork work(ModelAssembly assembly) {
+    AttentionShape shape = assembly.config().attentionShape();
+    int elementBytes = assembly.backend().activationDType().bytes();
+    double kvBytes = assembly.backend().kvBlockBytes(1, shape, assembly.kvCacheDType());
+    return new StepWork(
+        assembly.config(),
+        elementBytes,
+        assembly.loader().bytesPerProjectionElement(elementBytes),
+        kvBytes / (2.0 * shape.numKvHeads() * shape.headDim()));
   }
 
   BenchReport run(List<Integer> promptLengths, List<Integer> sequenceCounts, int outputTokens) {
@@ -59,6 +71,7 @@ final class Bench {
     return new BenchReport(
         assembly.name(),
         backend.description(),
+        assembly.precision(),
         loadSeconds,
         before == null || after == null ? null : before.max(after),
         prefills,

@@ -10,6 +10,7 @@ import org.jspecify.annotations.Nullable;
  *
  * @param model its name
  * @param backend its description
+ * @param precision of weights, products and KV cache
  * @param loadSeconds from opening the files to ready
  * @param ceilings of the device, measured before and after; null where they are not
  * @param prefill one row per prompt length
@@ -18,6 +19,7 @@ import org.jspecify.annotations.Nullable;
 record BenchReport(
     String model,
     String backend,
+    String precision,
     double loadSeconds,
     @Nullable Ceilings ceilings,
     List<Prefill> prefill,
@@ -61,6 +63,7 @@ record BenchReport(
   String toText() {
     StringBuilder text = new StringBuilder();
     line(text, "%s on %s, loaded in %.2f s", model, backend, loadSeconds);
+    line(text, "%s", precision);
     if (ceilings != null) {
       line(
           text,

@@ -14,6 +14,7 @@ import dev.gregale.convert.TargetException;
 import dev.gregale.convert.TargetLayout;
 import dev.gregale.convert.VerificationException;
 import dev.gregale.convert.WeightType;
+import dev.gregale.quantization.Quantization;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -21,8 +22,11 @@ import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
 import picocli.CommandLine.TypeConversionException;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -48,6 +52,8 @@ final class ConvertCommand implements Callable<Integer> {
     }
   }
 
+  @Spec private CommandSpec spec = CommandSpec.create(); // picocli puts its own here
+
   @Parameters(paramLabel = "SRC", description = "Model directory.")
   private Path source = Path.of("");
 
@@ -61,6 +67,13 @@ final class ConvertCommand implements Callable<Integer> {
       names = "--dtype",
       description = "bf16, fp16 or fp32, rounded to nearest even; default: as in SRC.")
   private @Nullable WeightType dtype;
+
+  @Option(
+      names = "--quantize",
+      description =
+          "fp8, fp8-block or mxfp8: attention and experts in FP8 with scales, in Hugging Face's"
+              + " layout; vLLM and transformers read it.")
+  private Quantization quantization = Quantization.NONE;
 
   @Option(
       names = "--max-shard-size",
@@ -87,7 +100,7 @@ final class ConvertCommand implements Callable<Integer> {
       paramLabel = "logits",
       description =
           "Also run both models on a few prompts and tell how far losses and logits are apart."
-              + " Takes memory for one of them. Without --dtype they must be equal.")
+              + " Takes memory for one of them. Without --dtype and --quantize they must be equal.")
   private @Nullable Verification verify;
 
   @Option(names = "--dry-run", description = "Check everything, write nothing.")
@@ -100,6 +113,12 @@ final class ConvertCommand implements Callable<Integer> {
   public Integer call() {
     if (!Files.isDirectory(source)) {
       throw new StartupException(ExitCode.NO_INPUT, source + ": no such directory");
+    }
+    if (quantization != Quantization.NONE && to == TargetLayout.TE) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "--quantize writes Hugging Face's layout; leave --to te out, or quantise while loading"
+              + " with --gregale.model.quantization");
     }
     try {
       ConversionResult result = convert();
@@ -128,6 +147,7 @@ final class ConvertCommand implements Callable<Integer> {
             target,
             to == null ? null : to.layout(),
             dtype == null ? null : dtype.dtype(),
+            quantization,
             maxShardBytes,
             overwrite,
             resume);

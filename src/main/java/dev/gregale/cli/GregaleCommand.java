@@ -1,6 +1,8 @@
 package dev.gregale.cli;
 
 import dev.gregale.config.ExitCode;
+import dev.gregale.quantization.Quantization;
+import dev.gregale.tensor.InputScaling.When;
 import java.io.PrintWriter;
 import org.springframework.boot.logging.LoggingInitializationContext;
 import org.springframework.boot.logging.LoggingSystem;
@@ -35,6 +37,8 @@ public final class GregaleCommand {
   static CommandLine commandLine() {
     return new CommandLine(new GregaleCommand())
         .setCaseInsensitiveEnumValuesAllowed(true)
+        .registerConverter(Quantization.class, new Hyphenated<>(Quantization.class))
+        .registerConverter(When.class, new Hyphenated<>(When.class))
         .setExecutionExceptionHandler(GregaleCommand::report)
         .setParameterExceptionHandler(GregaleCommand::usage);
   }

@@ -3,17 +3,21 @@ package dev.gregale.cli;
 import dev.gregale.checkpoint.Checkpoint;
 import dev.gregale.checkpoint.CheckpointException;
 import dev.gregale.checkpoint.CheckpointLayout;
+import dev.gregale.checkpoint.ConfigJson;
+import dev.gregale.checkpoint.QuantizationConfig;
+import dev.gregale.checkpoint.TensorInfo;
 import dev.gregale.config.ExitCode;
 import dev.gregale.config.StartupException;
 import dev.gregale.convert.Manifest;
 import dev.gregale.model.LoadFormat;
 import dev.gregale.model.MixtralConfig;
 import dev.gregale.model.ModelLoader;
-import dev.gregale.tensor.HostTensor;
+import dev.gregale.model.Precision;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -37,11 +41,12 @@ final class InspectCommand implements Callable<Integer> {
    *
    * @param layout whose names its tensors have
    * @param tensors number of them
-   * @param parameters elements of all of them
+   * @param parameters elements of all of them, scales of quantised weights included
    * @param bytes of all of them
    * @param dtypes elements by type
    * @param verified tensors and files whose sums were compared with the manifest of a conversion; 0
    *     without one
+   * @param quantization how its weights are quantised; null: they are not
    * @param config what decides the forward pass
    */
   record Contents(
@@ -51,6 +56,7 @@ final class InspectCommand implements Callable<Integer> {
       long bytes,
       Map<String, Long> dtypes,
       int verified,
+      @Nullable QuantizationConfig quantization,
       MixtralConfig config) {}
 
   @Override
@@ -61,7 +67,7 @@ final class InspectCommand implements Callable<Integer> {
           JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(contents));
     } else {
       System.out.printf(
-          "%s%nlayout      %s%ntensors     %d%nparameters  %,d%nbytes       %,d%ndtypes      %s%nsums        %s%n%s%n",
+          "%s%nlayout      %s%ntensors     %d%nparameters  %,d%nbytes       %,d%ndtypes      %s%nsums        %s%nquantised   %s%n%s%n",
           directory,
           contents.layout(),
           contents.tensors(),
@@ -69,21 +75,22 @@ final class InspectCommand implements Callable<Integer> {
           contents.bytes(),
           contents.dtypes(),
           contents.verified() == 0 ? "no manifest" : contents.verified() + " verified",
+          contents.quantization() == null ? "no" : contents.quantization(),
           contents.config());
     }
     return 0;
   }
 
   private Contents read() {
-    try (ModelLoader loader = ModelLoader.open(directory, LoadFormat.AUTO);
+    try (ModelLoader loader = ModelLoader.open(directory, LoadFormat.AUTO, Precision.AS_STORED);
         Checkpoint checkpoint = Checkpoint.open(directory)) {
       long parameters = 0;
       long bytes = 0;
       Map<String, Long> dtypes = new TreeMap<>();
       for (String name : checkpoint.names()) {
-        HostTensor tensor = checkpoint.tensor(name);
+        TensorInfo tensor = checkpoint.file(name).info(name);
         parameters += tensor.shape().numElements();
-        bytes += tensor.shape().numBytes(tensor.dtype());
+        bytes += tensor.bytes();
         dtypes.merge(tensor.dtype().name(), tensor.shape().numElements(), Long::sum);
       }
       return new Contents(
@@ -93,6 +100,7 @@ final class InspectCommand implements Callable<Integer> {
           bytes,
           dtypes,
           verify(checkpoint),
+          QuantizationConfig.of(ConfigJson.read(directory.resolve(Checkpoint.CONFIG_FILE))),
           loader.config());
     } catch (CheckpointException e) {
       throw new StartupException(ExitCode.DATA, String.valueOf(e.getMessage()));

@@ -2,9 +2,13 @@ package dev.gregale.cli;
 
 import dev.gregale.config.EngineProperties;
 import dev.gregale.config.EngineProperties.BackendChoice;
+import dev.gregale.config.EngineProperties.KvCacheDType;
 import dev.gregale.config.ModelAssembly;
 import dev.gregale.config.ModelProperties;
+import dev.gregale.engine.SchedulingPolicy;
 import dev.gregale.model.LoadFormat;
+import dev.gregale.quantization.Quantization;
+import dev.gregale.tensor.InputScaling.When;
 import java.time.Duration;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
@@ -19,6 +23,19 @@ final class ModelOptions {
       names = "--load-format",
       description = "auto, hf, te, or dummy: random weights from a bare config.json.")
   private LoadFormat loadFormat = LoadFormat.AUTO;
+
+  @Option(
+      names = "--quantization",
+      description = "none, fp8, fp8-block or mxfp8: weights are quantised as they are loaded.")
+  private Quantization quantization = Quantization.NONE;
+
+  @Option(
+      names = "--activation-quantization",
+      description = "never, if-faster or always, with quantised weights. Default: if-faster.")
+  private When activationQuantization = When.IF_FASTER;
+
+  @Option(names = "--kv-cache-dtype", description = "auto, fp32, bf16 or fp8.")
+  private KvCacheDType kvCacheDtype = KvCacheDType.AUTO;
 
   @Option(names = "--backend", description = "auto, cpu or cuda.")
   private BackendChoice backend = BackendChoice.AUTO;
@@ -45,7 +62,7 @@ final class ModelOptions {
    */
   ModelAssembly prepare(int maxNumSeqs, int maxNumBatchedTokens, int maxModelLen) {
     return ModelAssembly.prepare(
-        new ModelProperties(model, null, loadFormat),
+        new ModelProperties(model, null, loadFormat, quantization, activationQuantization),
         new EngineProperties(
             backend,
             threads,
@@ -58,7 +75,9 @@ final class ModelOptions {
             maxModelLen,
             null,
             null,
+            kvCacheDtype,
             false, // what is measured is computing
+            SchedulingPolicy.FCFS,
             maxNumSeqs,
             1,
             Long.MAX_VALUE,

@@ -74,7 +74,7 @@ final class Perplexity {
 
   private Mono<Score> score(Window window) {
     GenerationRequest request =
-        new GenerationRequest("perplexity", List.of(window.tokenIds()), 1, SCORING, null);
+        new GenerationRequest("perplexity", List.of(window.tokenIds()), 1, SCORING, null, 0);
     return engine
         .generate(request)
         .ofType(PromptScored.class)

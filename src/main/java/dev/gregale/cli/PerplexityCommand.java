@@ -130,7 +130,8 @@ final class PerplexityCommand implements Callable<Integer> {
     }
     LoadedModel loaded = assembly.load();
     ServedModel served =
-        new ServedModel(assembly.name(), 0, assembly.config().vocabSize(), new int[0]);
+        new ServedModel(
+            assembly.name(), 0, assembly.config().vocabSize(), new int[0], assembly.routing());
     try (AsyncLlmEngine engine =
         new AsyncLlmEngine(
             served,

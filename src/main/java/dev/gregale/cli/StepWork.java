@@ -11,9 +11,11 @@ import java.util.Map;
  * figures that measured times are held against.
  *
  * @param config of the model
- * @param elementBytes of weights, keys and values
+ * @param elementBytes of weights that are never quantised
+ * @param projectionBytes of an element of the projections of attention and experts, scales included
+ * @param kvBytes of an element of keys and values, likewise
  */
-record StepWork(MixtralConfig config, int elementBytes) {
+record StepWork(MixtralConfig config, int elementBytes, double projectionBytes, double kvBytes) {
 
   /**
    * Bytes that a decode step reads: weights, keys and values, not activations. Of the experts those
@@ -31,12 +33,13 @@ record StepWork(MixtralConfig config, int elementBytes) {
     double layers = config.numHiddenLayers();
     Map<String, Double> bytes = new LinkedHashMap<>();
     bytes.put(
-        "attentionBlock", layers * elementBytes * (d * attention.qkvWidth() + qWidth * d + kv));
+        "attentionBlock",
+        layers * (projectionBytes * (d * attention.qkvWidth() + qWidth * d) + kvBytes * kv));
     bytes.put(
         "expertBlock",
         layers
-            * elementBytes
-            * (d * config.numLocalExperts() + experts * 3 * d * config.intermediateSize()));
+            * (elementBytes * d * config.numLocalExperts()
+                + projectionBytes * experts * 3 * d * config.intermediateSize()));
     bytes.put("computeLogits", elementBytes * d * config.vocabSize());
     return bytes;
   }

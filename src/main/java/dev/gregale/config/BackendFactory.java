@@ -8,6 +8,8 @@ import dev.gregale.backend.cuda.CudaUnavailableException;
 import dev.gregale.backend.parallel.ParallelBackend;
 import dev.gregale.backend.parallel.RankLayout;
 import dev.gregale.model.MixtralConfig;
+import dev.gregale.model.ModelLoader;
+import dev.gregale.tensor.WeightScaling;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Supplier;
@@ -25,8 +27,9 @@ final class BackendFactory {
    *
    * @throws StartupException if it cannot be had here, or the model cannot be divided so
    */
-  static Backend create(EngineProperties properties, MixtralConfig model) {
-    RankLayout layout = layout(properties, model);
+  static Backend create(EngineProperties properties, ModelLoader loader) {
+    MixtralConfig model = loader.config();
+    RankLayout layout = layout(properties, loader);
     if (layout.size() == 1) {
       return create(properties, () -> CudaBackend.open(0, properties.deterministic()));
     }
@@ -47,11 +50,15 @@ final class BackendFactory {
     return backend;
   }
 
-  private static RankLayout layout(EngineProperties properties, MixtralConfig model) {
+  private static RankLayout layout(EngineProperties properties, ModelLoader loader) {
+    MixtralConfig model = loader.config();
     try {
       RankLayout layout =
           new RankLayout(properties.tensorParallelSize(), properties.expertParallelSize());
       layout.check(model.attentionShape(), model.numLocalExperts(), model.intermediateSize());
+      for (WeightScaling scaling : loader.scalings()) {
+        layout.check(scaling, model.attentionShape(), model.intermediateSize());
+      }
       return layout;
     } catch (IllegalArgumentException e) {
       throw new StartupException(

@@ -19,7 +19,7 @@ final class EmbeddedLifecycle implements SmartLifecycle {
 
   @Override
   public void start() {
-    model.run();
+    model.run(() -> {});
     running = true;
   }
 
@@ -33,6 +33,12 @@ final class EmbeddedLifecycle implements SmartLifecycle {
   @Override
   public boolean isRunning() {
     return running;
+  }
+
+  /** An engine that was closed is not started again. */
+  @Override
+  public boolean isPauseable() {
+    return false;
   }
 
   /** Before everything that may ask the model, and stopped after it. */

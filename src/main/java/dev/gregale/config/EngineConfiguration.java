@@ -1,12 +1,11 @@
 package dev.gregale.config;
 
-import dev.gregale.backend.Backend;
-import dev.gregale.backend.DeviceMemory;
 import dev.gregale.engine.AsyncLlmEngine;
 import dev.gregale.engine.ServedModel;
 import dev.gregale.engine.TextStream;
 import dev.gregale.engine.TextStreamFactory;
 import dev.gregale.model.StepRunner;
+import dev.gregale.structured.StructuredOutputs;
 import dev.gregale.tokenizer.ChatRenderer;
 import dev.gregale.tokenizer.ChatTemplate;
 import dev.gregale.tokenizer.CheckpointChat;
@@ -14,9 +13,7 @@ import dev.gregale.tokenizer.DjlTokenizer;
 import dev.gregale.tokenizer.IncrementalDetokenizer;
 import dev.gregale.tokenizer.Tokenizer;
 import dev.gregale.tokenizer.TokenizerLoadException;
-import io.micrometer.core.instrument.Gauge;
 import io.micrometer.core.instrument.MeterRegistry;
-import io.micrometer.core.instrument.binder.MeterBinder;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.time.Instant;
 import org.jspecify.annotations.Nullable;
@@ -65,6 +62,20 @@ public class EngineConfiguration {
     }
   }
 
+  /** Null where there is no tokenizer. */
+  @Bean
+  @Nullable StructuredOutputs structuredOutputs(
+      ModelAssembly assembly, ObjectProvider<Tokenizer> tokenizer) {
+    Tokenizer known = tokenizer.getIfAvailable();
+    return known == null
+        ? null
+        : new StructuredOutputs(known, assembly.config().vocabSize(), eosTokenIds(assembly));
+  }
+
+  private static int[] eosTokenIds(ModelAssembly assembly) {
+    return assembly.config().eosTokenIds().stream().mapToInt(Integer::intValue).toArray();
+  }
+
   @Bean
   DeferredRunner deferredRunner() {
     return new DeferredRunner();
@@ -81,7 +92,8 @@ public class EngineConfiguration {
             assembly.name(),
             Instant.now().getEpochSecond(),
             assembly.config().vocabSize(),
-            assembly.config().eosTokenIds().stream().mapToInt(Integer::intValue).toArray());
+            eosTokenIds(assembly),
+            assembly.routing());
     TextStreamFactory texts = textStreams(tokenizer.getIfAvailable());
     return new AsyncLlmEngine(
         model, assembly.limits(), runner, texts, registry.getIfUnique(SimpleMeterRegistry::new));
@@ -113,27 +125,8 @@ public class EngineConfiguration {
     };
   }
 
-  /** How full the device's memory is, where the backend has a device. */
   @Bean
-  MeterBinder deviceMemoryMetrics(ModelAssembly assembly) {
-    return registry -> {
-      Backend backend = assembly.backend();
-      DeviceMemory now = backend.deviceMemory();
-      if (now != null) {
-        Gauge.builder("gregale.device.memory.total", now, DeviceMemory::totalBytes)
-            .description("Memory of the device")
-            .baseUnit("bytes")
-            .register(registry);
-        Gauge.builder("gregale.device.memory.allocated", backend, EngineConfiguration::allocated)
-            .description("Memory of the device that weights, KV cache and scratch take")
-            .baseUnit("bytes")
-            .register(registry);
-      }
-    };
-  }
-
-  private static double allocated(Backend backend) {
-    DeviceMemory memory = backend.deviceMemory();
-    return memory == null ? 0 : memory.allocatedBytes();
+  ModelMetrics modelMetrics(ModelAssembly assembly) {
+    return new ModelMetrics(assembly);
   }
 }

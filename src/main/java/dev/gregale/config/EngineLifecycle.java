@@ -2,8 +2,8 @@ package dev.gregale.config;
 
 import dev.gregale.backend.BackendException;
 import dev.gregale.engine.AsyncLlmEngine;
-import dev.gregale.model.ModelRunner;
 import java.time.Duration;
+import java.util.concurrent.CancellationException;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import org.springframework.context.SmartLifecycle;
@@ -15,23 +15,19 @@ import org.springframework.core.env.Environment;
  */
 final class EngineLifecycle implements SmartLifecycle {
   private static final Logger LOG = LoggerFactory.getLogger(EngineLifecycle.class);
-  private static final Duration WARM_UP = Duration.ofSeconds(2);
-  private static final Duration WARM_UP_OF_DEVICE = Duration.ofMillis(300); // no kernel is compiled
 
-  private final ModelAssembly assembly;
+  /** How long the loading of a layer may hold up the end of the process. */
+  private static final Duration LAYER = Duration.ofSeconds(20);
+
+  private final ModelStart model;
   private final AsyncLlmEngine engine;
-  private final DeferredRunner runner;
   private final Environment environment;
+  private final Thread loader = Thread.ofPlatform().name("model-loader").unstarted(this::load);
   private volatile boolean running;
 
-  EngineLifecycle(
-      ModelAssembly assembly,
-      AsyncLlmEngine engine,
-      DeferredRunner runner,
-      Environment environment) {
-    this.assembly = assembly;
+  EngineLifecycle(ModelStart model, AsyncLlmEngine engine, Environment environment) {
+    this.model = model;
     this.engine = engine;
-    this.runner = runner;
     this.environment = environment;
   }
 
@@ -39,25 +35,31 @@ final class EngineLifecycle implements SmartLifecycle {
   public void start() {
     running = true;
     var unused = engine.failure().thenAccept(EngineLifecycle::exitIfSticky);
-    Thread.ofPlatform().name("model-loader").start(this::load);
+    loader.start();
   }
 
   private void load() {
     try {
-      ModelRunner model = assembly.runner(assembly.load(), assembly.backend().kernels());
-      new StepLoop(assembly.limits(), assembly.config().vocabSize(), model)
-          .warmUp(assembly.backend().isAsynchronous() ? WARM_UP_OF_DEVICE : WARM_UP);
-      runner.complete(model);
-      engine.start();
-      LOG.info("Gregale serves {}; try it at {}/swagger-ui.html", assembly.name(), address());
+      model.run(this::requireRunning);
+      LOG.info("Gregale serves {}; try it at {}/", engine.info().modelName(), address());
     } catch (RuntimeException | OutOfMemoryError e) {
+      if (!running) {
+        LOG.info("The server is told to stop: the model is not loaded any further");
+        return;
+      }
       ExitCode code = ExitCode.of(e);
       if (code == ExitCode.SOFTWARE) {
         LOG.error("gregale: the model could not be loaded: {}", e.toString(), e);
       } else { // the message is all there is to know
         LOG.error("gregale: the model could not be loaded: {}", e.getMessage());
       }
-      System.exit(code.code());
+      exit(code);
+    }
+  }
+
+  private void requireRunning() {
+    if (!running) {
+      throw new CancellationException();
     }
   }
 
@@ -65,9 +67,13 @@ final class EngineLifecycle implements SmartLifecycle {
   private static void exitIfSticky(Throwable failure) {
     if (failure instanceof BackendException e && e.isSticky()) {
       LOG.error("gregale: the device has failed for good and the process ends");
-      // Not on this thread, which the engine waits for when it is closed.
-      Thread.ofPlatform().name("exit").start(() -> System.exit(ExitCode.SOFTWARE.code()));
+      exit(ExitCode.SOFTWARE);
     }
+  }
+
+  /** Not on the caller's thread, which is waited for when the server stops. */
+  private static void exit(ExitCode code) {
+    Thread.ofPlatform().name("exit").start(() -> System.exit(code.code()));
   }
 
   private String address() {
@@ -77,16 +83,32 @@ final class EngineLifecycle implements SmartLifecycle {
             environment.getProperty("local.server.port", "8080"));
   }
 
-  /** Stops taking requests and lets the running ones finish, while the server still answers. */
+  /**
+   * Breaks off the loading, else stops taking requests and lets the running ones finish, while the
+   * server still answers. What the loading writes to is freed only after this.
+   */
   @Override
   public void stop() {
-    engine.close();
     running = false;
+    try {
+      if (!loader.join(LAYER)) {
+        LOG.error("A layer of the model takes longer to load than {} s", LAYER.toSeconds());
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+    engine.close();
   }
 
   @Override
   public boolean isRunning() {
     return running;
+  }
+
+  /** An engine that was closed is not started again. */
+  @Override
+  public boolean isPauseable() {
+    return false;
   }
 
   /** Stopped before the web server, which stops in earlier phases than this. */

@@ -1,5 +1,6 @@
 package dev.gregale.config;
 
+import dev.gregale.engine.SchedulingPolicy;
 import java.time.Duration;
 import org.jspecify.annotations.Nullable;
 import org.springframework.boot.context.properties.ConfigurationProperties;
@@ -28,8 +29,13 @@ import org.springframework.boot.context.properties.bind.DefaultValue;
  * @param blockSize Tokens per block of the KV cache. Default: 16 on the CPU, 64 on a GPU.
  * @param numBlocks Blocks of the KV cache. Default: enough for max-num-seqs sequences of
  *     max-model-len, within the memory that is left.
+ * @param kvCacheDtype What keys and values are kept in: auto is fp32 on the CPU and bf16 on a GPU;
+ *     fp8 halves bf16's memory, with an fp32 scale for each key and value of a head.
  * @param enablePrefixCaching Keep the KV blocks of prompts and answers as long as there is room,
  *     and let later requests of the same API key that begin alike take them over.
+ * @param schedulingPolicy Who of the requests that wait runs next: fcfs takes them as they come and
+ *     refuses a "priority" other than 0; priority takes the lowest one first, then as they come.
+ *     With it a client can make all others wait.
  * @param maxQueuedRequests Requests that may wait; further ones are answered 429.
  * @param maxSequencesPerRequest Prompts times n (or best_of) of one request, at most.
  * @param maxTokensPerRequest Prompts times n times max_tokens of one request, at most.
@@ -48,7 +54,9 @@ public record EngineProperties(
     @Nullable Integer maxModelLen,
     @Nullable Integer blockSize,
     @Nullable Integer numBlocks,
+    @DefaultValue("auto") KvCacheDType kvCacheDtype,
     @DefaultValue("true") boolean enablePrefixCaching,
+    @DefaultValue("fcfs") SchedulingPolicy schedulingPolicy,
     @DefaultValue("256") int maxQueuedRequests,
     @DefaultValue("128") int maxSequencesPerRequest,
     @DefaultValue("65536") long maxTokensPerRequest,
@@ -59,5 +67,13 @@ public record EngineProperties(
     AUTO,
     CPU,
     CUDA
+  }
+
+  /** What the KV cache is kept in. */
+  public enum KvCacheDType {
+    AUTO,
+    FP32,
+    BF16,
+    FP8
   }
 }

@@ -11,8 +11,9 @@ import org.springframework.context.annotation.Import;
 
 /**
  * The model inside of another Spring Boot application: beans {@link LlmEngine}, {@code Tokenizer}
- * (absent where the checkpoint has none) and {@code ChatRenderer}, configured by {@code
- * gregale.model.*} and {@code gregale.engine.*}. {@code gregale.enabled=false} turns it off.
+ * and {@code StructuredOutputs} (absent where the checkpoint has none) and {@code ChatRenderer},
+ * configured by {@code gregale.model.*} and {@code gregale.engine.*}. {@code gregale.enabled=false}
+ * turns it off.
  */
 @AutoConfiguration(
     afterName =

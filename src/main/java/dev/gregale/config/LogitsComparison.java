@@ -7,6 +7,7 @@ import dev.gregale.checkpoint.CheckpointException;
 import dev.gregale.convert.LogitsDifference;
 import dev.gregale.convert.ModelComparison;
 import dev.gregale.model.MixtralConfig;
+import dev.gregale.model.Precision;
 import dev.gregale.model.PromptLogits;
 import dev.gregale.tokenizer.DjlTokenizer;
 import dev.gregale.tokenizer.Tokenizer;
@@ -50,7 +51,7 @@ public final class LogitsComparison implements ModelComparison {
                     .formatted(directory, needed >> 20, backend.freeBytes() >> 20)
                 + " comparison out: every tensor is read back and compared in any case");
       }
-      return PromptLogits.of(backend, directory, prompts);
+      return PromptLogits.of(backend, directory, Precision.AS_STORED, prompts);
     }
   }
 

@@ -2,18 +2,21 @@ package dev.gregale.config;
 
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.Kernels;
+import dev.gregale.backend.ModelBytes;
 import dev.gregale.backend.cuda.CudaUnavailableException;
 import dev.gregale.checkpoint.CheckpointException;
 import dev.gregale.engine.EngineLimits;
+import dev.gregale.engine.RoutingShape;
 import dev.gregale.model.Activations;
 import dev.gregale.model.KvCache;
-import dev.gregale.model.LoadFormat;
 import dev.gregale.model.MixtralConfig;
 import dev.gregale.model.MixtralWeights;
 import dev.gregale.model.ModelLoader;
 import dev.gregale.model.ModelRunner;
+import dev.gregale.model.Precision;
 import dev.gregale.sampling.SamplingParams;
 import dev.gregale.scheduler.SchedulerConfig;
+import dev.gregale.tensor.DType;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import org.slf4j.Logger;
@@ -28,9 +31,15 @@ import org.slf4j.LoggerFactory;
  * @param loader the checked files
  * @param backend what will run it
  * @param limits how much it takes on
+ * @param kvCacheDType what the KV cache is kept in
  */
 public record ModelAssembly(
-    String name, Path directory, ModelLoader loader, Backend backend, EngineLimits limits)
+    String name,
+    Path directory,
+    ModelLoader loader,
+    Backend backend,
+    EngineLimits limits,
+    DType kvCacheDType)
     implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(ModelAssembly.class);
   private static final int MIN_LOGIT_ROWS = 256;
@@ -44,21 +53,42 @@ public record ModelAssembly(
   public static ModelAssembly prepare(ModelProperties model, EngineProperties engine) {
     boolean bundled = model.path() == null || model.path().isBlank();
     Path directory = bundled ? BundledModel.directory() : Path.of(model.path());
-    ModelLoader loader = open(directory, model.loadFormat());
-    Backend backend = BackendFactory.create(engine, loader.config());
-    EngineLimits limits = limits(loader.config(), engine, backend);
+    ModelLoader loader = open(directory, model);
+    Backend backend = BackendFactory.create(engine, loader);
+    DType kvCacheDType = kvCacheDType(engine, backend);
+    EngineLimits limits = limits(loader, engine, backend, kvCacheDType);
     String name = model.name() == null ? directoryName(directory) : model.name();
-    return new ModelAssembly(name, directory, loader, backend, limits);
+    return new ModelAssembly(name, directory, loader, backend, limits, kvCacheDType);
   }
 
-  private static ModelLoader open(Path directory, LoadFormat format) {
+  private static DType kvCacheDType(EngineProperties engine, Backend backend) {
+    DType dtype =
+        switch (engine.kvCacheDtype()) {
+          case AUTO -> backend.kvCacheDType();
+          case FP32 -> DType.F32;
+          case BF16 -> DType.BF16;
+          case FP8 -> DType.F8_E4M3;
+        };
+    if (!backend.kvCacheDTypes().contains(dtype)) {
+      throw new StartupException(
+          ExitCode.CONFIG,
+          "gregale.engine.kv-cache-dtype is %s, but the %s backend keeps keys and values in %s"
+              .formatted(engine.kvCacheDtype(), backend.name(), backend.kvCacheDTypes()));
+    }
+    return dtype;
+  }
+
+  private static ModelLoader open(Path directory, ModelProperties model) {
     if (!Files.isDirectory(directory)) {
       throw new StartupException(
           ExitCode.NO_INPUT,
           "gregale.model.path: there is no directory " + directory.toAbsolutePath());
     }
     try {
-      return ModelLoader.open(directory, format);
+      return ModelLoader.open(
+          directory,
+          model.loadFormat(),
+          new Precision(model.quantization().recipe(), model.activationQuantization()));
     } catch (CheckpointException e) {
       throw new StartupException(ExitCode.DATA, String.valueOf(e.getMessage()));
     }
@@ -70,7 +100,8 @@ public record ModelAssembly(
   }
 
   private static EngineLimits limits(
-      MixtralConfig config, EngineProperties engine, Backend backend) {
+      ModelLoader loader, EngineProperties engine, Backend backend, DType kvCacheDType) {
+    MixtralConfig config = loader.config();
     int blockSize = engine.blockSize() == null ? backend.kvBlockSize() : engine.blockSize();
     if (blockSize < 1) {
       throw new StartupException(
@@ -81,8 +112,8 @@ public record ModelAssembly(
             config,
             engine,
             blockSize,
-            KvCache.bytesPerBlock(backend, config, blockSize, backend.kvCacheDType()),
-            cacheBytes(config, engine, backend));
+            KvCache.bytesPerBlock(backend, config, blockSize, kvCacheDType),
+            cacheBytes(loader, engine, backend));
     try {
       return new EngineLimits(
           engine.maxNumSeqs(),
@@ -96,6 +127,7 @@ public record ModelAssembly(
           engine.maxTokensPerRequest(),
           BUFFERED_EVENTS_PER_SEQUENCE * engine.maxSequencesPerRequest(),
           engine.enablePrefixCaching(),
+          engine.schedulingPolicy(),
           engine.drainTimeout());
     } catch (IllegalArgumentException e) {
       throw new StartupException(ExitCode.CONFIG, "gregale.engine: " + e.getMessage());
@@ -103,7 +135,8 @@ public record ModelAssembly(
   }
 
   /** What remains for the KV cache, once scratch memory is taken and the model is accounted for. */
-  private static long cacheBytes(MixtralConfig config, EngineProperties engine, Backend backend) {
+  private static long cacheBytes(ModelLoader loader, EngineProperties engine, Backend backend) {
+    MixtralConfig config = loader.config();
     double utilization = engine.gpuMemoryUtilization();
     if (!(utilization > 0 && utilization <= 1)) {
       throw new StartupException(
@@ -116,9 +149,10 @@ public record ModelAssembly(
         engine.maxModelLen() == null ? config.maxPositionEmbeddings() : engine.maxModelLen();
     try {
       backend.reserve(ModelRunner.workspaceLimits(config, tokens, engine.maxNumSeqs(), longest));
+      ModelBytes weights = loader.numBytes(backend.activationDType().bytes());
+      long activations = Activations.numBytes(backend, config, tokens, logitRows(engine));
       return backend.freeBytesBeside(
-          MixtralWeights.numBytes(config, backend.activationDType().bytes())
-              + Activations.numBytes(backend, config, tokens, logitRows(engine)),
+          new ModelBytes(weights.divided(), weights.common() + activations),
           engine.gpuMemoryUtilization());
     } catch (CudaUnavailableException e) {
       throw new StartupException(ExitCode.UNAVAILABLE, String.valueOf(e.getMessage()));
@@ -133,21 +167,47 @@ public record ModelAssembly(
     return loader.config();
   }
 
+  /** Its experts, as the engine sees them. */
+  public RoutingShape routing() {
+    return new RoutingShape(
+        config().numHiddenLayers(), config().numLocalExperts(), config().numExpertsPerTok());
+  }
+
+  /** In what weights are kept and multiplied, and keys and values kept. */
+  public String precision() {
+    return loader.precision() + ", KV cache " + kvCacheDType;
+  }
+
   /** Copies the weights to the backend and allocates the KV cache. */
   public LoadedModel load() {
+    return load(() -> {});
+  }
+
+  /**
+   * The same, which may be broken off.
+   *
+   * @param atLayer called after each layer; what it throws ends the loading
+   */
+  public LoadedModel load(Runnable atLayer) {
     long start = System.nanoTime();
     int layers = config().numHiddenLayers();
     MixtralWeights weights =
-        loader.upload(backend, limits.maxModelLen(), done -> logProgress(done, layers));
+        loader.upload(
+            backend,
+            limits.maxModelLen(),
+            done -> {
+              logProgress(done, layers);
+              atLayer.run();
+            });
     loader.close();
     KvCache cache =
-        KvCache.allocate(
-            backend, config(), limits.numBlocks(), limits.blockSize(), backend.kvCacheDType());
+        KvCache.allocate(backend, config(), limits.numBlocks(), limits.blockSize(), kvCacheDType);
     LOG.info(
-        "Model {} loaded from {} in {} ms; KV cache for {} tokens, {} at most in one sequence",
+        "Model {} loaded from {} in {} ms: {} for {} tokens, {} at most in one sequence",
         name,
         directory,
         (System.nanoTime() - start) / 1_000_000,
+        precision(),
         (long) limits.numBlocks() * limits.blockSize(),
         limits.maxModelLen());
     return new LoadedModel(weights, cache);

@@ -19,10 +19,14 @@ final class ModelStart {
     this.runner = runner;
   }
 
-  void run() {
-    ModelRunner model = assembly.runner(assembly.load(), assembly.backend().kernels());
+  /**
+   * @param atPause called again and again, after each layer for example; what it throws breaks the
+   *     start off
+   */
+  void run(Runnable atPause) {
+    ModelRunner model = assembly.runner(assembly.load(atPause), assembly.backend().kernels());
     new StepLoop(assembly.limits(), assembly.config().vocabSize(), model)
-        .warmUp(assembly.backend().isAsynchronous() ? WARM_UP_OF_DEVICE : WARM_UP);
+        .warmUp(assembly.backend().isAsynchronous() ? WARM_UP_OF_DEVICE : WARM_UP, atPause);
     runner.complete(model);
     engine.start();
   }

@@ -44,12 +44,14 @@ final class SchemaCustomizer implements OpenApiCustomizer {
           "CompletionRequest",
           "ChatRequest",
           "StreamOptions",
+          "ResponseFormat",
+          "JsonSchemaFormat",
           "TokenizeRequest",
           "DetokenizeRequest");
 
   /** Keys of replies that are there only where they were asked for. */
   private static final Set<String> ON_REQUEST =
-      Set.of("prompt_logprobs", "prompt_token_ids", "token_ids");
+      Set.of("prompt_logprobs", "prompt_token_ids", "token_ids", "routed_experts");
 
   @Override
   public void customise(OpenAPI api) {

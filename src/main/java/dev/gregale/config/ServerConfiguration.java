@@ -15,6 +15,6 @@ public class ServerConfiguration {
       AsyncLlmEngine engine,
       DeferredRunner runner,
       Environment environment) {
-    return new EngineLifecycle(assembly, engine, runner, environment);
+    return new EngineLifecycle(new ModelStart(assembly, engine, runner), engine, environment);
   }
 }

@@ -101,14 +101,17 @@ public final class StepLoop {
   /**
    * Runs until the compiler has seen enough or the time is up, so that the first request is not the
    * one that pays: the Vector API is slow until it is compiled.
+   *
+   * @param atRound called after each round; what it throws ends the warming up
    */
-  public void warmUp(Duration atMost) {
+  public void warmUp(Duration atMost, Runnable atRound) {
     int prompt = Math.clamp(limits.maxModelLen() / 2, 1, WARM_UP_PROMPT);
     int output = Math.clamp(limits.maxModelLen() - prompt, 1, WARM_UP_OUTPUT);
     long end = System.nanoTime() + atMost.toNanos();
     do {
       prefill(prompt);
       decode(1, 1, Math.max(1, output - 2));
+      atRound.run();
     } while (System.nanoTime() < end);
   }
 

@@ -40,9 +40,14 @@ final class ConfigConverter {
    * The target's config.json.
    *
    * @param dtype of the target's tensors; null: as in the source
+   * @param format of quantised weights; null: there are none
    * @throws CheckpointException if the source is no Mixtral's
    */
-  static String convert(ConfigJson source, CheckpointLayout to, @Nullable DType dtype) {
+  static String convert(
+      ConfigJson source,
+      CheckpointLayout to,
+      @Nullable DType dtype,
+      @Nullable QuantizedFormat format) {
     String type = source.optionalString("model_type");
     if (!"mixtral".equals(type)) {
       throw source.wrong("model_type", type == null ? "none" : type, "mixtral");
@@ -67,6 +72,9 @@ final class ConfigConverter {
       if (config.has("torch_dtype") && config.has("dtype")) {
         config.put("dtype", TORCH_NAMES.get(dtype));
       }
+    }
+    if (format != null) {
+      config.set("quantization_config", format.config());
     }
     return PythonJson.write(config);
   }

@@ -6,6 +6,7 @@ import dev.gregale.checkpoint.CheckpointException;
 import dev.gregale.convert.ConversionJob.Order;
 import dev.gregale.convert.ConversionJob.State;
 import dev.gregale.convert.JobRefusedException.Reason;
+import dev.gregale.quantization.Quantization;
 import java.io.IOException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -174,6 +175,7 @@ public final class ConversionJobs implements AutoCloseable {
         roots.target(order.target()),
         order.to() == null ? null : order.to().layout(),
         order.dtype() == null ? null : order.dtype().dtype(),
+        Quantization.NONE,
         order.maxShardBytes(),
         order.overwrite(),
         false);

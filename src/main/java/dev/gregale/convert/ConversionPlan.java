@@ -9,6 +9,7 @@ import dev.gregale.checkpoint.SafetensorsIndex;
 import dev.gregale.checkpoint.ShardLayout;
 import dev.gregale.checkpoint.TensorInfo;
 import dev.gregale.checkpoint.TensorSpec;
+import dev.gregale.quantization.Quantization;
 import dev.gregale.tensor.HostTensor;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -38,12 +39,19 @@ final class ConversionPlan implements AutoCloseable {
   private ConversionPlan(Checkpoint source, ConversionRequest request) throws IOException {
     this.source = source;
     this.from = CheckpointLayout.of(source);
-    this.to = request.to() == null ? opposite(from) : request.to();
+    this.to = to(request, from);
     Path configPath = Checkpoint.resolve(source.directory(), "config.json");
     ConfigJson json = ConfigJson.read(configPath);
-    this.config = ConfigConverter.convert(json, to, request.dtype());
-    this.encoding = new WeightCast(request.dtype());
-    for (HostTensor tensor : MixtralTensorMapping.map(source, to, ModelDimensions.of(json))) {
+    if (json.has("quantization_config")) {
+      throw json.wrong(
+          "quantization_config", "an object", "none: it is already quantised, take its source");
+    }
+    ModelDimensions dims = ModelDimensions.of(json);
+    QuantizedFormat format = QuantizedFormat.of(request.quantization(), json, dims);
+    this.config = ConfigConverter.convert(json, to, request.dtype(), format);
+    WeightCast cast = new WeightCast(request.dtype());
+    this.encoding = format == null ? cast : new QuantizedEncoding(format, cast);
+    for (HostTensor tensor : MixtralTensorMapping.map(source, to, dims)) {
       encoding.targets(tensor).forEach(target -> sources.put(target, tensor));
     }
     this.shards = ShardLayout.split(List.copyOf(sources.keySet()), request.maxShardBytes());
@@ -65,7 +73,13 @@ final class ConversionPlan implements AutoCloseable {
     }
   }
 
-  private static CheckpointLayout opposite(CheckpointLayout from) {
+  private static CheckpointLayout to(ConversionRequest request, CheckpointLayout from) {
+    if (request.to() != null) {
+      return request.to();
+    }
+    if (request.quantization() != Quantization.NONE) {
+      return CheckpointLayout.HUGGING_FACE;
+    }
     return from == CheckpointLayout.TRANSFORMER_ENGINE
         ? CheckpointLayout.HUGGING_FACE
         : CheckpointLayout.TRANSFORMER_ENGINE;

@@ -1,6 +1,7 @@
 package dev.gregale.convert;
 
 import dev.gregale.checkpoint.CheckpointLayout;
+import dev.gregale.quantization.Quantization;
 import dev.gregale.tensor.DType;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
@@ -13,6 +14,8 @@ import org.jspecify.annotations.Nullable;
  * @param to Hugging Face's published names or TransformerEngine's; null: the one that the source
  *     does not have
  * @param dtype F32, F16 or BF16 of all tensors; null: as in the source
+ * @param quantization of the projections of attention and experts, in Hugging Face's layout; NONE:
+ *     no value is changed but by {@code dtype}, which is of all other tensors
  * @param maxShardBytes data per file; a larger tensor has a file of its own
  * @param overwrite whether a checkpoint in the target's place is replaced, and an interrupted
  *     conversion of something else given up
@@ -24,6 +27,7 @@ public record ConversionRequest(
     Path target,
     @Nullable CheckpointLayout to,
     @Nullable DType dtype,
+    Quantization quantization,
     long maxShardBytes,
     boolean overwrite,
     boolean resume) {
@@ -38,6 +42,11 @@ public record ConversionRequest(
     if (dtype != null && !dtype.isWeight()) {
       throw new IllegalArgumentException(dtype + ": expected F32, F16 or BF16");
     }
+    if (quantization != Quantization.NONE && to == CheckpointLayout.TRANSFORMER_ENGINE) {
+      throw new IllegalArgumentException(
+          "quantised weights are written in Hugging Face's layout only; the TransformerEngine"
+              + " layout can be quantised while it is loaded");
+    }
     if (maxShardBytes < 1) {
       throw new IllegalArgumentException(maxShardBytes + ": a file holds at least a byte");
     }
@@ -45,6 +54,7 @@ public record ConversionRequest(
 
   /** With every option as it is by default. */
   public static ConversionRequest of(Path source, Path target) {
-    return new ConversionRequest(source, target, null, null, DEFAULT_MAX_SHARD_BYTES, false, false);
+    return new ConversionRequest(
+        source, target, null, null, Quantization.NONE, DEFAULT_MAX_SHARD_BYTES, false, false);
   }
 }

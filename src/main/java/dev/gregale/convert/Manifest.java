@@ -4,9 +4,9 @@ import static dev.gregale.checkpoint.CheckpointException.quote;
 
 import dev.gregale.checkpoint.Checkpoint;
 import dev.gregale.checkpoint.CheckpointException;
+import dev.gregale.checkpoint.SafetensorsFile;
 import dev.gregale.checkpoint.ShardLayout;
 import dev.gregale.checkpoint.TensorInfo;
-import dev.gregale.tensor.HostTensor;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
@@ -97,16 +97,14 @@ public record Manifest(String conversion, Map<String, Sum> tensors, Map<String, 
     }
     tensors.forEach(
         (name, expected) -> {
-          HostTensor tensor = checkpoint.tensor(name);
-          Sum found = new Sum(tensor.dtype().name(), tensor.shape().toString(), sum(tensor));
+          SafetensorsFile file = checkpoint.file(name);
+          TensorInfo tensor = file.info(name);
+          Sum found =
+              new Sum(tensor.dtype().name(), tensor.shape().toString(), sum(file.data(name)));
           if (!found.equals(expected)) {
             throw new CheckpointException(
                 "%s: tensor %s: found %s, the manifest has %s"
-                    .formatted(
-                        checkpoint.file(name).path(),
-                        quote(name),
-                        found,
-                        quote(String.valueOf(expected))));
+                    .formatted(file.path(), quote(name), found, quote(String.valueOf(expected))));
           }
         });
     files.forEach((name, expected) -> verifyFile(checkpoint.directory(), name, expected));
@@ -129,15 +127,13 @@ public record Manifest(String conversion, Map<String, Sum> tensors, Map<String, 
     }
   }
 
-  private static String sum(HostTensor tensor) {
+  private static String sum(MemorySegment data) {
     Sha256 sha = new Sha256();
     byte[] buffer = new byte[PIECE_BYTES];
-    for (MemorySegment slab : tensor.slabs()) {
-      for (long at = 0; at < slab.byteSize(); at += PIECE_BYTES) {
-        int count = (int) Math.min(PIECE_BYTES, slab.byteSize() - at);
-        MemorySegment.ofArray(buffer).copyFrom(slab.asSlice(at, count));
-        sha.update(buffer, count);
-      }
+    for (long at = 0; at < data.byteSize(); at += PIECE_BYTES) {
+      int count = (int) Math.min(PIECE_BYTES, data.byteSize() - at);
+      MemorySegment.ofArray(buffer).copyFrom(data.asSlice(at, count));
+      sha.update(buffer, count);
     }
     return sha.hex();
   }

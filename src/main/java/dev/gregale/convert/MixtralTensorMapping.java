@@ -82,7 +82,8 @@ public final class MixtralTensorMapping {
    * @throws CheckpointException if the source is not a complete model of those dimensions
    */
   public static List<HostTensor> map(Checkpoint source, CheckpointLayout to, ModelDimensions dims) {
-    CheckpointReader.read(source, dims); // every name, shape and type is checked before any is used
+    // Every name, shape and type is checked before any is used; codes are not converted.
+    CheckpointReader.read(source, dims, null);
     return new MixtralTensorMapping(source, dims).to(to);
   }
 

@@ -8,7 +8,7 @@ import java.util.List;
 
 /**
  * How tensors are stored in the target: the one place where a type changes. {@link WeightCast}
- * leaves or rounds them; a quantising recipe would give two tensors for one, codes and scales.
+ * leaves or rounds them; {@link QuantizedEncoding} gives two tensors for one, codes and scales.
  * Threads may share it.
  */
 interface TensorEncoding {

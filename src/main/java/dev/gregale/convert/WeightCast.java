@@ -6,6 +6,7 @@ import dev.gregale.checkpoint.CheckpointException;
 import dev.gregale.checkpoint.TensorSpec;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostTensor;
+import dev.gregale.tensor.TensorReader;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -57,7 +58,7 @@ record WeightCast(@Nullable DType dtype) implements TensorEncoding {
       HostTensor tensor, MemorySegment piece, DType to, MemorySegment buffer) {
     long elements = piece.byteSize() / tensor.dtype().bytes();
     for (long i = 0; i < elements; i++) {
-      float value = load(piece, tensor.dtype(), i);
+      float value = TensorReader.load(piece, tensor.dtype(), i);
       if (!store(buffer, to, i, value)) {
         throw new CheckpointException(
             "tensor %s: %s has no finite value in %s; use bf16 or fp32"
@@ -65,15 +66,6 @@ record WeightCast(@Nullable DType dtype) implements TensorEncoding {
       }
     }
     return buffer.asSlice(0, elements * to.bytes());
-  }
-
-  private static float load(MemorySegment from, DType dtype, long i) {
-    return switch (dtype) {
-      case F32 -> Float.intBitsToFloat(from.get(U32, 4 * i));
-      case F16 -> Float.float16ToFloat(from.get(U16, 2 * i));
-      case BF16 -> Float.intBitsToFloat(from.get(U16, 2 * i) << 16);
-      default -> throw new IllegalArgumentException(dtype + " is no type of weights");
-    };
   }
 
   /** Whether a finite value stayed finite. */

@@ -12,6 +12,7 @@ import reactor.util.concurrent.Queues;
 /** A request inside the engine: its sequences, and where its events go. */
 final class ActiveRequest {
   private final GenerationRequest request;
+  private final ServedModel model;
   private final long arrivalNanos = System.nanoTime();
   private final RequestEvent event = new RequestEvent();
   private final List<ActiveSequence> sequences;
@@ -25,8 +26,9 @@ final class ActiveRequest {
   // The output thread only.
   private int openSequences;
 
-  ActiveRequest(GenerationRequest request, int[] eosTokenIds, EngineLimits limits) {
+  ActiveRequest(GenerationRequest request, ServedModel model, EngineLimits limits) {
     this.request = request;
+    this.model = model;
     sink =
         Sinks.many()
             .unicast()
@@ -41,7 +43,7 @@ final class ActiveRequest {
                 prompt,
                 request.params(),
                 drawSeed,
-                eosTokenIds,
+                model.eosTokenIds(),
                 limits.maxModelLen(),
                 request.cacheSalt());
         all.add(new ActiveSequence(this, all.size(), prompt, sequence));
@@ -59,6 +61,14 @@ final class ActiveRequest {
 
   RequestEvent event() {
     return event;
+  }
+
+  RoutingShape routing() {
+    return model.routing();
+  }
+
+  int priority() {
+    return request.priority();
   }
 
   SamplingParams params() {

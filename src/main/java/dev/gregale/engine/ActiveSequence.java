@@ -19,6 +19,7 @@ final class ActiveSequence {
   private final AtomicBoolean ended = new AtomicBoolean();
   private @Nullable SequenceText text;
   private @Nullable List<TokenLogprob> promptScores;
+  private final @Nullable RoutingTrace routing;
   private int completionTokens;
   private long firstTokenNanos;
   private long lastTokenNanos;
@@ -31,6 +32,8 @@ final class ActiveSequence {
     if (params().promptLogprobs() >= 0) {
       promptScores = new ArrayList<>();
     }
+    routing =
+        params().returnRoutedExperts() ? new RoutingTrace(request.routing().idsPerToken()) : null;
   }
 
   ActiveRequest request() {
@@ -92,6 +95,19 @@ final class ActiveSequence {
     scores.addAll(promptScores);
     promptScores = null;
     return List.copyOf(scores);
+  }
+
+  void addRouting(int firstPosition, short[] expertIds) {
+    if (routing != null) {
+      routing.add(firstPosition, expertIds);
+    }
+  }
+
+  /**
+   * The experts of its tokens since the last call, {@code [tokens, L, K]}; null if there is none.
+   */
+  short @Nullable [] takeRouting() {
+    return routing == null ? null : routing.take();
   }
 
   int completionTokens() {

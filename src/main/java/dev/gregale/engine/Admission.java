@@ -2,7 +2,10 @@ package dev.gregale.engine;
 
 /**
  * Lets requests in while there is room, and counts those inside. A request is let in if it can run
- * at once or if the queue is not full. Safe for use by several threads.
+ * at once or if the queue is not full. One that has started is not in the queue any more, though
+ * its sequences may have to wait again: among them by arrival, so that no more than {@code
+ * maxNumSeqs} have started at the same time; by priority there could be any number, so that those
+ * inside are counted too. Safe for use by several threads.
  */
 final class Admission {
   private static final int MAX_RETRY_AFTER_SECONDS = 60;
@@ -12,7 +15,10 @@ final class Admission {
   private final int maxQueuedRequests;
   private EngineState state = EngineState.LOADING;
   private int queuedRequests;
+  private int liveRequests;
   private int liveSequences;
+  private int heldSequences;
+  private boolean closed;
   private double meanRunSeconds = 1;
 
   Admission(EngineLimits limits) {
@@ -36,11 +42,53 @@ final class Admission {
    * is enqueued from then on.
    */
   synchronized void enter(ActiveRequest request, Runnable enqueue) {
-    int numSequences = request.sequences().size();
-    requireRoom(numSequences);
+    requireRoom(request.sequences().size());
+    enqueue(request, enqueue);
+  }
+
+  private void enqueue(ActiveRequest request, Runnable enqueue) {
     queuedRequests++;
-    liveSequences += numSequences;
+    liveRequests++;
+    liveSequences += request.sequences().size();
     enqueue.run();
+  }
+
+  /**
+   * Lets in what will {@link #reenter} with that many sequences at a time, again and again, until
+   * {@link #release}. Between its requests others run, so all that are in like this may have only
+   * as many sequences together as can run, lest they all wait at the same time.
+   */
+  synchronized void hold(int numSequences) {
+    requireRoom(numSequences);
+    if (heldSequences > 0 && heldSequences + numSequences > maxNumSeqs) {
+      throw new EngineOverloadedException(
+          "Beam searches with %d beams are running, and %d more are too many. Try again later."
+              .formatted(heldSequences, numSequences),
+          retryAfterSeconds());
+    }
+    heldSequences += numSequences;
+  }
+
+  synchronized void release(int numSequences) {
+    heldSequences -= numSequences;
+  }
+
+  /** Whether somebody may reenter. */
+  synchronized boolean isHeld() {
+    return heldSequences > 0;
+  }
+
+  /** Enqueues a request of somebody who is in, even while draining. */
+  synchronized void reenter(ActiveRequest request, Runnable enqueue) {
+    if (closed || state == EngineState.FAILED) {
+      throw new EngineUnavailableException("The engine has stopped.");
+    }
+    enqueue(request, enqueue);
+  }
+
+  /** Lets nobody reenter any more. */
+  synchronized void close() {
+    closed = true;
   }
 
   /** Refuses where a request of that many sequences would be refused now. */
@@ -56,6 +104,12 @@ final class Admission {
           "%d requests are waiting, which is the limit. Try again later.".formatted(queuedRequests),
           retryAfterSeconds());
     }
+    if (liveRequests >= maxNumSeqs + maxQueuedRequests) {
+      throw new EngineOverloadedException(
+          "%d requests are running or waiting, which is the limit. Try again later."
+              .formatted(liveRequests),
+          retryAfterSeconds());
+    }
   }
 
   /** When about half of the queue should have started. */
@@ -64,7 +118,7 @@ final class Admission {
     return Math.clamp((long) Math.ceil(seconds), 1, MAX_RETRY_AFTER_SECONDS);
   }
 
-  /** A request's first sequence runs, or all have ended before. */
+  /** A request's first sequence runs. */
   synchronized void leftQueue() {
     queuedRequests--;
   }
@@ -73,8 +127,15 @@ final class Admission {
     liveSequences--;
   }
 
+  /** All sequences of a request have ended before one of them ran. */
+  synchronized void endedInQueue() {
+    queuedRequests--;
+    liveRequests--;
+  }
+
   /** All sequences of a request that ran for that long have ended. */
   synchronized void endedAfter(double seconds) {
+    liveRequests--;
     meanRunSeconds += SMOOTHING * (seconds - meanRunSeconds);
   }
 }

@@ -3,6 +3,7 @@ package dev.gregale.engine;
 import dev.gregale.engine.EngineMetrics.Cancellation;
 import dev.gregale.engine.EngineMetrics.Rejection;
 import dev.gregale.model.StepRunner;
+import dev.gregale.sampling.BeamSearchParams;
 import dev.gregale.sampling.FinishReason;
 import dev.gregale.sampling.SamplingParams;
 import io.micrometer.core.instrument.MeterRegistry;
@@ -38,6 +39,7 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
   private final RequestChecks checks;
   private final Admission admission;
   private final EngineMetrics metrics;
+  private final BeamSearch beamSearch;
   private final LoopCommands commands = new LoopCommands();
   private final EngineLoop loop;
   private final Thread loopThread;
@@ -60,10 +62,14 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
             model.vocabSize(),
             limits.maxModelLen(),
             limits.maxSequencesPerRequest(),
-            limits.maxTokensPerRequest());
+            limits.maxTokensPerRequest(),
+            limits.schedulingPolicy(),
+            model.routing());
     checks = new RequestChecks(info);
     admission = new Admission(limits);
-    metrics = new EngineMetrics(registry, limits);
+    metrics = new EngineMetrics(registry, limits, model.routing());
+    beamSearch =
+        new BeamSearch(this::round, model.eosTokenIds(), limits.maxModelLen(), textStreams);
     StepReports reports =
         new StepReports(REPORTS, limits.maxLogitRows(), SamplingParams.MAX_LOGPROBS);
     loop = new EngineLoop(limits, runner, model.vocabSize(), commands, reports, admission, metrics);
@@ -106,15 +112,46 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
 
   @Override
   public Flux<GenerationEvent> generate(GenerationRequest request) {
+    BeamSearchParams beams = request.params().beamSearch();
+    return beams == null
+        ? Flux.defer(() -> events(admit(request)))
+        : Flux.using(
+            () -> hold(request, beams), held -> beamSearch.generate(request, beams), this::release);
+  }
+
+  /** A round of a beam search, which has been let in as a whole. */
+  private Flux<GenerationEvent> round(GenerationRequest request) {
     return Flux.defer(
         () -> {
-          ActiveRequest active = admit(request);
-          // Readers work on other threads, lest one that takes long hold up everybody's output.
-          return active
-              .events()
-              .doOnCancel(() -> cancel(active))
-              .publishOn(Schedulers.parallel(), PREFETCH);
+          ActiveRequest active = new ActiveRequest(request, model, limits);
+          admission.reenter(active, () -> commands.submit(new LoopCommand.Admit(active)));
+          return events(active);
         });
+  }
+
+  private Flux<GenerationEvent> events(ActiveRequest active) {
+    // Readers work on other threads, lest one that takes long hold up everybody's output.
+    return active
+        .events()
+        .doOnCancel(() -> cancel(active))
+        .publishOn(Schedulers.parallel(), PREFETCH);
+  }
+
+  /** Lets a beam search in; returns how many sequences its rounds have. */
+  private int hold(GenerationRequest request, BeamSearchParams beams) {
+    return counted(
+        () -> {
+          checks.check(request);
+          int sequences = request.prompts().size() * beams.width();
+          admission.hold(sequences);
+          metrics.admitted(request);
+          return sequences;
+        });
+  }
+
+  private void release(int sequences) {
+    admission.release(sequences);
+    commands.wake(); // a drain may have waited for it
   }
 
   @Override
@@ -130,7 +167,7 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
     return counted(
         () -> {
           checks.check(request);
-          ActiveRequest active = new ActiveRequest(request, model.eosTokenIds(), limits);
+          ActiveRequest active = new ActiveRequest(request, model, limits);
           admission.enter(active, () -> commands.submit(new LoopCommand.Admit(active)));
           metrics.admitted(request);
           return active;

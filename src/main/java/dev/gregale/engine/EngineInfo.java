@@ -9,6 +9,8 @@ package dev.gregale.engine;
  * @param maxModelLen prompt and output of one sequence, in tokens, at most
  * @param maxSequencesPerRequest prompts times n, at most
  * @param maxTokensPerRequest prompts times n times max_tokens, at most
+ * @param schedulingPolicy whether requests may have a priority
+ * @param routing the model's experts
  */
 public record EngineInfo(
     String modelName,
@@ -16,4 +18,6 @@ public record EngineInfo(
     int vocabSize,
     int maxModelLen,
     int maxSequencesPerRequest,
-    long maxTokensPerRequest) {}
+    long maxTokensPerRequest,
+    SchedulingPolicy schedulingPolicy,
+    RoutingShape routing) {}

@@ -17,6 +17,7 @@ import java.time.Duration;
  * @param maxTokensPerRequest prompts times n times max_tokens, at most
  * @param maxBufferedEvents how many events a reader may fall behind before its request is aborted
  * @param enablePrefixCaching share computed prefixes between sequences
+ * @param schedulingPolicy who of those that wait runs next
  * @param drainTimeout how long {@link AsyncLlmEngine#close()} lets running requests go on
  */
 public record EngineLimits(
@@ -31,6 +32,7 @@ public record EngineLimits(
     long maxTokensPerRequest,
     int maxBufferedEvents,
     boolean enablePrefixCaching,
+    SchedulingPolicy schedulingPolicy,
     Duration drainTimeout) {
 
   public EngineLimits {
@@ -59,9 +61,11 @@ public record EngineLimits(
 
   /** The scheduler's share of the limits. */
   public SchedulerConfig scheduler() {
-    // A request that has started may still have sequences that wait, but then one of its own is
-    // among those that run; so at most maxNumSeqs requests wait in part, beside the queued ones.
-    long maxWaitingSeqs = ((long) maxNumSeqs + maxQueuedRequests) * maxSequencesPerRequest;
+    // Admission lets no more requests in than can start and wait at the same time, and no more
+    // beams of searches than can run, or those of one search.
+    long maxBeams = Math.max(maxNumSeqs, maxSequencesPerRequest);
+    long maxWaitingSeqs =
+        ((long) maxNumSeqs + maxQueuedRequests) * maxSequencesPerRequest + maxBeams;
     return new SchedulerConfig(
         maxNumSeqs,
         maxNumBatchedTokens,

@@ -3,15 +3,12 @@ package dev.gregale.engine;
 import dev.gregale.backend.BackendException;
 import dev.gregale.model.StepOutput;
 import dev.gregale.model.StepRunner;
-import dev.gregale.sampling.FinishReason;
 import dev.gregale.scheduler.ScheduledBatch;
 import dev.gregale.scheduler.Scheduler;
 import dev.gregale.scheduler.Sequence;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -31,7 +28,7 @@ final class EngineLoop implements Runnable {
   private final Admission admission;
   private final EngineMetrics metrics;
   private final StepTimes times;
-  private final Map<Sequence, ActiveSequence> active = new HashMap<>();
+  private final LiveSequences live;
   private volatile boolean draining;
   private volatile long drainDeadlineNanos;
   private volatile @Nullable Throwable failure;
@@ -55,6 +52,7 @@ final class EngineLoop implements Runnable {
     this.admission = admission;
     this.metrics = metrics;
     times = new StepTimes(metrics);
+    live = new LiveSequences(scheduler, admission, metrics);
   }
 
   /** Asks the loop to end: with its work, or at the deadline. */
@@ -85,7 +83,9 @@ final class EngineLoop implements Runnable {
     while (true) {
       boolean noneToCome = draining; // read first: admission ended before this was set
       runCommands();
-      if (noneToCome && (!hasWork() || pastDeadline())) {
+      if (noneToCome && (!hasWork() && !admission.isHeld() || pastDeadline())) {
+        admission.close(); // nor do beam searches come back, but one may just have
+        runCommands();
         while (!pipeline.isEmpty()) {
           complete();
         }
@@ -132,7 +132,7 @@ final class EngineLoop implements Runnable {
       return false;
     }
     metrics.observe(scheduler);
-    noteStarts(batch, now);
+    live.start(batch, now);
     times.submitted(now, pipeline.isEmpty());
     try {
       pipeline.submit();
@@ -148,16 +148,6 @@ final class EngineLoop implements Runnable {
     }
   }
 
-  private void noteStarts(ScheduledBatch batch, long now) {
-    for (int s = 0; s < batch.numSeqs(); s++) {
-      ActiveSequence sequence = active.get(batch.sequences.get(s));
-      if (sequence != null && sequence.request().start(now)) {
-        admission.leftQueue();
-        metrics.started(now - sequence.request().arrivalNanos());
-      }
-    }
-  }
-
   /** Waits for the oldest step, takes it over and hands it out. */
   private void complete() throws InterruptedException {
     ScheduledBatch batch = pipeline.oldest();
@@ -166,8 +156,9 @@ final class EngineLoop implements Runnable {
       StepOutput output = await(batch, report);
       if (output != null) {
         failInvalidTokens(batch, output, report);
+        metrics.routed(output, batch.numTokens);
         scheduler.update(batch, output.tokens);
-        int drawn = publish(batch, output, report);
+        int drawn = live.publish(batch, output, report);
         times.completed(batch, drawn, scheduler.numWaiting(), pipeline.isEmpty());
       }
     } finally {
@@ -196,97 +187,30 @@ final class EngineLoop implements Runnable {
     metrics.stepFailed();
     log.error("a step of {} sequences failed; its requests fail", batch.numSeqs(), e);
     for (int s = 0; s < batch.numSeqs(); s++) {
-      failRequestOf(batch.sequences.get(s), report);
+      live.failRequestOf(batch.sequences.get(s), report);
     }
     scheduler.forgetPrefixes(); // whatever it was may have begun before
     suspect = true;
   }
 
-  /** A token outside the vocabulary, as NaN logits may give, must not find its way back in. */
+  /** A token that cannot be drawn, as NaN logits may give, must not find its way back in. */
   private void failInvalidTokens(ScheduledBatch batch, StepOutput output, StepReport report) {
     for (int r = 0; r < batch.numLogitRows; r++) {
       int token = output.tokens[r];
-      if (batch.draws(r) && (token < 0 || token >= vocabSize)) {
-        log.error("the model drew token {}, which is not in its vocabulary", token);
-        failRequestOf(batch.sequences.get(batch.logitSequence[r]), report);
+      Sequence sequence = batch.sequences.get(batch.logitSequence[r]);
+      if (batch.draws(r) && (token < 0 || token >= vocabSize || !sequence.allows(token))) {
+        log.error("the model drew token {}, which it does not have or must not draw", token);
+        live.failRequestOf(sequence, report);
         scheduler.forgetPrefixes(); // NaN keys would spoil every later request that begins alike
       }
     }
   }
 
-  private void failRequestOf(Sequence sequence, StepReport report) {
-    ActiveSequence found = active.get(sequence);
-    if (found != null) {
-      fail(found.request(), report);
-    }
-  }
-
-  private void fail(ActiveRequest request, StepReport report) {
-    for (ActiveSequence sequence : request.sequences()) {
-      abort(sequence);
-    }
-    report.failures.add(
-        new StepReport.Failure(
-            request, new EngineUnavailableException("The engine failed to compute this request.")));
-  }
-
-  /** Copies the step's results into the report; returns how many tokens were drawn. */
-  private int publish(ScheduledBatch batch, StepOutput output, StepReport report) {
-    int drawn = 0;
-    for (int r = 0; r < batch.numLogitRows; r++) {
-      ActiveSequence sequence = active.get(batch.sequences.get(batch.logitSequence[r]));
-      if (sequence != null) {
-        report.addRow(batch, output, r, sequence);
-        drawn += batch.draws(r) ? 1 : 0;
-      }
-    }
-    for (int s = 0; s < batch.numSeqs(); s++) {
-      ActiveSequence sequence = active.get(batch.sequences.get(s));
-      FinishReason reason = batch.sequences.get(s).finishReason();
-      if (sequence != null && reason != null) {
-        leave(sequence);
-        if (sequence.sequence().numOutputTokens() == 0) { // else its last row tells
-          report.ends.add(StepReport.End.of(sequence, reason));
-        }
-      }
-    }
-    return drawn;
-  }
-
   private void runCommands() {
     for (LoopCommand command = commands.poll(); command != null; command = commands.poll()) {
       switch (command) {
-        case LoopCommand.Admit(ActiveRequest request) -> admit(request);
-        case LoopCommand.Abort(ActiveSequence sequence) -> abort(sequence);
-      }
-    }
-  }
-
-  private void admit(ActiveRequest request) {
-    for (ActiveSequence sequence : request.sequences()) {
-      active.put(sequence.sequence(), sequence);
-      scheduler.add(sequence.sequence());
-      metrics.promptTokens(sequence.numPromptTokens());
-    }
-  }
-
-  private void abort(ActiveSequence sequence) {
-    if (active.containsKey(sequence.sequence())) {
-      scheduler.abort(sequence.sequence());
-      leave(sequence);
-    }
-  }
-
-  /** A sequence is done with; its blocks are free. */
-  private void leave(ActiveSequence sequence) {
-    active.remove(sequence.sequence());
-    admission.sequenceEnded();
-    ActiveRequest request = sequence.request();
-    if (request.sequenceLeft()) {
-      if (request.started()) {
-        admission.endedAfter((System.nanoTime() - request.startedNanos()) / 1e9);
-      } else {
-        admission.leftQueue();
+        case LoopCommand.Admit(ActiveRequest request) -> live.admit(request);
+        case LoopCommand.Abort(ActiveSequence sequence) -> live.abort(sequence);
       }
     }
   }
@@ -294,10 +218,7 @@ final class EngineLoop implements Runnable {
   /** Ends what is left, and the output thread after it. */
   private void abortAll() throws InterruptedException {
     StepReport report = reports.takeFree();
-    for (ActiveSequence sequence : List.copyOf(active.values())) {
-      abort(sequence);
-      report.ends.add(StepReport.End.of(sequence, FinishReason.ABORT));
-    }
+    live.abortAll(report);
     metrics.observe(scheduler);
     report.last = true;
     reports.handOver(report);
@@ -308,19 +229,13 @@ final class EngineLoop implements Runnable {
     admission.advanceTo(EngineState.FAILED);
     try {
       StepReport report = reports.takeFree();
-      List<ActiveRequest> requests = new ArrayList<>();
-      active.values().forEach(s -> requests.add(s.request()));
+      List<ActiveRequest> arrivals = new ArrayList<>();
       for (LoopCommand c = commands.poll(); c != null; c = commands.poll()) {
         if (c instanceof LoopCommand.Admit(ActiveRequest request)) {
-          requests.add(request);
+          arrivals.add(request);
         }
       }
-      active.clear();
-      for (ActiveRequest request : requests) {
-        report.failures.add(
-            new StepReport.Failure(
-                request, new EngineUnavailableException("The engine has failed.")));
-      }
+      live.failAll(arrivals, report);
       report.last = true;
       reports.handOver(report);
     } catch (InterruptedException e) {

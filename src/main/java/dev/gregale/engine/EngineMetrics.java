@@ -1,5 +1,6 @@
 package dev.gregale.engine;
 
+import dev.gregale.model.StepOutput;
 import dev.gregale.sampling.FinishReason;
 import dev.gregale.scheduler.Scheduler;
 import io.micrometer.core.instrument.Counter;
@@ -41,6 +42,7 @@ final class EngineMetrics {
   };
 
   private final MeterRegistry registry;
+  private final ExpertUsage experts;
   private final Counter promptTokens;
   private final Counter generationTokens;
   private final Counter preemptions;
@@ -68,8 +70,9 @@ final class EngineMetrics {
   private long prefixQueriesSeen;
   private long prefixHitsSeen;
 
-  EngineMetrics(MeterRegistry registry, EngineLimits limits) {
+  EngineMetrics(MeterRegistry registry, EngineLimits limits, RoutingShape routing) {
     this.registry = registry;
+    experts = new ExpertUsage(routing, registry);
     freeBlocks = limits.numBlocks();
     gauge("gregale.requests.running", "Sequences being computed", m -> m.running);
     gauge(
@@ -204,6 +207,11 @@ final class EngineMetrics {
     stepTokens.record(tokens);
     stepTime.record(nanos, TimeUnit.NANOSECONDS);
     generationTokens.increment(drawnTokens);
+  }
+
+  /** A step's tokens went to experts. */
+  void routed(StepOutput output, int numTokens) {
+    experts.count(output, numTokens);
   }
 
   void firstToken(long nanosSinceArrival) {

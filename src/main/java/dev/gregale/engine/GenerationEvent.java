@@ -17,6 +17,14 @@ public sealed interface GenerationEvent {
   record PromptScored(int index, List<TokenLogprob> tokens) implements GenerationEvent {}
 
   /**
+   * The experts of tokens that the model was fed, where they were asked for: in order and without a
+   * gap, those of the prompt first. What the last drawn token would go to, nobody has computed.
+   *
+   * @param expertIds {@code [tokens, L, K]}, see {@link EngineInfo#routing}
+   */
+  record Routed(int index, short[] expertIds) implements GenerationEvent {}
+
+  /**
    * New text.
    *
    * @param text what the tokens add to the text; may be empty while a character or a possible stop

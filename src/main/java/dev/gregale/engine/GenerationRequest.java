@@ -16,14 +16,17 @@ import org.jspecify.annotations.Nullable;
  * @param params the same for all of them
  * @param cacheSalt its sequences share computed prefixes only with sequences of the same salt: who
  *     sent it, lest the time to the first token tell others what was asked before; null is the salt
- *     of all who are nobody in particular
+ *     of all of whom nothing is known
+ * @param priority the lower, the sooner it runs; 0 unless the engine's policy is {@link
+ *     SchedulingPolicy#PRIORITY}
  */
 public record GenerationRequest(
     String requestId,
     List<int[]> prompts,
     int n,
     SamplingParams params,
-    @Nullable String cacheSalt) {
+    @Nullable String cacheSalt,
+    int priority) {
 
   public GenerationRequest {
     prompts = List.copyOf(prompts);
@@ -32,12 +35,12 @@ public record GenerationRequest(
   /** One sequence after one prompt, under an id of its own. */
   public static GenerationRequest of(int[] prompt, SamplingParams params) {
     return new GenerationRequest(
-        UUID.randomUUID().toString(), List.of(prompt), 1, params, /* cacheSalt= */ null);
+        UUID.randomUUID().toString(), List.of(prompt), 1, params, /* cacheSalt= */ null, 0);
   }
 
   /** The same request of someone else. */
   public GenerationRequest withCacheSalt(String salt) {
-    return new GenerationRequest(requestId, prompts, n, params, salt);
+    return new GenerationRequest(requestId, prompts, n, params, salt, priority);
   }
 
   /** Sequences that this request takes. */

@@ -51,6 +51,10 @@ final class OutputProcessor implements Runnable {
   }
 
   private void process(StepReport report) {
+    for (StepReport.Routing routing : report.routings) {
+      ActiveSequence sequence = routing.sequence();
+      guarded(sequence, () -> sequence.addRouting(routing.firstPosition(), routing.expertIds()));
+    }
     for (int r = 0; r < report.numRows(); r++) {
       ActiveSequence sequence = report.sequence(r);
       int row = r;
@@ -85,6 +89,7 @@ final class OutputProcessor implements Runnable {
       return;
     }
     emitPromptScores(sequence);
+    emitRouting(sequence);
     time(sequence);
     TokenLogprob token = report.token(r);
     FinishReason reason = report.reason(r);
@@ -115,6 +120,7 @@ final class OutputProcessor implements Runnable {
     ActiveSequence sequence = end.sequence();
     if (end.reason() != FinishReason.ABORT) {
       emitPromptScores(sequence);
+      emitRouting(sequence);
     }
     SequenceText text = sequence.textIfOpen();
     String rest = text == null ? "" : text.finish();
@@ -128,6 +134,13 @@ final class OutputProcessor implements Runnable {
     List<TokenLogprob> scores = sequence.takePromptScores();
     if (scores != null) {
       emit(sequence, new GenerationEvent.PromptScored(sequence.index(), scores));
+    }
+  }
+
+  private void emitRouting(ActiveSequence sequence) {
+    short[] expertIds = sequence.takeRouting();
+    if (expertIds != null) {
+      emit(sequence, new GenerationEvent.Routed(sequence.index(), expertIds));
     }
   }
 

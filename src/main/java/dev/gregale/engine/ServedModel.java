@@ -7,8 +7,10 @@ package dev.gregale.engine;
  * @param createdEpochSeconds when it was loaded
  * @param vocabSize token ids run from 0 to this, exclusive
  * @param eosTokenIds its end-of-sequence tokens; may be empty
+ * @param routing its experts
  */
-public record ServedModel(String name, long createdEpochSeconds, int vocabSize, int[] eosTokenIds) {
+public record ServedModel(
+    String name, long createdEpochSeconds, int vocabSize, int[] eosTokenIds, RoutingShape routing) {
 
   public ServedModel {
     eosTokenIds = eosTokenIds.clone();

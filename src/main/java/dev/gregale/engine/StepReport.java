@@ -20,9 +20,17 @@ final class StepReport {
     }
   }
 
+  /**
+   * The experts of a sequence's tokens from a position on.
+   *
+   * @param expertIds {@code [tokens, L, K]}
+   */
+  record Routing(ActiveSequence sequence, int firstPosition, short[] expertIds) {}
+
   /** A request that failed. */
   record Failure(ActiveRequest request, RuntimeException error) {}
 
+  final List<Routing> routings = new ArrayList<>();
   final List<End> ends = new ArrayList<>();
   final List<Failure> failures = new ArrayList<>();
   boolean last;
@@ -65,6 +73,24 @@ final class StepReport {
     int top = Math.clamp(batch.numLogprobs[r], 0, topN);
     System.arraycopy(output.topTokens, r * output.topN, topTokens, to * topN, top);
     System.arraycopy(output.topLogprobs, r * output.topN, topLogprobs, to * topN, top);
+  }
+
+  /** Copies the experts of the step's s-th sequence. */
+  void addRouting(ScheduledBatch batch, StepOutput output, int s, ActiveSequence sequence) {
+    RoutingShape shape = sequence.request().routing();
+    int k = shape.numExpertsPerTok();
+    int first = batch.cuSeqLens[s];
+    int tokens = batch.cuSeqLens[s + 1] - first;
+    short[] ids = new short[tokens * shape.idsPerToken()];
+    int to = 0;
+    for (int t = first; t < first + tokens; t++) {
+      for (int layer = 0; layer < shape.numLayers(); layer++) {
+        for (int i = 0; i < k; i++) {
+          ids[to++] = (short) output.expertIds[(layer * batch.numTokens + t) * k + i];
+        }
+      }
+    }
+    routings.add(new Routing(sequence, batch.positions[first], ids));
   }
 
   int numRows() {
@@ -111,6 +137,7 @@ final class StepReport {
   void clear() {
     Arrays.fill(sequences, 0, numRows, null);
     numRows = 0;
+    routings.clear();
     ends.clear();
     failures.clear();
     last = false;

@@ -16,7 +16,7 @@ final class DeviceSampling {
   private SamplingInputs inputs;
   private int adjustCapacity;
 
-  DeviceSampling(Backend backend, int maxRows, int topN) {
+  DeviceSampling(Backend backend, int maxRows, int vocabSize, int topN) {
     this.backend = backend;
     this.adjustCapacity = 1024;
     this.inputs =
@@ -35,7 +35,9 @@ final class DeviceSampling {
             ints(maxRows + 1),
             ints(adjustCapacity),
             ints(adjustCapacity),
-            floats(adjustCapacity));
+            floats(adjustCapacity),
+            ints(maxRows),
+            backend.allocate(DType.I32, Shape.of(maxRows, (vocabSize + 31) / 32)));
     this.outputs =
         new SamplingOutputs(
             ints(maxRows),
@@ -77,6 +79,8 @@ final class DeviceSampling {
     backend.write(inputs.adjustTokens(), scheduled.adjustTokens, adjustments);
     backend.write(inputs.adjustCounts(), scheduled.adjustCounts, adjustments);
     backend.write(inputs.adjustBias(), scheduled.adjustBias, adjustments);
+    backend.write(inputs.maskRow(), scheduled.maskRow, rows);
+    backend.write(inputs.allowedTokens(), scheduled.allowedTokens, scheduled.numMaskWords);
     return replaced;
   }
 
@@ -98,7 +102,9 @@ final class DeviceSampling {
             inputs.adjustOffsets(),
             ints(adjustCapacity),
             ints(adjustCapacity),
-            floats(adjustCapacity));
+            floats(adjustCapacity),
+            inputs.maskRow(),
+            inputs.allowedTokens());
   }
 
   void run(Kernels ops, Tensor logits, int rows) {

@@ -75,12 +75,6 @@ final class MixtralConfigReader {
     requireOneOf("hidden_act", activation == null ? "silu" : activation, Set.of("silu"));
     String mask = json.optionalString("self_attn_mask_type");
     requireOneOf("self_attn_mask_type", mask == null ? "causal" : mask, CAUSAL_MASKS);
-    for (String key : List.of("quantization_config", "compression_config")) {
-      if (json.has(key)) {
-        throw json.wrong(
-            key, "an object", "none: quantised checkpoints are not read, use the F16 or BF16 one");
-      }
-    }
   }
 
   private void requireOneOf(String key, @Nullable String found, Set<String> allowed) {

@@ -1,6 +1,7 @@
 package dev.gregale.model;
 
 import dev.gregale.backend.AttentionShape;
+import dev.gregale.backend.BlockScratch;
 import dev.gregale.backend.ForwardBatch;
 import dev.gregale.backend.Kernels;
 import dev.gregale.backend.Tensor;
@@ -33,6 +34,7 @@ public final class MixtralModel {
     ops.embed(residual, weights.embedding(), batch);
     for (int i = 0; i < config.numHiddenLayers(); i++) {
       LayerWeights layer = weights.layer(i);
+      BlockScratch scratch = act.scratch().get(i);
       ops.attentionBlock(
           residual,
           layer.attention(),
@@ -41,10 +43,16 @@ public final class MixtralModel {
           weights.ropeTable(),
           shape,
           batch,
-          act.scratch());
-      ops.expertBlock(residual, layer.experts(), eps, batch, act.scratch());
+          scratch);
+      ops.expertBlock(residual, layer.experts(), eps, batch, scratch);
     }
     ops.computeLogits(
-        act.logits(), residual, weights.norm(), eps, weights.lmHead(), batch, act.scratch());
+        act.logits(),
+        residual,
+        weights.norm(),
+        eps,
+        weights.lmHead(),
+        batch,
+        act.scratch().getLast());
   }
 }

@@ -1,8 +1,7 @@
 package dev.gregale.model;
 
-import dev.gregale.backend.AttentionWeights;
 import dev.gregale.backend.Backend;
-import dev.gregale.backend.ExpertWeights;
+import dev.gregale.backend.ModelBytes;
 import dev.gregale.backend.Tensor;
 import dev.gregale.backend.WeightRole;
 import dev.gregale.checkpoint.Checkpoint;
@@ -10,12 +9,17 @@ import dev.gregale.checkpoint.CheckpointException;
 import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.checkpoint.CheckpointReader;
 import dev.gregale.checkpoint.CheckpointWeights;
+import dev.gregale.checkpoint.ConfigJson;
+import dev.gregale.checkpoint.QuantizationConfig;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
+import dev.gregale.tensor.WeightScaling;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.function.IntConsumer;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -24,12 +28,18 @@ import org.jspecify.annotations.Nullable;
  */
 public final class ModelLoader implements AutoCloseable {
   private final MixtralConfig config;
+  private final LayerPrecision precision;
+  private final WeightStatistics statistics = new WeightStatistics();
   private final @Nullable Checkpoint checkpoint;
   private final @Nullable CheckpointWeights weights;
 
   private ModelLoader(
-      MixtralConfig config, @Nullable Checkpoint checkpoint, @Nullable CheckpointWeights weights) {
+      MixtralConfig config,
+      LayerPrecision precision,
+      @Nullable Checkpoint checkpoint,
+      @Nullable CheckpointWeights weights) {
     this.config = config;
+    this.precision = precision;
     this.checkpoint = checkpoint;
     this.weights = weights;
   }
@@ -38,16 +48,23 @@ public final class ModelLoader implements AutoCloseable {
    * @throws CheckpointException if the directory holds no model that can be run, naming file,
    *     tensor or key, what was found and what was expected
    */
-  public static ModelLoader open(Path directory, LoadFormat format) {
+  public static ModelLoader open(Path directory, LoadFormat format, Precision wanted) {
     MixtralConfig config = MixtralConfig.read(directory);
+    ConfigJson json = ConfigJson.read(directory.resolve(Checkpoint.CONFIG_FILE));
+    QuantizationConfig quantization = QuantizationConfig.of(json);
+    LayerPrecision precision =
+        LayerPrecision.of(wanted, json, config.numHiddenLayers(), quantization);
     if (format == LoadFormat.DUMMY) {
-      return new ModelLoader(config, null, null);
+      return new ModelLoader(config, precision, null, null);
     }
     Checkpoint checkpoint = Checkpoint.open(directory);
     try {
       requireFormat(directory, format, CheckpointLayout.of(checkpoint));
       return new ModelLoader(
-          config, checkpoint, CheckpointReader.read(checkpoint, config.dimensions()));
+          config,
+          precision,
+          checkpoint,
+          CheckpointReader.read(checkpoint, config.dimensions(), quantization));
     } catch (RuntimeException e) {
       checkpoint.close();
       throw e;
@@ -67,6 +84,49 @@ public final class ModelLoader implements AutoCloseable {
     return config;
   }
 
+  /** What has been uploaded so far. */
+  public WeightStatistics statistics() {
+    return statistics;
+  }
+
+  /** In what weights are kept and multiplied. */
+  public String precision() {
+    return precision.toString();
+  }
+
+  /**
+   * What an element of the projections of attention and experts takes, about: the mean over layers.
+   *
+   * @param bytesPerElement of what is not quantised
+   */
+  public double bytesPerProjectionElement(int bytesPerElement) {
+    return IntStream.range(0, config.numHiddenLayers())
+        .mapToObj(precision::scaling)
+        .mapToDouble(
+            scaling ->
+                scaling == null ? bytesPerElement : scaling.bytesPerElement(config.hiddenSize()))
+        .average()
+        .orElseThrow();
+  }
+
+  /**
+   * What the weights will take, about: layers are divided, vocabularies are not.
+   *
+   * @param bytesPerElement of what is not quantised
+   */
+  public ModelBytes numBytes(int bytesPerElement) {
+    return MixtralWeights.numBytes(config, bytesPerElement, precision::scaling);
+  }
+
+  /** The formats of all layers' quantised projections. */
+  public List<WeightScaling> scalings() {
+    return IntStream.range(0, config.numHiddenLayers())
+        .mapToObj(precision::scaling)
+        .filter(Objects::nonNull)
+        .distinct()
+        .toList();
+  }
+
   /**
    * Copies all weights to the backend.
    *
@@ -83,39 +143,15 @@ public final class ModelLoader implements AutoCloseable {
                 RopeTable.cosinesAndSines(config.ropeTheta(), config.headDim(), maxModelLen)));
     return weights == null
         ? dummyWeights(backend, ropeTable, layerLoaded)
-        : storedWeights(backend, weights, ropeTable, layerLoaded);
-  }
-
-  private static MixtralWeights storedWeights(
-      Backend backend, CheckpointWeights stored, Tensor ropeTable, IntConsumer layerLoaded) {
-    List<LayerWeights> layers = new ArrayList<>();
-    for (CheckpointWeights.Layer layer : stored.layers()) {
-      layers.add(
-          new LayerWeights(
-              new AttentionWeights(
-                  backend.upload(WeightRole.NORM, layer.inputNorm()),
-                  backend.upload(WeightRole.QKV, layer.qkv()),
-                  backend.upload(WeightRole.ATTENTION_OUTPUT, layer.output())),
-              new ExpertWeights(
-                  backend.upload(WeightRole.NORM, layer.postAttentionNorm()),
-                  backend.upload(WeightRole.ROUTER, layer.router()),
-                  backend.upload(WeightRole.EXPERTS_GATE_UP, layer.gateUp()),
-                  backend.upload(WeightRole.EXPERTS_DOWN, layer.down()))));
-      layerLoaded.accept(layers.size());
-    }
-    return new MixtralWeights(
-        backend.upload(WeightRole.EMBEDDING, stored.embedding()),
-        layers,
-        backend.upload(WeightRole.NORM, stored.norm()),
-        backend.upload(WeightRole.LINEAR, stored.lmHead()),
-        ropeTable);
+        : new WeightLoader(backend, config.dimensions(), precision, statistics)
+            .load(weights, ropeTable, layerLoaded);
   }
 
   private MixtralWeights dummyWeights(Backend backend, Tensor ropeTable, IntConsumer layerLoaded) {
-    DummyWeights dummy = new DummyWeights(backend, config);
+    DummyWeights dummy = new DummyWeights(backend, config, statistics);
     List<LayerWeights> layers = new ArrayList<>();
     for (int i = 0; i < config.numHiddenLayers(); i++) {
-      layers.add(dummy.layer());
+      layers.add(dummy.layer(precision.scaling(i)));
       layerLoaded.accept(layers.size());
     }
     return new MixtralWeights(

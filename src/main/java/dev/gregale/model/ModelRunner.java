@@ -68,13 +68,14 @@ public final class ModelRunner implements StepRunner {
             backend.allocate(DType.I32, Shape.of(maxSeqs)),
             backend.allocate(DType.I32, Shape.of(maxSeqs, maxBlocksPerSeq)),
             backend.allocate(DType.I32, Shape.of(maxLogitRows)));
-    this.sampling = new DeviceSampling(backend, maxLogitRows, topN);
-    for (int i = 0; i < MAX_IN_FLIGHT; i++) {
-      results[i] = new StepResults(backend, sampling.outputs(), maxLogitRows, topN);
-    }
+    this.sampling = new DeviceSampling(backend, maxLogitRows, config.vocabSize(), topN);
     backend.reserve(
         workspaceLimits(config, maxTokens, maxSeqs, maxBlocksPerSeq * cache.layer(0).blockSize()));
     Activations activations = Activations.allocate(backend, config, maxTokens, maxLogitRows);
+    for (int i = 0; i < MAX_IN_FLIGHT; i++) {
+      results[i] =
+          new StepResults(backend, sampling.outputs(), activations.expertIds(), maxLogitRows, topN);
+    }
     MixtralModel model = new MixtralModel(config, weights, ops);
     this.decodeSteps = new Step[Math.min(maxSeqs, Math.min(maxTokens, maxLogitRows)) + 1];
     this.work =

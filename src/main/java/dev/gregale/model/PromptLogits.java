@@ -50,14 +50,16 @@ public final class PromptLogits {
   /**
    * Loads a checkpoint onto a backend, which is of no other use then, and runs prompts.
    *
+   * @param precision of its weights
    * @param prompts token ids of each
    * @return of each prompt {@code [T, V]}, row-major
    * @throws CheckpointException if the directory holds no model that can be run, or a token id is
    *     not in its vocabulary
    */
-  public static List<float[]> of(Backend backend, Path directory, List<int[]> prompts) {
+  public static List<float[]> of(
+      Backend backend, Path directory, Precision precision, List<int[]> prompts) {
     int longest = prompts.stream().mapToInt(prompt -> prompt.length).max().orElse(1);
-    try (ModelLoader loader = ModelLoader.open(directory, LoadFormat.AUTO)) {
+    try (ModelLoader loader = ModelLoader.open(directory, LoadFormat.AUTO, precision)) {
       int vocabSize = loader.config().vocabSize();
       prompts.forEach(prompt -> requireIds(directory, prompt, vocabSize));
       PromptLogits model = new PromptLogits(backend, loader, longest);

@@ -20,8 +20,15 @@ public final class StepOutput {
 
   public final int topN;
 
-  public StepOutput(int maxLogitRows, int topN) {
+  /** {@code [L, T, K]}, T the step's tokens: the experts that each token went to, best first. */
+  public final int[] expertIds;
+
+  /**
+   * @param maxExpertIds L T K at most
+   */
+  public StepOutput(int maxLogitRows, int topN, int maxExpertIds) {
     this.topN = topN;
+    expertIds = new int[maxExpertIds];
     tokens = new int[maxLogitRows];
     logprobs = new float[maxLogitRows];
     topTokens = new int[maxLogitRows * topN];

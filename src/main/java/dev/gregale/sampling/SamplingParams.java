@@ -28,6 +28,11 @@ import org.jspecify.annotations.Nullable;
  * @param skipSpecialTokens leave special tokens out of the text
  * @param logprobs -1 for none, else how many likeliest tokens to report beside each token's own
  * @param promptLogprobs the same for the tokens of the prompt
+ * @param returnRoutedExperts report the experts of each token, those of the prompt too
+ * @param structuredOutput what the output must be; null for anything. The end of sequence is then
+ *     drawn where the output is complete, and only there
+ * @param beamSearch beam search instead of drawing, whose parameters then have no effect; null for
+ *     none
  */
 public record SamplingParams(
     int maxTokens,
@@ -48,7 +53,10 @@ public record SamplingParams(
     boolean includeStopStrInOutput,
     boolean skipSpecialTokens,
     int logprobs,
-    int promptLogprobs) {
+    int promptLogprobs,
+    boolean returnRoutedExperts,
+    @Nullable TokenConstraint structuredOutput,
+    @Nullable BeamSearchParams beamSearch) {
 
   /** The most likeliest tokens that can be asked for. */
   public static final int MAX_LOGPROBS = 20;
@@ -71,6 +79,6 @@ public record SamplingParams(
 
   /** Whether drawing a token needs to know the one before it, beside the cache. */
   public boolean needsHistory() {
-    return hasPenalties() || noRepeatNgramSize > 0;
+    return hasPenalties() || noRepeatNgramSize > 0 || structuredOutput != null;
   }
 }

@@ -26,6 +26,9 @@ public final class SamplingParamsBuilder {
   private boolean skipSpecialTokens = true;
   private int logprobs = -1;
   private int promptLogprobs = -1;
+  private boolean returnRoutedExperts;
+  private @Nullable TokenConstraint structuredOutput;
+  private @Nullable BeamSearchParams beamSearch;
 
   SamplingParamsBuilder() {}
 
@@ -124,6 +127,21 @@ public final class SamplingParamsBuilder {
     return this;
   }
 
+  public SamplingParamsBuilder returnRoutedExperts(boolean value) {
+    returnRoutedExperts = value;
+    return this;
+  }
+
+  public SamplingParamsBuilder structuredOutput(@Nullable TokenConstraint value) {
+    structuredOutput = value;
+    return this;
+  }
+
+  public SamplingParamsBuilder beamSearch(@Nullable BeamSearchParams value) {
+    beamSearch = value;
+    return this;
+  }
+
   public SamplingParams build() {
     return new SamplingParams(
         maxTokens,
@@ -144,6 +162,9 @@ public final class SamplingParamsBuilder {
         includeStopStrInOutput,
         skipSpecialTokens,
         logprobs,
-        promptLogprobs);
+        promptLogprobs,
+        returnRoutedExperts,
+        structuredOutput,
+        beamSearch);
   }
 }

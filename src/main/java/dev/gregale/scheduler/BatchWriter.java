@@ -1,6 +1,7 @@
 package dev.gregale.scheduler;
 
 import dev.gregale.sampling.SamplingParams;
+import dev.gregale.sampling.TokenMatcher;
 import java.util.Arrays;
 
 /** Writes chunks of sequences into a {@link ScheduledBatch}. */
@@ -82,6 +83,10 @@ final class BatchWriter {
       adjustments.appendTo(batch, sequence);
     }
     batch.adjustOffsets[r + 1] = batch.numAdjustments;
+    TokenMatcher matcher = sequence.matcher();
+    if (matcher != null) {
+      batch.addMask(r, matcher);
+    }
     sequence.addPlaceholder(r);
   }
 
@@ -90,6 +95,7 @@ final class BatchWriter {
     batch.logitRows[r] = tokenRow;
     batch.logitSequence[r] = s;
     batch.samplePosition[r] = position;
+    batch.maskRow[r] = ScheduledBatch.NO_MASK;
     batch.adjustOffsets[r] = batch.numAdjustments;
     batch.adjustOffsets[r + 1] = batch.numAdjustments;
     return r;

@@ -1,5 +1,7 @@
 package dev.gregale.scheduler;
 
+import dev.gregale.sampling.SamplingParams;
+
 /**
  * Spares sequences the computing of leading blocks that hold the same as some before. Only whole
  * blocks, of the same {@link Sequence#cacheSalt}. For one thread.
@@ -59,7 +61,11 @@ final class PrefixCache {
       table.add(matched[i]);
       table.addContent(index.content(matched[i]));
     }
-    if (enabled && !sequence.wasAdmitted() && sequence.params().promptLogprobs() < 0) {
+    SamplingParams params = sequence.params();
+    if (enabled
+        && !sequence.wasAdmitted()
+        && params.promptLogprobs() < 0
+        && !params.returnRoutedExperts()) {
       numQueriedTokens += sequence.numTokens();
       numHitTokens += (long) numMatched * blockSize;
     }

@@ -1,5 +1,6 @@
 package dev.gregale.scheduler;
 
+import dev.gregale.sampling.TokenMatcher;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -9,11 +10,14 @@ import java.util.List;
  * scheduler to the model. Allocated once at its capacity and filled anew for each step. The fields
  * are public because they are data; only the scheduler writes them.
  *
- * <p>Legend: T tokens, S sequences, R rows of logits, A adjustments.
+ * <p>Legend: T tokens, S sequences, R rows of logits, A adjustments, M masks, W words of a mask.
  */
 public final class ScheduledBatch {
   /** In {@link #tokenSources}: the token is in {@link #tokenIds}. */
   public static final int FROM_HOST = -1;
+
+  /** In {@link #maskRow}: every token may be drawn. */
+  public static final int NO_MASK = -1;
 
   /** {@code [S]}, the sequences of this step, decodes first. */
   public final List<Sequence> sequences = new ArrayList<>();
@@ -21,6 +25,7 @@ public final class ScheduledBatch {
   public int numTokens;
   public int numLogitRows;
   public int numAdjustments;
+  public int numMasks;
 
   /** Whether what follows on this step cannot be scheduled before its tokens are known. */
   public boolean needsHistory;
@@ -80,6 +85,15 @@ public final class ScheduledBatch {
   public int[] adjustCounts = new int[1024];
   public float[] adjustBias = new float[1024];
 
+  /** {@code [R]}: which of the masks, or {@link #NO_MASK}. */
+  public final int[] maskRow;
+
+  /** {@code [M, W]}; grows when a step needs more. */
+  public int[] allowedTokens = new int[0];
+
+  /** M * W. */
+  public int numMaskWords;
+
   public ScheduledBatch(int maxTokens, int maxSeqs, int maxLogitRows, int maxBlocksPerSeq) {
     this.maxBlocksPerSeq = maxBlocksPerSeq;
     tokenIds = new int[maxTokens];
@@ -103,6 +117,7 @@ public final class ScheduledBatch {
     givenToken = new int[maxLogitRows];
     numLogprobs = new int[maxLogitRows];
     adjustOffsets = new int[maxLogitRows + 1];
+    maskRow = new int[maxLogitRows];
   }
 
   /** Empties the batch. */
@@ -111,6 +126,8 @@ public final class ScheduledBatch {
     numTokens = 0;
     numLogitRows = 0;
     numAdjustments = 0;
+    numMasks = 0;
+    numMaskWords = 0;
     needsHistory = false;
   }
 
@@ -130,6 +147,7 @@ public final class ScheduledBatch {
     Arrays.fill(temperature, real, rows, 0);
     Arrays.fill(givenToken, real, rows, 0); // scored, not drawn: the rest is never read
     Arrays.fill(numLogprobs, real, rows, -1);
+    Arrays.fill(maskRow, real, rows, NO_MASK);
     for (int row = real; row < rows; row++) {
       cuSeqLens[row + 1] = row + 1;
       logitRows[row] = row;
@@ -151,6 +169,17 @@ public final class ScheduledBatch {
     adjustTokens[numAdjustments] = token;
     adjustCounts[numAdjustments] = count;
     adjustBias[numAdjustments++] = bias;
+  }
+
+  /** Lets only what the matcher allows be drawn in a row. */
+  void addMask(int row, TokenMatcher matcher) {
+    int words = matcher.maskWords();
+    if (numMaskWords + words > allowedTokens.length) {
+      allowedTokens = Arrays.copyOf(allowedTokens, Math.max(words, 2 * numMaskWords));
+    }
+    matcher.writeMask(allowedTokens, numMaskWords);
+    numMaskWords += words;
+    maskRow[row] = numMasks++;
   }
 
   public int numSeqs() {

@@ -2,21 +2,22 @@ package dev.gregale.scheduler;
 
 import dev.gregale.sampling.FinishReason;
 import dev.gregale.sampling.SamplingParams;
-import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
-import org.jspecify.annotations.Nullable;
+import java.util.NavigableSet;
+import java.util.TreeSet;
 
 /**
  * Decides what each step computes, by one rule: every sequence's {@code numComputedTokens} catches
  * up with its {@code numTokens} under a token budget. So there are no phases; a step may hold
  * sequences that need one token (decodes, which go first) and chunks of prompts.
  *
- * <p>First come, first served: the running list and the waiting queue behind it are in order of
- * arrival, and nobody overtakes. A sequence is admitted once blocks for all its known tokens are
- * free, so only decodes can run out of them. Then the youngest running sequence gives its blocks up
- * and goes back to the head of the queue, to be computed anew. The oldest is never preempted and
- * gains at least one token in every step; hence each sequence ends.
+ * <p>The lowest priority goes first; where it is the same, first come, first served. The running
+ * list and the waiting queue are both in this order, and within the queue nobody overtakes. A
+ * sequence is admitted once blocks for all its known tokens are free, so only decodes can run out
+ * of them. Then the last of the running sequences gives its blocks up and goes back into the queue,
+ * to be computed anew. The first is never preempted and gains at least one token in every step;
+ * hence each sequence ends, unless others that go first never cease to come.
  *
  * <p>A sequence does not compute leading blocks that the cache has ({@link PrefixCache}), but
  * always its last known token. Others find a block once {@link #update} has taken over the step
@@ -28,8 +29,7 @@ import org.jspecify.annotations.Nullable;
  * only. What a sequence's length decides is known all the same; a stop token is found one step
  * late, and what that step drew for the sequence is dropped. Blocks are free as soon as a sequence
  * ends: steps run in order, so whoever gets them next writes after the last step that used them.
- *
- * <p>For one thread.
+ * For one thread.
  */
 public final class Scheduler {
   private static final int NO_SLOT = -1;
@@ -38,8 +38,9 @@ public final class Scheduler {
   private final BlockManager blocks;
   private final PrefixCache prefixes;
   private final BatchWriter writer;
-  private final ArrayDeque<Sequence> waiting = new ArrayDeque<>();
+  private final NavigableSet<Sequence> waiting = new TreeSet<>(Sequence.ORDER);
   private final List<Sequence> running = new ArrayList<>();
+  private long numArrivals;
   private long numPreemptions;
 
   public Scheduler(SchedulerConfig config) {
@@ -50,12 +51,18 @@ public final class Scheduler {
     writer = new BatchWriter(config.blockSize());
   }
 
+  /** Queues a sequence of no special priority, as {@link #add(Sequence, int)} does. */
+  public void add(Sequence sequence) {
+    add(sequence, 0);
+  }
+
   /**
    * Queues a sequence.
    *
+   * @param priority the lower, the sooner it runs
    * @throws IllegalStateException if the queue is full
    */
-  public void add(Sequence sequence) {
+  public void add(Sequence sequence, int priority) {
     if (sequence.numPromptTokens() > config.maxModelLen()) {
       throw new IllegalArgumentException(
           "the prompt has %d tokens, more than max-model-len (%d)"
@@ -65,6 +72,7 @@ public final class Scheduler {
       throw new IllegalStateException(
           "%d sequences are waiting, which is the limit".formatted(waiting.size()));
     }
+    sequence.queue(priority, numArrivals++);
     waiting.add(sequence);
   }
 
@@ -100,11 +108,12 @@ public final class Scheduler {
   }
 
   private void admit(ScheduledBatch batch) {
-    while (running.size() < config.maxNumSeqs()
+    while (!waiting.isEmpty()
+        && running.size() < config.maxNumSeqs()
         && batch.numTokens < config.maxNumBatchedTokens()
         && blocks.numFree() > 0) {
-      @Nullable Sequence sequence = waiting.peek();
-      if (sequence == null || sequence.numPlaceholders() > 0) {
+      Sequence sequence = waiting.first();
+      if (sequence.numPlaceholders() > 0) {
         return;
       }
       int cached = prefixes.match(sequence);
@@ -113,15 +122,24 @@ public final class Scheduler {
       if (numBlocks - prefixes.numMatchedInUse() > blocks.numFree() || length <= 0) {
         return;
       }
-      waiting.remove();
+      waiting.pollFirst();
       prefixes.take(sequence);
       while (sequence.blockTable().size() < numBlocks) {
         sequence.blockTable().add(blocks.allocate());
       }
       sequence.admit(cached);
-      running.add(sequence);
+      insert(sequence);
       writer.append(batch, sequence, length);
     }
+  }
+
+  /** Puts a sequence among those that run: behind all of them unless it has priority. */
+  private void insert(Sequence sequence) {
+    int place = running.size();
+    while (place > 0 && Sequence.ORDER.compare(running.get(place - 1), sequence) > 0) {
+      place--;
+    }
+    running.add(place, sequence);
   }
 
   /**
@@ -161,12 +179,12 @@ public final class Scheduler {
       return true;
     }
     while (blocks.numFree() == 0) {
-      Sequence youngest = running.removeLast();
-      release(youngest);
-      youngest.preempt();
-      waiting.addFirst(youngest);
+      Sequence last = running.removeLast();
+      release(last);
+      last.preempt();
+      waiting.add(last);
       numPreemptions++;
-      if (youngest == sequence) {
+      if (last == sequence) {
         return false;
       }
     }

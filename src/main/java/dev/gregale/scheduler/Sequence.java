@@ -3,7 +3,10 @@ package dev.gregale.scheduler;
 import dev.gregale.sampling.FinishReason;
 import dev.gregale.sampling.SamplingParams;
 import dev.gregale.sampling.StopCriteria;
+import dev.gregale.sampling.TokenConstraint;
+import dev.gregale.sampling.TokenMatcher;
 import java.util.Arrays;
+import java.util.Comparator;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -20,6 +23,10 @@ public final class Sequence {
     FINISHED
   }
 
+  /** In which sequences run: by priority, the lowest first, then by arrival. */
+  static final Comparator<Sequence> ORDER =
+      Comparator.<Sequence>comparingInt(s -> s.priority).thenComparingLong(s -> s.arrival);
+
   private static final int NOT_ADMITTED = -1;
 
   private final int[] promptTokens;
@@ -32,12 +39,15 @@ public final class Sequence {
   private int numOutputTokens;
   private int numPlaceholders;
   private int drawnRow;
+  private int priority;
+  private long arrival;
   private int numComputedTokens;
   private int numScoredTokens;
   private int numCachedTokens = NOT_ADMITTED;
   private Status status = Status.WAITING;
   private @Nullable FinishReason finishReason;
   private @Nullable LogitAdjustments adjustments;
+  private @Nullable TokenMatcher matcher;
 
   /**
    * @param promptTokens at least one; shared, not copied, and must not change
@@ -122,6 +132,20 @@ public final class Sequence {
     return Math.max(0, numCachedTokens);
   }
 
+  /** Its place in the {@link #ORDER}. */
+  void queue(int priority, long arrival) {
+    this.priority = priority;
+    this.arrival = arrival;
+  }
+
+  int priority() {
+    return priority;
+  }
+
+  long arrival() {
+    return arrival;
+  }
+
   /** Whether it was ever admitted. */
   boolean wasAdmitted() {
     return numCachedTokens != NOT_ADMITTED;
@@ -130,8 +154,12 @@ public final class Sequence {
   /**
    * Leading tokens that need not be computed if the cache has them: all but the last known one,
    * whose logits are wanted, and those from which on prompt positions need their next token scored.
+   * None where the experts of all of them are asked for.
    */
   int numSkippableTokens() {
+    if (params.returnRoutedExperts()) {
+      return 0;
+    }
     boolean scores = firstUnscored() < promptTokens.length - 1;
     return scores ? firstUnscored() : numTokens() - 1;
   }
@@ -188,6 +216,20 @@ public final class Sequence {
     return adjustments;
   }
 
+  /** Which tokens may be drawn; null for all. */
+  @Nullable TokenMatcher matcher() {
+    TokenConstraint constraint = params.structuredOutput();
+    if (matcher == null && constraint != null) {
+      matcher = constraint.newMatcher();
+    }
+    return matcher;
+  }
+
+  /** Whether a token may have been drawn; always where none is drawn any more. */
+  public boolean allows(int token) {
+    return matcher == null || matcher.allows(token);
+  }
+
   /** Copies the tokens from a position on, known ones only. */
   void copyTokens(int position, int[] destination, int offset, int length) {
     int fromPrompt = Math.clamp(promptTokens.length - position, 0, length);
@@ -226,6 +268,9 @@ public final class Sequence {
     if (adjustments != null) {
       adjustments.count(token);
     }
+    if (matcher != null) {
+      matcher.accept(token);
+    }
   }
 
   void computed(int numTokens) {
@@ -251,5 +296,6 @@ public final class Sequence {
     status = Status.FINISHED;
     finishReason = reason;
     adjustments = null;
+    matcher = null;
   }
 }

@@ -13,13 +13,12 @@ import java.security.Principal;
 public record Caller(String name, Role role, int requestsPerMinute, int maxConcurrentRequests)
     implements Principal {
 
+  /**
+   * What limits are counted and computed prefixes kept apart by: no two callers have the same, for
+   * a key may be named like another of another role, or like an address.
+   */
   @Override
   public String getName() {
-    return name;
-  }
-
-  /** What limits are counted by: a key's name cannot have a colon in it. */
-  String limitKey() {
     return role + ":" + name;
   }
 }

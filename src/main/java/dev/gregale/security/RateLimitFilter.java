@@ -12,7 +12,8 @@ import reactor.core.publisher.Mono;
 
 /**
  * Holds callers to their limits on the routes that use the model. A request counts until its answer
- * is out or its client is gone.
+ * is out or its client is gone. Behind this filter the {@link Caller} is the exchange's principal,
+ * also where nobody gave a key.
  */
 public final class RateLimitFilter implements WebFilter {
   private static final ServerWebExchangeMatcher INFERENCE =
@@ -41,7 +42,7 @@ public final class RateLimitFilter implements WebFilter {
                     () -> limits.enter(caller),
                     admission -> {
                       tell(admission, exchange.getResponse().getHeaders());
-                      return chain.filter(exchange);
+                      return chain.filter(exchange.mutate().principal(Mono.just(caller)).build());
                     }));
   }
 

@@ -38,7 +38,7 @@ public final class RateLimits {
    * @throws RateLimitException if the caller is over one of its limits
    */
   public Admission enter(Caller caller) {
-    return allowances.get(caller.limitKey(), key -> new Allowance(caller, time)).enter();
+    return allowances.get(caller.getName(), key -> new Allowance(caller, time)).enter();
   }
 
   /**

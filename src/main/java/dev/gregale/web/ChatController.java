@@ -16,6 +16,7 @@ final class ChatController implements ChatApi {
   private final ChatPrompts prompts;
   private final RequestReader requests;
   private final CompletionService completions;
+  private final ResponseFormats formats;
   private final ChatFormat format;
 
   ChatController(
@@ -23,11 +24,13 @@ final class ChatController implements ChatApi {
       ChatPrompts prompts,
       RequestReader requests,
       CompletionService completions,
+      ResponseFormats formats,
       ChatFormat format) {
     this.engine = engine;
     this.prompts = prompts;
     this.requests = requests;
     this.completions = completions;
+    this.formats = formats;
     this.format = format;
   }
 
@@ -40,7 +43,7 @@ final class ChatController implements ChatApi {
 
   private Completion prepare(ChatRequest request) {
     EngineInfo info = engine.info();
-    ChatValidator validator = new ChatValidator(request, info);
+    ChatValidator validator = new ChatValidator(request, info, formats);
     SamplingParams params = validator.validate();
     Tokenizer tokenizer = prompts.tokenizer();
     String text = prompts.render(request.messages(), request.addGenerationPrompt());

@@ -49,7 +49,8 @@ final class ChatFormat implements ReplyFormat<Logprobs> {
         new ChatResponse.Reply(piece.text()),
         piece.logprobs(),
         piece.finishReason(),
-        piece.tokenIds());
+        piece.tokenIds(),
+        piece.routedExperts());
   }
 
   @Override
@@ -63,7 +64,8 @@ final class ChatFormat implements ReplyFormat<Logprobs> {
             delta(piece, first),
             piece.logprobs(),
             piece.finishReason(),
-            piece.tokenIds());
+            piece.tokenIds(),
+            piece.routedExperts());
     return new ChatResponse.Chunk(
         completion, List.of(choice), first ? piece.promptTokenIds() : null);
   }

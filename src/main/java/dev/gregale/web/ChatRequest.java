@@ -12,7 +12,7 @@ import tools.jackson.databind.JsonNode;
 @Schema(
     description =
         "OpenAI's fields, then vLLM's. A field may be null. Fields that would change the answer but"
-            + " are not served (tools, response_format, audio, ...) are refused with 400; others are"
+            + " are not served (tools, audio, ...) are refused with 400; others are"
             + " ignored.")
 record ChatRequest(
     @Schema(
@@ -71,6 +71,11 @@ record ChatRequest(
     @Nullable Boolean addSpecialTokens,
     @Nullable Integer promptLogprobs,
     @Nullable Boolean returnTokenIds,
+    @Nullable Boolean returnRoutedExperts,
     @Nullable Integer truncatePromptTokens,
+    @Nullable Integer priority,
+    @Nullable Boolean useBeamSearch,
+    @Nullable Double lengthPenalty,
+    @Nullable ResponseFormat responseFormat,
     @Schema(hidden = true) @JsonAnySetter Map<String, JsonNode> others)
     implements GenerationFields {}

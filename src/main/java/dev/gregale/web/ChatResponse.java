@@ -54,9 +54,16 @@ record ChatResponse(
         promptTokenIds);
   }
 
-  /** One answer; all keys but the last are always there. */
+  /** One answer; all keys but the last two are always there. */
   @JsonInclude(JsonInclude.Include.ALWAYS)
-  @JsonPropertyOrder({"index", "message", "logprobs", "finish_reason", "token_ids"})
+  @JsonPropertyOrder({
+    "index",
+    "message",
+    "logprobs",
+    "finish_reason",
+    "token_ids",
+    "routed_experts"
+  })
   @Schema(name = "ChatChoice")
   record Choice(
       int index,
@@ -67,7 +74,11 @@ record ChatResponse(
       @Schema(description = "With return_token_ids.")
           @JsonProperty("token_ids")
           @JsonInclude(JsonInclude.Include.NON_NULL)
-          @Nullable List<Integer> tokenIds) {}
+          @Nullable List<Integer> tokenIds,
+      @Schema(description = CompletionResponse.ROUTED_EXPERTS)
+          @JsonProperty("routed_experts")
+          @JsonInclude(JsonInclude.Include.NON_NULL)
+          @Nullable String routedExperts) {}
 
   /** What the model says. */
   @JsonInclude(JsonInclude.Include.ALWAYS)
@@ -111,14 +122,16 @@ record ChatResponse(
    * @param finishReason null until the last event of a choice
    */
   @JsonInclude(JsonInclude.Include.ALWAYS)
-  @JsonPropertyOrder({"index", "delta", "logprobs", "finish_reason", "token_ids"})
+  @JsonPropertyOrder({"index", "delta", "logprobs", "finish_reason", "token_ids", "routed_experts"})
   record ChunkChoice(
       int index,
       Delta delta,
       @Nullable Logprobs logprobs,
       @JsonProperty("finish_reason") @Nullable String finishReason,
       @JsonProperty("token_ids") @JsonInclude(JsonInclude.Include.NON_NULL)
-          @Nullable List<Integer> tokenIds) {}
+          @Nullable List<Integer> tokenIds,
+      @JsonProperty("routed_experts") @JsonInclude(JsonInclude.Include.NON_NULL)
+          @Nullable String routedExperts) {}
 
   /** The role in a choice's first event, then text, then nothing in its last. */
   @JsonInclude(JsonInclude.Include.NON_NULL)

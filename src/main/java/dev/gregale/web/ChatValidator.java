@@ -14,10 +14,10 @@ final class ChatValidator {
   private final EngineInfo info;
   private final SamplingValidator sampling;
 
-  ChatValidator(ChatRequest request, EngineInfo info) {
+  ChatValidator(ChatRequest request, EngineInfo info, ResponseFormats formats) {
     this.request = request;
     this.info = info;
-    this.sampling = new SamplingValidator(request, info, true);
+    this.sampling = new SamplingValidator(request, info, true, formats);
   }
 
   /** Checks everything but the messages. */
@@ -26,7 +26,8 @@ final class ChatValidator {
     int n = sampling.n();
     int maxTokens = range(maxTokensField(), givenMaxTokens(), room(n), 0, info.maxModelLen());
     sampling.checkSize(1, n, maxTokens, maxTokensField());
-    return sampling.sampling(maxTokens).logprobs(logprobs()).build();
+    return SamplingValidator.checkCombination(
+        sampling.withBeamSearch(sampling.sampling(maxTokens), n, "n").logprobs(logprobs()).build());
   }
 
   /** Answers to generate. */

@@ -1,7 +1,9 @@
 package dev.gregale.web;
 
 import dev.gregale.engine.GenerationRequest;
+import dev.gregale.engine.RoutingShape;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A request for text or chat as it is being answered.
@@ -32,8 +34,14 @@ record Completion(
    * @param logprobs the likeliest tokens at each place; -1 for no log-probabilities
    * @param promptLogprobs the same for the prompt, in a field of its own
    * @param tokenIds the token ids of prompt and answer
+   * @param routedExperts what the routing to be reported is made of; null for no such report
    */
-  record Report(boolean echo, int logprobs, int promptLogprobs, boolean tokenIds) {}
+  record Report(
+      boolean echo,
+      int logprobs,
+      int promptLogprobs,
+      boolean tokenIds,
+      @Nullable RoutingShape routedExperts) {}
 
   /** Which events of a stream tell the usage. */
   enum StreamUsage {

@@ -36,11 +36,18 @@ final class CompletionChunks<L> {
     this.begun = new boolean[outputs.size()];
   }
 
-  /** The chunks that an event is worth: none while there is nothing to show yet. */
+  /**
+   * The chunks that an event is worth: none while there is nothing to show yet. Experts wait for
+   * the token that comes right behind them.
+   */
   List<Object> of(GenerationEvent event) {
     List<Object> chunks = new ArrayList<>();
     int index = event.index();
     SequenceOutput<L> output = outputs.get(index);
+    if (event instanceof GenerationEvent.Routed) {
+      output.accept(event);
+      return chunks;
+    }
     boolean scored = event instanceof GenerationEvent.PromptScored;
     if (format.opens(completion) && !begun[index] && !scored) {
       chunks.add(chunk(output, output.take(index)));

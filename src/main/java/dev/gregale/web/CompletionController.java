@@ -17,6 +17,7 @@ final class CompletionController implements CompletionApi {
   private final @Nullable Tokenizer tokenizer;
   private final RequestReader requests;
   private final CompletionService completions;
+  private final ResponseFormats formats;
   private final CompletionFormat format;
 
   CompletionController(
@@ -24,11 +25,13 @@ final class CompletionController implements CompletionApi {
       @Nullable Tokenizer tokenizer,
       RequestReader requests,
       CompletionService completions,
+      ResponseFormats formats,
       CompletionFormat format) {
     this.engine = engine;
     this.tokenizer = tokenizer;
     this.requests = requests;
     this.completions = completions;
+    this.formats = formats;
     this.format = format;
   }
 
@@ -41,7 +44,8 @@ final class CompletionController implements CompletionApi {
 
   private Completion prepare(CompletionRequest request) {
     EngineInfo info = engine.info();
-    CompletionValidator validator = new CompletionValidator(request, info, tokenizer != null);
+    CompletionValidator validator =
+        new CompletionValidator(request, info, tokenizer != null, formats);
     SamplingParams params = validator.validate();
     Completion.Report report = validator.report();
     boolean textNeeded = report.echo() || report.logprobs() >= 0;
@@ -49,6 +53,6 @@ final class CompletionController implements CompletionApi {
         new PromptEncoder(tokenizer, info, request, params, request.maxTokens(), textNeeded)
             .encode(request.prompt());
     return completions.prepare(
-        "cmpl-", request, prompts, params, validator.n(), validator.bestOf(), report);
+        "cmpl-", request, prompts, params, validator.n(), validator.sequences(), report);
   }
 }

@@ -50,6 +50,7 @@ final class CompletionFormat implements ReplyFormat<Logprobs> {
         piece.finishReason(),
         piece.promptLogprobs(),
         first ? piece.promptTokenIds() : null,
-        piece.tokenIds());
+        piece.tokenIds(),
+        piece.routedExperts());
   }
 }

@@ -23,7 +23,7 @@ record CompletionRequest(
             description =
                 "Sequences to generate for each prompt, of which the n with the highest mean"
                     + " log-probability are returned. At least n; cannot be streamed if above n."
-                    + " Default: n.",
+                    + " With use_beam_search, the number of beams. Default: n.",
             minimum = "1",
             maximum = "20")
         @JsonProperty("best_of")
@@ -72,6 +72,11 @@ record CompletionRequest(
     @Nullable Boolean addSpecialTokens,
     @Nullable Integer promptLogprobs,
     @Nullable Boolean returnTokenIds,
+    @Nullable Boolean returnRoutedExperts,
     @Nullable Integer truncatePromptTokens,
+    @Nullable Integer priority,
+    @Nullable Boolean useBeamSearch,
+    @Nullable Double lengthPenalty,
+    @Nullable ResponseFormat responseFormat,
     @Schema(hidden = true) @JsonAnySetter Map<String, JsonNode> others)
     implements GenerationFields {}

@@ -46,7 +46,8 @@ record CompletionResponse(
     "finish_reason",
     "prompt_logprobs",
     "prompt_token_ids",
-    "token_ids"
+    "token_ids",
+    "routed_experts"
   })
   @Schema(name = "CompletionChoice")
   record Choice(
@@ -66,7 +67,18 @@ record CompletionResponse(
       @Schema(description = "With return_token_ids.")
           @JsonProperty("token_ids")
           @JsonInclude(JsonInclude.Include.NON_NULL)
-          @Nullable List<Integer> tokenIds) {}
+          @Nullable List<Integer> tokenIds,
+      @Schema(description = ROUTED_EXPERTS)
+          @JsonProperty("routed_experts")
+          @JsonInclude(JsonInclude.Include.NON_NULL)
+          @Nullable String routedExperts) {}
+
+  /** What the documentation says of routed_experts. */
+  static final String ROUTED_EXPERTS =
+      "With return_routed_experts: base64 of a .npy file, uint8 (uint16 above 256 experts) [tokens,"
+          + " layers, experts per token], best first. Its tokens are those of the prompt and of the"
+          + " answer but the last, which the model was not fed. Those of a stream's events follow"
+          + " each other.";
 
   /** What the documentation says of prompt_logprobs. */
   static final String PROMPT_LOGPROBS =

@@ -1,5 +1,7 @@
 package dev.gregale.web;
 
+import static dev.gregale.web.Ranges.check;
+
 import dev.gregale.engine.EngineInfo;
 import dev.gregale.engine.GenerationEvent;
 import dev.gregale.engine.GenerationRequest;
@@ -25,6 +27,9 @@ import reactor.core.scheduler.Schedulers;
 final class CompletionService {
   /** Events taken at a time from those that wait for the client. */
   private static final int PREFETCH = 32;
+
+  /** Ids that one answer may hold: some megabytes of text. */
+  private static final int MAX_ROUTED_EXPERTS = 4 << 20;
 
   private final LlmEngine engine;
   private final TokenTexts texts;
@@ -63,13 +68,17 @@ final class CompletionService {
       int bestOf,
       Completion.Report report) {
     EngineInfo info = engine.info();
+    if (report.routedExperts() != null) {
+      checkRoutedExperts(prompts, params.maxTokens(), bestOf, info);
+    }
     return new Completion(
         new GenerationRequest(
             idPrefix + UUID.randomUUID().toString().replace("-", ""),
             prompts.stream().map(Prompt::tokenIds).toList(),
             bestOf,
             params,
-            null),
+            null,
+            SamplingValidator.priority(request)),
         prompts,
         info.modelName(),
         Instant.now().getEpochSecond(),
@@ -77,6 +86,23 @@ final class CompletionService {
         report,
         Boolean.TRUE.equals(request.stream()),
         Completion.StreamUsage.of(request));
+  }
+
+  /** What they would take is known only with the prompts' lengths. */
+  private static void checkRoutedExperts(
+      List<Prompt> prompts, int maxTokens, int bestOf, EngineInfo info) {
+    long tokens = 0;
+    for (Prompt prompt : prompts) {
+      long longest = (long) prompt.tokenIds().length + maxTokens;
+      tokens += bestOf * Math.min(longest, info.maxModelLen());
+    }
+    long most = MAX_ROUTED_EXPERTS / info.routing().idsPerToken();
+    check(
+        tokens <= most,
+        "return_routed_experts",
+        "return_routed_experts is for requests of up to %d tokens, prompts and answers, but this one"
+                .formatted(most)
+            + " may have %d; ask for fewer".formatted(tokens));
   }
 
   /** Answers a request, in its own way, in the format of its route. */
@@ -146,6 +172,7 @@ final class CompletionService {
   private <L> Mono<Void> stream(
       Completion completion, ReplyFormat<L> format, ServerWebExchange exchange) {
     CompletionChunks<L> chunks = new CompletionChunks<>(completion, format, texts);
+    AtomicBoolean begun = new AtomicBoolean();
     // An event's frames stay together, for an error must not overtake any of them.
     Flux<List<String>> frames =
         events(
@@ -158,9 +185,8 @@ final class CompletionService {
             .filter(list -> !list.isEmpty())
             .map(list -> list.stream().map(replies::json).toList())
             // Before the first frame an error has a status of its own, later it is a frame.
-            .switchOnFirst(
-                (first, all) ->
-                    first.isOnError() ? all : all.onErrorResume(e -> errorFrame(exchange, e)))
+            .doOnNext(list -> begun.set(true))
+            .onErrorResume(e -> begun.get(), e -> errorFrame(exchange, e))
             .concatWithValues(List.of("[DONE]"));
     Flux<String> data = frames.concatMapIterable(list -> list, PREFETCH);
     return replies.writeEvents(exchange.getResponse(), data);

@@ -17,10 +17,11 @@ final class CompletionValidator {
   private final EngineInfo info;
   private final SamplingValidator sampling;
 
-  CompletionValidator(CompletionRequest request, EngineInfo info, boolean hasTokenizer) {
+  CompletionValidator(
+      CompletionRequest request, EngineInfo info, boolean hasTokenizer, ResponseFormats formats) {
     this.request = request;
     this.info = info;
-    this.sampling = new SamplingValidator(request, info, hasTokenizer);
+    this.sampling = new SamplingValidator(request, info, hasTokenizer, formats);
   }
 
   /** Checks everything but the prompts' contents. */
@@ -39,8 +40,13 @@ final class CompletionValidator {
     return sampling.n();
   }
 
-  /** Sequences to generate for each prompt. */
-  int bestOf() {
+  /** Sequences that the engine is to answer with for each prompt. */
+  int sequences() {
+    return sampling.usesBeamSearch() ? n() : bestOf();
+  }
+
+  /** Sequences to choose from, or beams, for each prompt. */
+  private int bestOf() {
     int n = n();
     Integer bestOf = request.bestOf();
     if (bestOf == null) {
@@ -76,11 +82,13 @@ final class CompletionValidator {
         range("max_tokens", request.maxTokens(), DEFAULT_MAX_TOKENS, 0, info.maxModelLen());
     int logprobs = logprobs();
     int echoed = isTrue(request.echo()) ? logprobs : -1;
-    return sampling
-        .sampling(maxTokens)
-        // best_of ranks by log-probability, so it needs them even where the client does not.
-        .logprobs(bestOf() > n() ? Math.max(0, logprobs) : logprobs)
-        .promptLogprobs(Math.max(echoed, sampling.promptLogprobs()))
-        .build();
+    String widthField = request.bestOf() == null ? "n" : "best_of";
+    return SamplingValidator.checkCombination(
+        sampling
+            .withBeamSearch(sampling.sampling(maxTokens), bestOf(), widthField)
+            // best_of ranks by log-probability, so it needs them even where the client does not.
+            .logprobs(sequences() > n() ? Math.max(0, logprobs) : logprobs)
+            .promptLogprobs(Math.max(echoed, sampling.promptLogprobs()))
+            .build());
   }
 }

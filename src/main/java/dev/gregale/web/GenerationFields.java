@@ -157,11 +157,49 @@ interface GenerationFields {
 
   @Schema(
       description =
+          "Report the experts of every token that the model was fed, those of the prompt too, as"
+              + " routed_experts of each choice; a stream's events each hold what is new.",
+      defaultValue = "false")
+  @JsonProperty("return_routed_experts")
+  @Nullable Boolean returnRoutedExperts();
+
+  @Schema(
+      description =
           "Keep only this many tokens of the prompt, its last ones; -1 for as many as the context"
               + " holds beside the tokens to generate.",
       minimum = "-1")
   @JsonProperty("truncate_prompt_tokens")
   @Nullable Integer truncatePromptTokens();
+
+  @Schema(
+      description =
+          "Of the requests that wait, the lowest goes first. Other than 0 only where the server"
+              + " serves by priority.",
+      defaultValue = "0")
+  @JsonProperty("priority")
+  @Nullable Integer priority();
+
+  @Schema(
+      description =
+          "Beam search: as many beams as n, or best_of where given, at most 10. The n sequences with"
+              + " the best score are returned, best first. temperature, seed and what cuts the"
+              + " distribution have no effect; cannot be streamed. Usage counts what is returned.",
+      defaultValue = "false")
+  @JsonProperty("use_beam_search")
+  @Nullable Boolean useBeamSearch();
+
+  @Schema(
+      description =
+          "With use_beam_search: a sequence's score is its log-probability divided by its number of"
+              + " tokens to this power.",
+      minimum = "-10",
+      maximum = "10",
+      defaultValue = "1")
+  @JsonProperty("length_penalty")
+  @Nullable Double lengthPenalty();
+
+  @JsonProperty("response_format")
+  @Nullable ResponseFormat responseFormat();
 
   /** Fields of other names. */
   @Schema(hidden = true)

@@ -30,6 +30,7 @@ final class GenerationProgress {
   void accept(GenerationEvent event) {
     switch (event) {
       case GenerationEvent.PromptScored scored -> {}
+      case GenerationEvent.Routed routed -> {}
       case GenerationEvent.Tokens tokens -> {
         lastToken = System.nanoTime();
         if (completionTokens == 0) {

@@ -8,6 +8,7 @@ import org.springframework.http.server.reactive.ServerHttpResponse;
 import org.springframework.stereotype.Component;
 import reactor.core.publisher.Flux;
 import reactor.core.publisher.Mono;
+import reactor.core.publisher.Sinks;
 import tools.jackson.databind.json.JsonMapper;
 
 /** Writes a reply as one JSON document or as server-sent events. */
@@ -41,12 +42,19 @@ final class JsonReplies {
    * <p>Not by writeAndFlushWith: it concatenates a flush to every event, and Reactor's
    * FluxConcatArray (3.8.8) can lose a request that another thread makes while it goes from one to
    * the other. The client then waits for ever.
+   *
+   * <p>The data is let go of when the writing ends, however it ends: where the client is gone
+   * before the first text, Reactor Netty refuses to write, and Spring's ChannelSendOperator
+   * (7.0.10), which has subscribed already, passes that on without cancelling.
    */
   Mono<Void> writeEvents(ServerHttpResponse response, Flux<String> data) {
     response.getHeaders().setContentType(EVENT_STREAM);
     response.getHeaders().setCacheControl(CacheControl.noStore());
     response.getHeaders().set("X-Accel-Buffering", "no"); // nginx would hold events back
-    return response.writeWith(data.map(text -> event(response, text)));
+    Sinks.Empty<Void> written = Sinks.empty();
+    return response
+        .writeWith(data.takeUntilOther(written.asMono()).map(text -> event(response, text)))
+        .doFinally(end -> written.tryEmitEmpty());
   }
 
   private static DataBuffer event(ServerHttpResponse response, String text) {

@@ -21,6 +21,7 @@ import org.springframework.context.annotation.Import;
   CompletionService.class,
   CompletionFormat.class,
   ChatFormat.class,
+  ResponseFormats.class,
   TokenTexts.class,
   JsonReplies.class,
   GenerationObserver.class,

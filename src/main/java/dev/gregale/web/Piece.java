@@ -12,6 +12,7 @@ import org.jspecify.annotations.Nullable;
  * @param text that was added
  * @param logprobs of the tokens added; null if there are none or none were asked for
  * @param tokenIds that were added; null if they were not asked for
+ * @param routedExperts base64 of those of the tokens that were fed; null if there are none
  * @param promptLogprobs null if they were not asked for
  * @param finishReason null before the end
  */
@@ -21,6 +22,7 @@ record Piece<L>(
     String text,
     @Nullable L logprobs,
     @Nullable List<Integer> tokenIds,
+    @Nullable String routedExperts,
     @Nullable List<@Nullable Map<Integer, PromptLogprob>> promptLogprobs,
     @Nullable String finishReason) {
 
@@ -28,6 +30,7 @@ record Piece<L>(
   boolean isNews() {
     return !text.isEmpty()
         || logprobs != null
+        || routedExperts != null
         || finishReason != null
         || (tokenIds != null && !tokenIds.isEmpty());
   }

@@ -4,6 +4,9 @@ import static dev.gregale.web.Ranges.check;
 import static dev.gregale.web.Ranges.range;
 
 import dev.gregale.engine.EngineInfo;
+import dev.gregale.engine.SchedulingPolicy;
+import dev.gregale.sampling.BeamSearchParams;
+import dev.gregale.sampling.Combinations;
 import dev.gregale.sampling.SamplingParams;
 import dev.gregale.sampling.SamplingParamsBuilder;
 import java.util.HashMap;
@@ -34,17 +37,26 @@ final class SamplingValidator {
   private final GenerationFields request;
   private final EngineInfo info;
   private final boolean hasTokenizer;
+  private final ResponseFormats formats;
 
-  SamplingValidator(GenerationFields request, EngineInfo info, boolean hasTokenizer) {
+  SamplingValidator(
+      GenerationFields request, EngineInfo info, boolean hasTokenizer, ResponseFormats formats) {
     this.request = request;
     this.info = info;
     this.hasTokenizer = hasTokenizer;
+    this.formats = formats;
   }
 
   /** Checks what has nothing to do with sampling. */
   void checkRequest() {
     checkModel(request.model(), info);
     UnsupportedFields.check("", "", request.others());
+    int priority = priority(request);
+    check(
+        priority == 0 || info.schedulingPolicy() == SchedulingPolicy.PRIORITY,
+        "priority",
+        "priority is %d, but this server serves requests as they come; leave it out or give 0"
+            .formatted(priority));
     boolean stream = isTrue(request.stream());
     check(
         stream || request.streamOptions() == null,
@@ -54,6 +66,10 @@ final class SamplingValidator {
         !stream || promptLogprobs() <= 0,
         "prompt_logprobs",
         "prompt_logprobs cannot be streamed; leave it out or set stream to false");
+  }
+
+  static int priority(GenerationFields request) {
+    return Objects.requireNonNullElse(request.priority(), 0);
   }
 
   static void checkModel(@Nullable String model, EngineInfo info) {
@@ -82,7 +98,8 @@ final class SamplingValidator {
         echo,
         logprobs,
         isTrue(request.stream()) ? -1 : promptLogprobs(),
-        isTrue(request.returnTokenIds()));
+        isTrue(request.returnTokenIds()),
+        isTrue(request.returnRoutedExperts()) ? info.routing() : null);
   }
 
   /**
@@ -112,7 +129,54 @@ final class SamplingValidator {
         .ignoreEos(isTrue(request.ignoreEos()))
         .includeStopStrInOutput(isTrue(request.includeStopStrInOutput()))
         .skipSpecialTokens(!Boolean.FALSE.equals(request.skipSpecialTokens()))
-        .promptLogprobs(promptLogprobs());
+        .promptLogprobs(promptLogprobs())
+        .returnRoutedExperts(isTrue(request.returnRoutedExperts()))
+        .structuredOutput(formats.constraint(request.responseFormat()));
+  }
+
+  /** Whether sequences are searched for and not drawn. */
+  boolean usesBeamSearch() {
+    return isTrue(request.useBeamSearch());
+  }
+
+  /**
+   * The same with beam search, where it is asked for.
+   *
+   * @param widthField what says how many beams there are
+   */
+  SamplingParamsBuilder withBeamSearch(SamplingParamsBuilder params, int width, String widthField) {
+    if (!usesBeamSearch()) {
+      return params;
+    }
+    check(
+        !isTrue(request.stream()),
+        "use_beam_search",
+        "use_beam_search cannot be streamed; leave it out or set stream to false");
+    check(
+        width <= BeamSearchParams.MAX_WIDTH,
+        widthField,
+        "Beam search may have %d beams, but %s is %d"
+            .formatted(BeamSearchParams.MAX_WIDTH, widthField, width));
+    return params.beamSearch(
+        new BeamSearchParams(width, range("length_penalty", request.lengthPenalty(), 1, -10, 10)));
+  }
+
+  /** Refuses parameters that do not go together. */
+  static SamplingParams checkCombination(SamplingParams params) {
+    checkAlone("response_format", Combinations.besideStructuredOutput(params));
+    checkAlone("use_beam_search", Combinations.besideBeamSearch(params));
+    check(
+        params.beamSearch() == null || params.maxTokens() > 0,
+        "use_beam_search",
+        "use_beam_search needs at least one token to generate");
+    return params;
+  }
+
+  private static void checkAlone(String field, @Nullable String beside) {
+    if (beside != null) {
+      throw ApiException.badRequest(
+          beside, beside + " does not go with " + field + "; leave one of them out");
+    }
   }
 
   private Map<Integer, Float> logitBias() {

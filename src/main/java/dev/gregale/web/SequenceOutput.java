@@ -17,6 +17,7 @@ final class SequenceOutput<L> {
   private final int sequence;
   private final TokenTexts texts;
   private final @Nullable LogprobsCollector<L> logprobs;
+  private final @Nullable RoutedExperts routedExperts;
   private StringBuilder text = new StringBuilder();
   private List<Integer> tokenIds = new ArrayList<>();
   private @Nullable List<@Nullable Map<Integer, PromptLogprob>> promptLogprobs;
@@ -32,6 +33,8 @@ final class SequenceOutput<L> {
     this.texts = texts;
     Completion.Report report = completion.report();
     this.logprobs = report.logprobs() < 0 ? null : format.logprobs(completion, sequence);
+    this.routedExperts =
+        report.routedExperts() == null ? null : new RoutedExperts(report.routedExperts());
     text.append(report.echo() ? completion.promptOf(sequence).text() : "");
   }
 
@@ -48,6 +51,11 @@ final class SequenceOutput<L> {
   void accept(GenerationEvent event) {
     switch (event) {
       case GenerationEvent.PromptScored scored -> addPrompt(scored.tokens());
+      case GenerationEvent.Routed routed -> {
+        if (routedExperts != null) {
+          routedExperts.add(routed.expertIds());
+        }
+      }
       case GenerationEvent.Tokens tokens -> add(tokens);
       case GenerationEvent.Finished finished -> {
         finishReason = FinishReasons.of(finished.reason());
@@ -95,6 +103,7 @@ final class SequenceOutput<L> {
             text.toString(),
             logprobs == null ? null : logprobs.take(),
             completion.report().tokenIds() ? tokenIds : null,
+            routedExperts == null ? null : routedExperts.take(),
             promptLogprobs,
             finishReason);
     text = new StringBuilder();

@@ -58,6 +58,8 @@ final class VllmMetrics implements MultiCollector {
           new Alias(GAUGE, "kv_cache_usage_perc", "gregale_kv_usage"),
           new Alias(GAUGE, "gpu_cache_usage_perc", "gregale_kv_usage"), // until vLLM 0.10
           new Alias(COUNTER, "num_preemptions", "gregale_preemptions"),
+          new Alias(COUNTER, "prefix_cache_queries", "gregale_prefix_queries"),
+          new Alias(COUNTER, "prefix_cache_hits", "gregale_prefix_hits"),
           new Alias(COUNTER, "prompt_tokens", "gregale_tokens_prompt"),
           new Alias(COUNTER, "generation_tokens", "gregale_tokens_generation"),
           new Alias(COUNTER, "request_success", "gregale_requests_finished"),

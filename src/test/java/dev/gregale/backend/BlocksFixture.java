@@ -3,8 +3,14 @@ package dev.gregale.backend;
 import dev.gregale.backend.TwoSides.Pair;
 import dev.gregale.backend.TwoSides.Side;
 import dev.gregale.backend.cpu.CpuBackends;
+import dev.gregale.quantization.Recipe;
+import dev.gregale.tensor.DType;
+import dev.gregale.tensor.InputScaling.When;
 import dev.gregale.tensor.Shape;
 import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /** The larger ops of the contract, each against the oracle's composition of the smaller ones. */
 final class BlocksFixture {
@@ -43,9 +49,23 @@ final class BlocksFixture {
     return sides.weight(WeightRole.NORM, Shape.of(width), 1);
   }
 
-  /** Of standard deviation 1 / sqrt(k), so that a product is as large as what went in. */
-  private static Pair linear(TwoSides sides, WeightRole role, Shape shape, int k) {
-    return sides.weight(role, shape, 1 / Math.sqrt(k));
+  /**
+   * Of standard deviation 1 / sqrt(k), so that a product is as large as what went in.
+   *
+   * @param recipe null: not quantised
+   * @param partRows rows of each matrix that has scales of its own
+   */
+  private static Pair linear(
+      TwoSides sides,
+      WeightRole role,
+      Shape shape,
+      int k,
+      @Nullable Recipe recipe,
+      List<Integer> partRows) {
+    return recipe == null
+        ? sides.weight(role, shape, 1 / Math.sqrt(k))
+        : QuantisedWeights.weight(
+            sides, role, shape, 1 / Math.sqrt(k), partRows, recipe, When.NEVER);
   }
 
   /**
@@ -55,6 +75,24 @@ final class BlocksFixture {
    */
   static void attention(
       Backend candidate, AttentionShape shape, int hidden, int blockSize, int[]... rounds) {
+    attention(candidate, null, candidate.kvCacheDType(), shape, hidden, blockSize, rounds);
+  }
+
+  /**
+   * Rounds over the same cache.
+   *
+   * @param recipe of the projections; null: not quantised
+   * @param cache what both sides keep keys and values in
+   * @param rounds new tokens of each sequence
+   */
+  static void attention(
+      Backend candidate,
+      @Nullable Recipe recipe,
+      DType cache,
+      AttentionShape shape,
+      int hidden,
+      int blockSize,
+      int[]... rounds) {
     TwoSides sides = new TwoSides(CpuBackends.oracle(), candidate, hidden + rounds[0].length);
     int numSeqs = rounds[0].length;
     int[] context = new int[numSeqs];
@@ -66,18 +104,32 @@ final class BlocksFixture {
     int blocksPerSeq = Math.ceilDiv(longest, blockSize);
     int[][] tables = BatchFixture.shuffledBlocks(numSeqs, blocksPerSeq, 7);
     int blocks = numSeqs * blocksPerSeq;
-    KvLayer oracleKv =
-        CpuBackends.oracle().allocateKv(blocks, blockSize, shape, candidate.kvCacheDType());
-    KvLayer kv = candidate.allocateKv(blocks, blockSize, shape, candidate.kvCacheDType());
+    KvLayer oracleKv = CpuBackends.oracle().allocateKv(blocks, blockSize, shape, cache);
+    KvLayer kv = candidate.allocateKv(blocks, blockSize, shape, cache);
     int width = shape.numHeads() * shape.headDim();
     Pair norm = gain(sides, hidden);
-    Pair qkv = linear(sides, WeightRole.QKV, Shape.of(shape.qkvWidth(), hidden), hidden);
-    Pair output = linear(sides, WeightRole.ATTENTION_OUTPUT, Shape.of(hidden, width), width);
+    int kvWidth = shape.numKvHeads() * shape.headDim();
+    Pair qkv =
+        linear(
+            sides,
+            WeightRole.QKV,
+            Shape.of(shape.qkvWidth(), hidden),
+            hidden,
+            recipe,
+            List.of(width, kvWidth, kvWidth));
+    Pair output =
+        linear(
+            sides,
+            WeightRole.ATTENTION_OUTPUT,
+            Shape.of(hidden, width),
+            width,
+            recipe,
+            List.of(hidden));
     Pair rope =
         sides.weight(
             WeightRole.ROPE_TABLE,
             Shape.of(longest, shape.headDim()),
-            angles(sides, longest, shape.headDim()));
+            AttentionFixture.angles(sides, longest, shape.headDim(), true));
     for (int[] tokens : rounds) {
       Arrays.setAll(context, s -> context[s] + tokens[s]);
       BatchFixture batch = new BatchFixture(sides, tokens, context.clone(), tables, blockSize);
@@ -106,22 +158,24 @@ final class BlocksFixture {
     }
   }
 
-  private static float[] angles(TwoSides sides, int positions, int headDim) {
-    float[] table = new float[positions * headDim];
-    int half = headDim / 2;
-    for (int position = 0; position < positions; position++) {
-      for (int i = 0; i < half; i++) {
-        double angle = sides.random.nextDouble(2 * Math.PI);
-        table[position * headDim + i] = (float) Math.cos(angle);
-        table[position * headDim + half + i] = (float) Math.sin(angle);
-      }
-    }
-    return table;
-  }
-
-  /** Every token a sequence of its own; the router's choices are no ties. */
   static void experts(
       Backend candidate, int tokens, int numExperts, int perToken, int hidden, int inner) {
+    experts(candidate, null, tokens, numExperts, perToken, hidden, inner);
+  }
+
+  /**
+   * Every token a sequence of its own; the router's choices are no ties.
+   *
+   * @param recipe of the experts; null: not quantised
+   */
+  static void experts(
+      Backend candidate,
+      @Nullable Recipe recipe,
+      int tokens,
+      int numExperts,
+      int perToken,
+      int hidden,
+      int inner) {
     TwoSides sides = new TwoSides(CpuBackends.oracle(), candidate, tokens + hidden);
     float[] router = sides.gaussians(Shape.of(numExperts, hidden), 0.3 / Math.sqrt(hidden));
     Pair routerWeight = sides.weight(WeightRole.ROUTER, Shape.of(numExperts, hidden), bf16(router));
@@ -139,8 +193,21 @@ final class BlocksFixture {
     Arrays.fill(ones, 1);
     Pair norm = sides.weight(WeightRole.NORM, Shape.of(hidden), ones);
     Pair gateUp =
-        linear(sides, WeightRole.EXPERTS_GATE_UP, Shape.of(numExperts, 2L * inner, hidden), hidden);
-    Pair down = linear(sides, WeightRole.EXPERTS_DOWN, Shape.of(numExperts, hidden, inner), inner);
+        linear(
+            sides,
+            WeightRole.EXPERTS_GATE_UP,
+            Shape.of(numExperts, 2L * inner, hidden),
+            hidden,
+            recipe,
+            Collections.nCopies(2 * numExperts, inner));
+    Pair down =
+        linear(
+            sides,
+            WeightRole.EXPERTS_DOWN,
+            Shape.of(numExperts, hidden, inner),
+            inner,
+            recipe,
+            Collections.nCopies(numExperts, hidden));
     int[] lengths = new int[tokens];
     Arrays.fill(lengths, 1);
     BatchFixture batch =
@@ -181,7 +248,8 @@ final class BlocksFixture {
     int tokens = rows + 3;
     Pair residual = sides.floats(Shape.of(tokens, hidden));
     Pair norm = gain(sides, hidden);
-    Pair lmHead = linear(sides, WeightRole.LINEAR, Shape.of(vocabSize, hidden), hidden);
+    Pair lmHead =
+        linear(sides, WeightRole.LINEAR, Shape.of(vocabSize, hidden), hidden, null, List.of());
     Pair logits = sides.poisoned(Shape.of(rows + 1, vocabSize));
     Pair last = sides.poisonedActivations(Shape.of(rows, hidden));
     int[] ids = new int[rows];

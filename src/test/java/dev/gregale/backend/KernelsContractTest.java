@@ -1,17 +1,14 @@
 package dev.gregale.backend;
 
-import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.gregale.backend.TwoSides.Pair;
 import dev.gregale.backend.cpu.CpuBackends;
-import dev.gregale.tensor.DType;
 import dev.gregale.tensor.Shape;
 import java.lang.reflect.Method;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
-import java.util.SplittableRandom;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -197,73 +194,9 @@ class KernelsContractTest {
         candidate, new AttentionShape(4, 1, 128, 0), 32, false, new int[] {600}, ones(1), ones(1));
   }
 
-  /**
-   * Rounds over the same cache: each round's queries see the rounds before.
-   *
-   * @param turns whether positions turn queries and keys; where they do not, both sides attend over
-   *     exactly the same numbers
-   * @param rounds new tokens of each sequence
-   */
   private static void attention(
       Backend candidate, AttentionShape shape, int block, boolean turns, int[]... rounds) {
-    TwoSides sides = sides(candidate, shape.headDim());
-    int numSeqs = rounds[0].length;
-    int[] context = new int[numSeqs];
-    for (int[] tokens : rounds) {
-      Arrays.setAll(context, s -> context[s] + tokens[s]);
-    }
-    int maxContext = Arrays.stream(context).max().orElseThrow();
-    Arrays.fill(context, 0);
-    int blocksPerSeq = (maxContext + block - 1) / block;
-    int[][] tables = BatchFixture.shuffledBlocks(numSeqs, blocksPerSeq, 7);
-    int numBlocks = numSeqs * blocksPerSeq;
-    KvLayer expectedKv =
-        CpuBackends.oracle().allocateKv(numBlocks, block, shape, candidate.kvCacheDType());
-    KvLayer kv = candidate.allocateKv(numBlocks, block, shape, candidate.kvCacheDType());
-    Pair rope =
-        sides.weight(
-            WeightRole.ROPE_TABLE,
-            Shape.of(maxContext, shape.headDim()),
-            angles(sides, maxContext, shape.headDim(), turns));
-    for (int round = 0; round < rounds.length; round++) {
-      int[] tokens = rounds[round];
-      Arrays.setAll(context, s -> context[s] + tokens[s]);
-      BatchFixture batch = new BatchFixture(sides, tokens, context.clone(), tables, block);
-      Pair qkv = sides.activations(Shape.of(batch.numTokens, shape.qkvWidth()));
-      Pair out =
-          sides.poisonedActivations(
-              Shape.of(batch.numTokens + 1, (long) shape.numHeads() * shape.headDim()));
-      sides.run(
-          side -> {
-            KvLayer cache = side.isOracle() ? expectedKv : kv;
-            ForwardBatch forward = batch.of(side);
-            side.ops().ropeAndCacheKv(side.of(qkv), cache, side.of(rope), shape, forward);
-            side.ops().pagedAttention(side.of(out), side.of(qkv), cache, shape, forward);
-          });
-      sides.assertClose(
-          "ropeAndCacheKv round " + round, qkv, batch.numTokens, sides.tolerance(TOLERANCE, 1));
-      // The result is rounded once, the weights of the softmax in a sum of many; turned queries and
-      // keys once each, in the softmax's exponent.
-      sides.assertClose(
-          "pagedAttention round " + round,
-          out,
-          batch.numTokens,
-          sides.tolerance(1e-5, turns ? 8 : 3));
-    }
-  }
-
-  /** Cosines and sines of random angles, or of none. */
-  private static float[] angles(TwoSides sides, int positions, int headDim, boolean turns) {
-    float[] table = new float[positions * headDim];
-    int half = headDim / 2;
-    for (int position = 0; position < positions; position++) {
-      for (int i = 0; i < half; i++) {
-        double angle = turns ? sides.random.nextDouble(2 * Math.PI) : 0;
-        table[position * headDim + i] = (float) Math.cos(angle);
-        table[position * headDim + half + i] = (float) Math.sin(angle);
-      }
-    }
-    return table;
+    AttentionFixture.attention(candidate, candidate.kvCacheDType(), shape, block, turns, rounds);
   }
 
   @ParameterizedTest
@@ -359,42 +292,6 @@ class KernelsContractTest {
     }
   }
 
-  /** A copy on its way is not changed by what is issued behind it. */
-  @ParameterizedTest
-  @MethodSource("backends")
-  void readback(Backend candidate) {
-    Tensor ints = candidate.allocate(DType.I32, Shape.of(300));
-    Tensor floats = candidate.allocate(DType.F32, Shape.of(20, 15));
-    Readback first = candidate.readback(ints);
-    Readback second = candidate.readback(ints);
-    Readback third = candidate.readback(floats);
-    for (int round = 0; round < 3; round++) {
-      int[] values = new SplittableRandom(round).ints(300).toArray();
-      float[] halves = new float[300];
-      for (int i = 0; i < 300; i++) {
-        halves[i] = values[i] / 2f;
-      }
-      candidate.write(ints, values, 300);
-      candidate.write(floats, halves, 300);
-      first.start(300);
-      third.start(300);
-      candidate.write(ints, new int[] {1, 2, 3}, 3);
-      second.start(2);
-      candidate.write(ints, new int[300], 300);
-      candidate.write(floats, new float[300], 300);
-      int[] found = new int[300];
-      first.finish(found);
-      assertArrayEquals(values, found);
-      float[] foundHalves = new float[300];
-      third.finish(foundHalves);
-      assertArrayEquals(halves, foundHalves);
-      second.finish(found);
-      assertEquals(1, found[0]);
-      assertEquals(2, found[1]);
-      assertEquals(values[2], found[2]);
-    }
-  }
-
   @ParameterizedTest
   @MethodSource("backends")
   void gatherRows(Backend candidate) {
@@ -420,6 +317,7 @@ class KernelsContractTest {
             side.ops()
                 .sample(sampling.outputs(side), side.of(logits), sampling.inputs(side), rows));
     sampling.assertSame(sides, rows);
+    sampling.assertMasked(sides, rows);
   }
 
   /** A row has the same bits alone and in any batch. */

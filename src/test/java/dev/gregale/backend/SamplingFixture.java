@@ -1,5 +1,8 @@
 package dev.gregale.backend;
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
 import dev.gregale.backend.TwoSides.Pair;
 import dev.gregale.backend.TwoSides.Side;
 import dev.gregale.tensor.Shape;
@@ -23,6 +26,9 @@ final class SamplingFixture {
   private final Pair adjustTokens;
   private final Pair adjustCounts;
   private final Pair adjustBias;
+  private final Pair maskRow;
+  private final Pair allowed;
+  private final int[] masks;
   private final Pair tokens;
   private final Pair logprobs;
   private final Pair topTokens;
@@ -38,7 +44,7 @@ final class SamplingFixture {
     frequency = floats(sides, rows, i -> -0.3f * (i % 3));
     seed = sides.longs(Shape.of(rows), sides.random.longs(rows).toArray());
     position = ints(sides, rows, i -> 100 * i);
-    given = ints(sides, rows, i -> i % 8 == 3 ? i : -1);
+    given = ints(sides, rows, i -> isGiven(i) ? i : -1);
     numLogprobs = ints(sides, rows, i -> i % 4 == 0 ? -1 : Math.min(i - 1, TOP));
     int perRow = 6;
     offsets = ints(sides, rows + 1, i -> i * perRow);
@@ -46,10 +52,22 @@ final class SamplingFixture {
     adjustCounts = ints(sides, rows * perRow, i -> i % 6 - 2);
     adjustBias =
         floats(sides, rows * perRow, i -> i % 11 == 0 ? Float.NEGATIVE_INFINITY : 2f * (i % 3));
+    maskRow = ints(sides, rows, SamplingFixture::maskRow);
+    int words = (vocabSize + 31) / 32;
+    masks = sides.random.ints((long) rows * words).toArray();
+    allowed = sides.ints(Shape.of(rows, words), masks);
     tokens = sides.poisonedInts(Shape.of(rows));
     logprobs = sides.poisoned(Shape.of(rows, 1));
     topTokens = sides.poisonedInts(Shape.of(rows, TOP));
     topLogprobs = sides.poisoned(Shape.of(rows, TOP));
+  }
+
+  private static boolean isGiven(int row) {
+    return row % 8 == 3;
+  }
+
+  private static int maskRow(int row) {
+    return row % 3 == 1 ? row / 2 : SamplingInputs.NO_MASK;
   }
 
   private static Pair ints(TwoSides sides, int count, IntFunction<Integer> value) {
@@ -84,12 +102,30 @@ final class SamplingFixture {
         side.of(offsets),
         side.of(adjustTokens),
         side.of(adjustCounts),
-        side.of(adjustBias));
+        side.of(adjustBias),
+        side.of(maskRow),
+        side.of(allowed));
   }
 
   SamplingOutputs outputs(Side side) {
     return new SamplingOutputs(
         side.of(tokens), side.of(logprobs), side.of(topTokens), side.of(topLogprobs));
+  }
+
+  /** Rows with a mask draw only what it allows. */
+  void assertMasked(TwoSides sides, int rows) {
+    int[] found = sides.candidateInts(tokens);
+    int words = masks.length / rows;
+    int masked = 0;
+    for (int row = 0; row < rows; row++) {
+      int mask = maskRow(row);
+      if (mask != SamplingInputs.NO_MASK && !isGiven(row)) {
+        int word = masks[mask * words + found[row] / 32];
+        assertEquals(1, word >> found[row] % 32 & 1, "row " + row + " drew " + found[row]);
+        masked++;
+      }
+    }
+    assertTrue(masked > 3);
   }
 
   void assertSame(TwoSides sides, int rows) {

@@ -107,7 +107,10 @@ final class TwoSides {
   }
 
   Pair weight(WeightRole role, Shape shape, float[] values) {
-    HostTensor source = HostTensor.of("random", shape, values);
+    return upload(role, HostTensor.of("random", shape, values));
+  }
+
+  Pair upload(WeightRole role, HostTensor source) {
     return new Pair(oracle.upload(role, source), candidate.upload(role, source));
   }
 
@@ -195,6 +198,12 @@ final class TwoSides {
     oracle.read(pair.oracle(), expected, count);
     candidate.read(pair.candidate(), found, count);
     assertEquals(Arrays.toString(expected), Arrays.toString(found), what);
+  }
+
+  int[] candidateInts(Pair pair) {
+    int[] values = new int[Math.toIntExact(pair.candidate().shape().numElements())];
+    candidate.read(pair.candidate(), values, values.length);
+    return values;
   }
 
   float[] candidateFloats(Pair pair) {

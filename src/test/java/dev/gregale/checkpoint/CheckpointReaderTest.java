@@ -93,7 +93,7 @@ class CheckpointReaderTest {
   @Test
   void tiedEmbeddingsServeAsHead() {
     try (Checkpoint checkpoint = Checkpoint.open(Golden.ODD1)) {
-      CheckpointWeights weights = CheckpointReader.read(checkpoint, Golden.ODD1_DIMENSIONS);
+      CheckpointWeights weights = CheckpointReader.read(checkpoint, Golden.ODD1_DIMENSIONS, null);
       assertThat(weights.lmHead()).isSameAs(weights.embedding());
       assertThat(weights.embedding().dtype()).isEqualTo(DType.F32);
       assertThat(weights.layers().get(1).output().shape()).isEqualTo(Shape.of(64, 128));
@@ -242,7 +242,7 @@ class CheckpointReaderTest {
   }
 
   private static CheckpointWeights read(Checkpoint checkpoint) {
-    return CheckpointReader.read(checkpoint, Golden.ODD0_DIMENSIONS);
+    return CheckpointReader.read(checkpoint, Golden.ODD0_DIMENSIONS, null);
   }
 
   private CheckpointWeights readTensors(List<HostTensor> tensors) {
@@ -253,7 +253,7 @@ class CheckpointReaderTest {
   private CheckpointWeights readTensors(List<HostTensor> tensors, ModelDimensions dims) {
     SafetensorsWriter.write(directory.resolve("model.safetensors"), tensors, Map.of());
     try (Checkpoint checkpoint = Checkpoint.open(directory)) {
-      return CheckpointReader.read(checkpoint, dims);
+      return CheckpointReader.read(checkpoint, dims, null);
     }
   }
 
@@ -344,7 +344,7 @@ class CheckpointReaderTest {
   private static void assertRecomputes(Path model, ModelDimensions dims, Path te) throws Exception {
     Map<String, String> actual = new LinkedHashMap<>();
     try (Checkpoint checkpoint = Checkpoint.open(model)) {
-      CheckpointWeights weights = CheckpointReader.read(checkpoint, dims);
+      CheckpointWeights weights = CheckpointReader.read(checkpoint, dims, null);
       actual.put("model.embed_tokens.weight", hash(weights.embedding()));
       actual.put("model.norm.weight", hash(weights.norm()));
       actual.put("lm_head.weight", hash(weights.lmHead()));

@@ -37,6 +37,8 @@ class ConvertCommandTest {
     assertThat(convert(ODD, "--max-shard-size=huge")).isEqualTo(64);
     assertThat(convert(ODD, "--verify=soul")).isEqualTo(64);
     assertThat(convert(ODD, "--quickly")).isEqualTo(64);
+    assertThat(convert(ODD, "--quantize=int4")).isEqualTo(64);
+    assertThat(convert(ODD, "--quantize=fp8-block", "--to=te")).isEqualTo(64);
     assertThat(GregaleCommand.commandLine().setErr(new PrintWriter(err)).execute("convert"))
         .isEqualTo(64);
     assertThat(err.toString()).contains("'huge': expected a size as in 5GB or 500MiB");

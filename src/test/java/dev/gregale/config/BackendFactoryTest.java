@@ -9,7 +9,13 @@ import dev.gregale.backend.BackendException;
 import dev.gregale.backend.cpu.CpuBackend;
 import dev.gregale.backend.cuda.CudaUnavailableException;
 import dev.gregale.config.EngineProperties.BackendChoice;
-import dev.gregale.model.MixtralConfig;
+import dev.gregale.config.EngineProperties.KvCacheDType;
+import dev.gregale.engine.SchedulingPolicy;
+import dev.gregale.model.LoadFormat;
+import dev.gregale.model.ModelLoader;
+import dev.gregale.model.Precision;
+import dev.gregale.quantization.Quantization;
+import dev.gregale.tensor.InputScaling;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.function.Supplier;
@@ -18,8 +24,29 @@ import org.junit.jupiter.api.Test;
 class BackendFactoryTest {
 
   private static EngineProperties properties(BackendChoice backend) {
+    return properties(backend, 1, 1);
+  }
+
+  private static EngineProperties properties(BackendChoice backend, int ranks, int expertGroups) {
     return new EngineProperties(
-        backend, 1, false, 0.9, 1, 1, 8, 512, null, null, null, true, 10, 10, 1000, Duration.ZERO);
+        backend,
+        1,
+        false,
+        0.9,
+        ranks,
+        expertGroups,
+        8,
+        512,
+        null,
+        null,
+        null,
+        KvCacheDType.AUTO,
+        true,
+        SchedulingPolicy.FCFS,
+        10,
+        10,
+        1000,
+        Duration.ZERO);
   }
 
   private static Backend missing() {
@@ -81,38 +108,46 @@ class BackendFactoryTest {
     assertEquals(ExitCode.UNAVAILABLE, ExitCode.of(late));
   }
 
+  private static ModelLoader demo(Precision precision) {
+    return ModelLoader.open(
+        Path.of("src/main/resources/models/fairytale-moe-7m"), LoadFormat.AUTO, precision);
+  }
+
   @Test
   void aModelThatCannotBeDividedIsRefusedBeforeAnythingIsLoaded() {
-    MixtralConfig demo = MixtralConfig.read(Path.of("src/main/resources/models/fairytale-moe-7m"));
-    StartupException e =
-        assertThrows(StartupException.class, () -> BackendFactory.create(ranks(4, 1), demo));
-    assertEquals(
-        "gregale.engine.tensor-parallel-size=4, expert-parallel-size=1: 6 query heads cannot be"
-            + " divided by 4: 2 remain",
-        e.getMessage());
-    assertEquals(ExitCode.CONFIG, e.exitCode());
-    try (Backend two = BackendFactory.create(ranks(2, 2), demo)) {
-      assertEquals("cpu", two.name());
+    try (ModelLoader demo = demo(Precision.AS_STORED)) {
+      assertIndivisible(
+          demo,
+          ranks(4, 1),
+          "gregale.engine.tensor-parallel-size=4, expert-parallel-size=1: 6 query heads cannot be"
+              + " divided by 4: 2 remain");
+      try (Backend two = BackendFactory.create(ranks(2, 2), demo)) {
+        assertEquals("cpu", two.name());
+      }
     }
   }
 
+  @Test
+  void blocksOfOneScaleAreNotDivided() {
+    try (ModelLoader demo =
+        demo(new Precision(Quantization.FP8_BLOCK.recipe(), InputScaling.When.NEVER))) {
+      assertIndivisible(
+          demo,
+          ranks(2, 1),
+          "gregale.engine.tensor-parallel-size=2, expert-parallel-size=1: 96 columns on each rank"
+              + " are not whole blocks of 128, which share an FP8 scale: 96 remain");
+    }
+  }
+
+  private static void assertIndivisible(
+      ModelLoader model, EngineProperties properties, String message) {
+    StartupException e =
+        assertThrows(StartupException.class, () -> BackendFactory.create(properties, model));
+    assertEquals(message, e.getMessage());
+    assertEquals(ExitCode.CONFIG, e.exitCode());
+  }
+
   private static EngineProperties ranks(int size, int expertGroups) {
-    return new EngineProperties(
-        BackendChoice.CPU,
-        2,
-        false,
-        0.9,
-        size,
-        expertGroups,
-        8,
-        512,
-        null,
-        null,
-        null,
-        true,
-        10,
-        10,
-        1000,
-        Duration.ZERO);
+    return properties(BackendChoice.CPU, size, expertGroups);
   }
 }

@@ -10,7 +10,9 @@ import dev.gregale.convert.CheckpointConverter;
 import dev.gregale.convert.ConversionRequest;
 import dev.gregale.convert.LogitsDifference;
 import dev.gregale.convert.VerificationException;
+import dev.gregale.model.Precision;
 import dev.gregale.model.PromptLogits;
+import dev.gregale.quantization.Quantization;
 import dev.gregale.tensor.DType;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -35,13 +37,15 @@ class ConvertedModelTest {
       throws IOException {
     return new CheckpointConverter(new LogitsComparison())
         .convert(
-            new ConversionRequest(from, to, null, dtype, 2_000_000, false, false), progress -> {})
+            new ConversionRequest(
+                from, to, null, dtype, Quantization.NONE, 2_000_000, false, false),
+            progress -> {})
         .difference();
   }
 
   private static List<float[]> logits(Path directory) {
     try (Backend backend = CpuBackend.create(2)) {
-      return PromptLogits.of(backend, directory, PROMPTS);
+      return PromptLogits.of(backend, directory, Precision.AS_STORED, PROMPTS);
     }
   }
 
@@ -98,7 +102,14 @@ class ConvertedModelTest {
     CheckpointConverter converter = new CheckpointConverter((source, converted) -> difference);
     ConversionRequest request =
         new ConversionRequest(
-            DEMO, target, CheckpointLayout.TRANSFORMER_ENGINE, null, 1 << 30, false, false);
+            DEMO,
+            target,
+            CheckpointLayout.TRANSFORMER_ENGINE,
+            null,
+            Quantization.NONE,
+            1 << 30,
+            false,
+            false);
     assertThatThrownBy(() -> converter.convert(request, progress -> {}))
         .isInstanceOf(VerificationException.class)
         .hasMessageContaining("the logits differ from the source's by up to");

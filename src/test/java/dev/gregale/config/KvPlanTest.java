@@ -5,6 +5,8 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gregale.config.EngineProperties.BackendChoice;
+import dev.gregale.config.EngineProperties.KvCacheDType;
+import dev.gregale.engine.SchedulingPolicy;
 import dev.gregale.model.MixtralConfig;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -31,7 +33,9 @@ class KvPlanTest {
         maxModelLen,
         16,
         blocks,
+        KvCacheDType.AUTO,
         true,
+        SchedulingPolicy.FCFS,
         10,
         10,
         1000,

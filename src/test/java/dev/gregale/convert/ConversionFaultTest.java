@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.checkpoint.TensorInfo;
+import dev.gregale.quantization.Quantization;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
@@ -40,7 +41,14 @@ class ConversionFaultTest {
 
   private ConversionRequest sharded(Path source, boolean overwrite, boolean resume) {
     return new ConversionRequest(
-        source, target, CheckpointLayout.HUGGING_FACE, null, 150_000, overwrite, resume);
+        source,
+        target,
+        CheckpointLayout.HUGGING_FACE,
+        null,
+        Quantization.NONE,
+        150_000,
+        overwrite,
+        resume);
   }
 
   private static CheckpointConverter faulty(FaultyChannel.Fault fault) {

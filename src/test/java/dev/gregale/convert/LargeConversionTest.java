@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -89,9 +90,8 @@ class LargeConversionTest {
             .inheritIO()
             .start();
     long anonymous = 0;
-    while (process.isAlive()) {
+    while (!process.waitFor(20, TimeUnit.MILLISECONDS)) {
       anonymous = Math.max(anonymous, anonymousBytes(process.pid()));
-      Thread.sleep(20);
     }
     double seconds = (System.nanoTime() - start) / 1e9;
     assertThat(process.exitValue()).isZero();

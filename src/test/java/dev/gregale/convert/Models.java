@@ -4,6 +4,7 @@ import dev.gregale.checkpoint.Checkpoint;
 import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.checkpoint.ModelDimensions;
 import dev.gregale.checkpoint.SafetensorsWriter;
+import dev.gregale.quantization.Quantization;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
@@ -107,7 +108,8 @@ final class Models {
       @Nullable CheckpointLayout to,
       @Nullable DType dtype,
       long maxShardBytes) {
-    return new ConversionRequest(source, target, to, dtype, maxShardBytes, false, false);
+    return new ConversionRequest(
+        source, target, to, dtype, Quantization.NONE, maxShardBytes, false, false);
   }
 
   static ConversionResult convert(ConversionRequest request) throws IOException {

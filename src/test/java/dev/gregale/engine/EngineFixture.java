@@ -28,8 +28,13 @@ abstract class EngineFixture {
   @Nullable AsyncLlmEngine engine;
 
   static EngineLimits limits(int seqs, int blocks, int queued) {
+    return limits(seqs, blocks, queued, SchedulingPolicy.FCFS);
+  }
+
+  static EngineLimits limits(int seqs, int blocks, int queued, SchedulingPolicy policy) {
+    Duration drain = Duration.ofSeconds(5);
     return new EngineLimits(
-        seqs, 32, 120, 4, blocks, 16, queued, 8, 10_000, BUFFER, true, Duration.ofSeconds(5));
+        seqs, 32, 120, 4, blocks, 16, queued, 8, 10_000, BUFFER, true, policy, drain);
   }
 
   /** Steps that the model may have under way at once. */
@@ -38,7 +43,8 @@ abstract class EngineFixture {
   }
 
   AsyncLlmEngine start() {
-    ServedModel served = new ServedModel("fake", 1, FakeModel.VOCAB, new int[] {EOS});
+    ServedModel served =
+        new ServedModel("fake", 1, FakeModel.VOCAB, new int[] {EOS}, FakeModel.ROUTING);
     AsyncLlmEngine started = new AsyncLlmEngine(served, limits, model, texts, registry);
     started.start();
     engine = started;
@@ -65,7 +71,7 @@ abstract class EngineFixture {
   }
 
   static GenerationRequest request(SamplingParamsBuilder params, int... prompt) {
-    return new GenerationRequest("test", List.of(prompt), 1, params.build(), null);
+    return new GenerationRequest("test", List.of(prompt), 1, params.build(), null, 0);
   }
 
   /** An answer under way. */

@@ -206,7 +206,7 @@ class EngineLifeTest extends EngineFixture {
 
   @Test
   void takesNothingBeforeItsStart() {
-    ServedModel served = new ServedModel("fake", 1, FakeModel.VOCAB, new int[0]);
+    ServedModel served = new ServedModel("fake", 1, FakeModel.VOCAB, new int[0], FakeModel.ROUTING);
     AsyncLlmEngine loading = new AsyncLlmEngine(served, limits, model, texts, registry);
     assertThat(loading.state()).isEqualTo(EngineState.LOADING);
     assertThatThrownBy(() -> all(loading, request(params(5), 1)))
@@ -241,15 +241,21 @@ class EngineLifeTest extends EngineFixture {
   }
 
   @Test
-  void closeAbortsWhatIsNotDoneInTime() {
+  void closeAbortsWhatIsNotDoneInTime() throws InterruptedException {
     use(limits(1, 40, 3));
-    model.onStep = batch -> sleep(20);
+    model.permits = new Semaphore(3);
     AsyncLlmEngine engine = start();
     GenerationRequest three =
-        new GenerationRequest("three", List.of(new int[] {1}), 3, params(100).build(), null);
+        new GenerationRequest("three", List.of(new int[] {1}), 3, params(100).build(), null, 0);
     Answer running = send(engine, three);
-    await().atMost(SOON).until(() -> model.steps.get() > 2);
-    engine.close(Duration.ofMillis(50));
+    await().atMost(SOON).until(() -> model.steps.get() == 4);
+    Duration time = Duration.ofMillis(50);
+    Thread closing = Thread.ofPlatform().start(() -> engine.close(time));
+    await().atMost(SOON).until(() -> closing.getState() == Thread.State.TIMED_WAITING);
+    long end = System.nanoTime() + time.toNanos();
+    await().atMost(SOON).until(() -> System.nanoTime() - end > 0);
+    model.permits.release(1_000); // only now does the step end
+    closing.join();
     List<GenerationEvent> events = running.join();
     List<Finished> ends =
         events.stream().filter(Finished.class::isInstance).map(Finished.class::cast).toList();
@@ -261,14 +267,6 @@ class EngineLifeTest extends EngineFixture {
         .isNotEmpty();
     awaitAllFree();
     assertThat(counter("gregale.requests.finished", "reason", "abort")).isEqualTo(3);
-  }
-
-  private static void sleep(int millis) {
-    try {
-      Thread.sleep(millis);
-    } catch (InterruptedException e) {
-      throw new IllegalStateException(e);
-    }
   }
 
   @Test
@@ -283,9 +281,13 @@ class EngineLifeTest extends EngineFixture {
             .orElseThrow();
     await().atMost(SOON).until(() -> loop.getState() == Thread.State.WAITING);
     long before = ManagementFactory.getThreadMXBean().getThreadCpuTime(loop.threadId());
-    sleep(200);
-    long used = ManagementFactory.getThreadMXBean().getThreadCpuTime(loop.threadId()) - before;
-    assertThat(used).isLessThan(Duration.ofMillis(20).toNanos());
+    await()
+        .during(Duration.ofMillis(200))
+        .atMost(SOON)
+        .until(
+            () ->
+                ManagementFactory.getThreadMXBean().getThreadCpuTime(loop.threadId()) - before
+                    < Duration.ofMillis(20).toNanos());
     assertThat(tokens(all(engine, request(params(5), 1)), 0)).hasSize(5);
   }
 

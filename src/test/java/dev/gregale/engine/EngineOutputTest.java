@@ -50,7 +50,7 @@ class EngineOutputTest extends EngineFixture {
   void answersOfOneRequestDrawWithSeedsOfTheirOwn() {
     GenerationRequest request =
         new GenerationRequest(
-            "n", List.of(new int[] {1}, new int[] {2, 3}), 3, params(6).build(), null);
+            "n", List.of(new int[] {1}, new int[] {2, 3}), 3, params(6).build(), null, 0);
     List<GenerationEvent> events = all(start(), request);
     for (int i = 0; i < 6; i++) {
       int[] prompt = request.prompts().get(i / 3);

@@ -198,10 +198,12 @@ class EngineTrafficTest extends EngineFixture {
     assertInvalid(engine, request(params(3).stopTokenIds(Set.of(-5)), 1), "stop_token_ids");
     assertInvalid(
         engine,
-        new GenerationRequest("many", List.of(new int[] {1}), 9, params(3).build(), null),
+        new GenerationRequest("many", List.of(new int[] {1}), 9, params(3).build(), null, 0),
         "at most 8");
     assertInvalid(
-        engine, new GenerationRequest("none", List.of(), 1, params(3).build(), null), "no prompt");
+        engine,
+        new GenerationRequest("none", List.of(), 1, params(3).build(), null, 0),
+        "no prompt");
     assertThat(counter("gregale.requests.rejected", "reason", "invalid")).isEqualTo(9);
     assertThat(tokens(all(engine, request(params(3), 1)), 0)).hasSize(3);
   }

@@ -18,6 +18,7 @@ import org.jspecify.annotations.Nullable;
  */
 final class FakeModel implements StepRunner {
   static final int VOCAB = 500;
+  static final RoutingShape ROUTING = new RoutingShape(3, 300, 2);
 
   private final FakePagedModel paged;
   private final StepOutput output;
@@ -41,7 +42,8 @@ final class FakeModel implements StepRunner {
   FakeModel(EngineLimits limits, int maxInFlight) {
     this.maxInFlight = maxInFlight;
     paged = new FakePagedModel(limits.numBlocks(), limits.blockSize(), VOCAB);
-    output = new StepOutput(limits.maxLogitRows(), SamplingParams.MAX_LOGPROBS);
+    int maxExpertIds = limits.maxNumBatchedTokens() * ROUTING.idsPerToken();
+    output = new StepOutput(limits.maxLogitRows(), SamplingParams.MAX_LOGPROBS, maxExpertIds);
   }
 
   private final Queue<ScheduledBatch> inFlight = new ArrayDeque<>();
@@ -78,8 +80,22 @@ final class FakeModel implements StepRunner {
         output.topLogprobs[r * output.topN + k] = output.logprobs[r] - k;
       }
     }
+    for (int t = 0; t < batch.numTokens; t++) {
+      for (int layer = 0; layer < ROUTING.numLayers(); layer++) {
+        for (int k = 0; k < ROUTING.numExpertsPerTok(); k++) {
+          int row = layer * batch.numTokens + t;
+          output.expertIds[row * ROUTING.numExpertsPerTok() + k] =
+              expert(batch.positions[t], layer, k);
+        }
+      }
+    }
     onTokens.accept(output.tokens);
     return output;
+  }
+
+  /** The k-th expert of every token that stands at a position. */
+  static int expert(int position, int layer, int k) {
+    return (31 * position + 7 * layer + k) % ROUTING.numExperts();
   }
 
   /** What a sequence generates when nothing but max_tokens ends it. */

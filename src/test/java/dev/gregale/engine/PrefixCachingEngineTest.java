@@ -13,6 +13,7 @@ import dev.gregale.model.LoadFormat;
 import dev.gregale.model.MixtralConfig;
 import dev.gregale.model.ModelLoader;
 import dev.gregale.model.ModelRunner;
+import dev.gregale.model.Precision;
 import dev.gregale.model.StepOutput;
 import dev.gregale.model.StepRunner;
 import dev.gregale.sampling.SamplingParams;
@@ -67,6 +68,7 @@ class PrefixCachingEngineTest {
     private final Path path;
     private Backend backend;
     private int vocabSize;
+    private RoutingShape routing;
     private ModelRunner model;
 
     Model(Path path) {
@@ -76,16 +78,31 @@ class PrefixCachingEngineTest {
     /** Too few blocks for six sequences. */
     private static EngineLimits limits(boolean caching) {
       return new EngineLimits(
-          6, 48, MAX_LEN, 8, 30, 48, 1_000, 8, 10_000, 1_024, caching, Duration.ofSeconds(5));
+          6,
+          48,
+          MAX_LEN,
+          8,
+          30,
+          48,
+          1_000,
+          8,
+          10_000,
+          1_024,
+          caching,
+          SchedulingPolicy.FCFS,
+          Duration.ofSeconds(5));
     }
 
     @BeforeAll
     void load() {
       backend = CpuBackend.create(1);
       EngineLimits limits = limits(true);
-      try (ModelLoader loader = ModelLoader.open(path, LoadFormat.AUTO)) {
+      try (ModelLoader loader = ModelLoader.open(path, LoadFormat.AUTO, Precision.AS_STORED)) {
         MixtralConfig config = loader.config();
         vocabSize = config.vocabSize();
+        routing =
+            new RoutingShape(
+                config.numHiddenLayers(), config.numLocalExperts(), config.numExpertsPerTok());
         model =
             new ModelRunner(
                 backend,
@@ -132,7 +149,7 @@ class PrefixCachingEngineTest {
         @Nullable String salt = random.nextInt(3) == 0 ? "key " + random.nextInt(2) : null;
         asks.add(
             new Ask(
-                new GenerationRequest("r" + i, List.of(prompt), n, params(random), salt),
+                new GenerationRequest("r" + i, List.of(prompt), n, params(random), salt, 0),
                 leaves ? 1 + random.nextInt(8) : Integer.MAX_VALUE));
       }
       return asks;
@@ -166,7 +183,7 @@ class PrefixCachingEngineTest {
 
     private Outcome run(List<Ask> asks, boolean caching, int maxInFlight) {
       SimpleMeterRegistry registry = new SimpleMeterRegistry();
-      ServedModel served = new ServedModel("model", 1, vocabSize, new int[] {2});
+      ServedModel served = new ServedModel("model", 1, vocabSize, new int[] {2}, routing);
       try (AsyncLlmEngine engine =
           new AsyncLlmEngine(
               served,
@@ -202,6 +219,7 @@ class PrefixCachingEngineTest {
             text.append(
                 switch (event) {
                   case PromptScored scored -> "prompt " + bits(scored.tokens());
+                  case GenerationEvent.Routed routed -> throw new AssertionError("not asked for");
                   case Tokens tokens -> bits(tokens.tokens());
                   case Finished f -> {
                     assertThat(f.cachedTokens() == 0 || caching).isTrue();
@@ -251,7 +269,7 @@ class PrefixCachingEngineTest {
       SamplingParams params = SamplingParams.builder().maxTokens(3).seed(1L).build();
       try (AsyncLlmEngine engine =
           new AsyncLlmEngine(
-              new ServedModel("model", 1, vocabSize, new int[] {}),
+              new ServedModel("model", 1, vocabSize, new int[] {}, routing),
               limits(true),
               model,
               TextStreamFactory.none(),
@@ -267,7 +285,7 @@ class PrefixCachingEngineTest {
 
     private static int cached(
         AsyncLlmEngine engine, SamplingParams params, int[] prompt, @Nullable String salt) {
-      GenerationRequest request = new GenerationRequest("r", List.of(prompt), 1, params, salt);
+      GenerationRequest request = new GenerationRequest("r", List.of(prompt), 1, params, salt, 0);
       return ((Finished) requireNonNull(engine.generate(request).blockLast())).cachedTokens();
     }
   }

@@ -11,6 +11,7 @@ import dev.gregale.model.LoadFormat;
 import dev.gregale.model.MixtralConfig;
 import dev.gregale.model.ModelLoader;
 import dev.gregale.model.ModelRunner;
+import dev.gregale.model.Precision;
 import dev.gregale.model.StepOutput;
 import dev.gregale.model.StepRunner;
 import dev.gregale.sampling.FinishReason;
@@ -31,6 +32,7 @@ import java.util.Random;
 import java.util.Set;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -64,7 +66,7 @@ class RunAheadTest {
   @BeforeAll
   void load() {
     backend = open();
-    try (ModelLoader loader = ModelLoader.open(MODEL, LoadFormat.AUTO)) {
+    try (ModelLoader loader = ModelLoader.open(MODEL, LoadFormat.AUTO, Precision.AS_STORED)) {
       MixtralConfig config = loader.config();
       vocabSize = config.vocabSize();
       model =
@@ -243,6 +245,7 @@ class RunAheadTest {
     assertThat(reasons).containsExactlyInAnyOrder(FinishReason.values());
   }
 
+  @Tag("fresh-jvm")
   @ParameterizedTest
   @ValueSource(ints = {1, 2})
   void stepsAllocateNothingOnceWarm(int maxInFlight) {

@@ -38,7 +38,8 @@ class CudaDecodeTest {
       int blockSize = backend.kvBlockSize();
       SchedulerConfig limits =
           new SchedulerConfig(maxSeqs, 256, 256, blockSize, 512, 256, 64, true);
-      try (ModelLoader loader = ModelLoader.open(Golden.DEMO_MODEL, LoadFormat.AUTO)) {
+      try (ModelLoader loader =
+          ModelLoader.open(Golden.DEMO_MODEL, LoadFormat.AUTO, Precision.AS_STORED)) {
         MixtralConfig config = loader.config();
         ModelRunner runner =
             new ModelRunner(

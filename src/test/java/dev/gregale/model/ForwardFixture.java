@@ -3,6 +3,7 @@ package dev.gregale.model;
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.ForwardBatch;
 import dev.gregale.backend.Kernels;
+import dev.gregale.backend.Readback;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.Shape;
 import java.nio.file.Path;
@@ -29,7 +30,41 @@ final class ForwardFixture {
 
   ForwardFixture(
       Backend backend, Path directory, LoadFormat format, int maxTokens, int maxLen, int maxSeqs) {
-    this(backend, backend.kernels(), directory, format, maxTokens, maxLen, maxSeqs);
+    this(
+        backend,
+        backend.kernels(),
+        directory,
+        format,
+        maxTokens,
+        maxLen,
+        maxSeqs,
+        Precision.AS_STORED,
+        backend.kvCacheDType());
+  }
+
+  /** The demo model, quantised while it is loaded. */
+  ForwardFixture(
+      Backend backend, Precision precision, DType cacheDType, int maxTokens, int maxLen) {
+    this(backend, Golden.DEMO_MODEL, precision, cacheDType, maxTokens, maxLen);
+  }
+
+  ForwardFixture(
+      Backend backend,
+      Path directory,
+      Precision precision,
+      DType cacheDType,
+      int maxTokens,
+      int maxLen) {
+    this(
+        backend,
+        backend.kernels(),
+        directory,
+        LoadFormat.AUTO,
+        maxTokens,
+        maxLen,
+        MAX_SEQS,
+        precision,
+        cacheDType);
   }
 
   ForwardFixture(
@@ -39,7 +74,16 @@ final class ForwardFixture {
       LoadFormat format,
       int maxTokens,
       int maxLen) {
-    this(backend, kernels, directory, format, maxTokens, maxLen, MAX_SEQS);
+    this(
+        backend,
+        kernels,
+        directory,
+        format,
+        maxTokens,
+        maxLen,
+        MAX_SEQS,
+        Precision.AS_STORED,
+        backend.kvCacheDType());
   }
 
   private ForwardFixture(
@@ -49,19 +93,19 @@ final class ForwardFixture {
       LoadFormat format,
       int maxTokens,
       int maxLen,
-      int maxSeqs) {
+      int maxSeqs,
+      Precision precision,
+      DType cacheDType) {
     this.backend = backend;
     this.maxSeqs = maxSeqs;
     this.maxTokens = maxTokens;
     this.blockSize = backend.kvBlockSize();
     this.blocksPerSeq = Math.ceilDiv(maxLen, blockSize);
-    try (ModelLoader loader = ModelLoader.open(directory, format)) {
+    try (ModelLoader loader = ModelLoader.open(directory, format, precision)) {
       this.config = loader.config();
       this.model = new MixtralModel(config, loader.upload(backend, maxLen, layer -> {}), kernels);
     }
-    this.cache =
-        KvCache.allocate(
-            backend, config, maxSeqs * blocksPerSeq, blockSize, backend.kvCacheDType());
+    this.cache = KvCache.allocate(backend, config, maxSeqs * blocksPerSeq, blockSize, cacheDType);
     backend.reserve(ModelRunner.workspaceLimits(config, maxTokens, maxSeqs, maxLen));
     this.activations = Activations.allocate(backend, config, maxTokens, maxTokens);
     this.batch =
@@ -77,6 +121,15 @@ final class ForwardFixture {
 
   private dev.gregale.backend.Tensor ints(int length) {
     return backend.allocate(DType.I32, Shape.of(length));
+  }
+
+  /** Which experts the tokens of the last call went to: {@code [L, T, K]}. */
+  int[] expertIds(int tokens) {
+    int[] ids = new int[config.numHiddenLayers() * tokens * config.numExpertsPerTok()];
+    Readback readback = backend.readback(activations.expertIds());
+    readback.start(tokens * config.numExpertsPerTok());
+    readback.finish(ids);
+    return ids;
   }
 
   /** All logits of new sequences, packed: {@code [T, V]}. */

@@ -13,8 +13,10 @@ import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.checkpoint.ModelDimensions;
 import dev.gregale.checkpoint.SafetensorsFile;
 import dev.gregale.checkpoint.SafetensorsWriter;
+import dev.gregale.quantization.Quantization;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostTensor;
+import dev.gregale.tensor.InputScaling.When;
 import dev.gregale.tensor.Shape;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
@@ -103,6 +105,28 @@ class ParallelModelTest {
     }
   }
 
+  /** Shares of 64 key rows begin and end inside blocks of 128. */
+  @ParameterizedTest
+  @CsvSource({"FP8, 2, 1", "FP8_BLOCK, 2, 1", "FP8_BLOCK, 2, 2", "MXFP8, 2, 1", "MXFP8, 4, 2"})
+  void quantisedWeightsGiveTheLogitsOfOneRank(Quantization format, int size, int expertGroups)
+      throws Exception {
+    writeRandom(new ModelDimensions(128, 2, 8, 4, 32, 4, 256, 128, false));
+    Precision precision = new Precision(format.recipe(), When.NEVER);
+    int[] ids = new Random(5).ints(40, 0, 128).toArray();
+    float[] expected;
+    try (Backend one = CpuBackend.create(1)) {
+      expected = quantised(one, precision).logits(List.of(ids));
+    }
+    try (Backend backend = parallel(size, expertGroups, new AttentionShape(8, 4, 32, 0))) {
+      float[] found = quantised(backend, precision).logits(List.of(ids));
+      Golden.assertClose(format.name(), expected, found, 0, TOLERANCE);
+    }
+  }
+
+  private ForwardFixture quantised(Backend backend, Precision precision) {
+    return new ForwardFixture(backend, directory, precision, DType.F8_E4M3, 64, 64);
+  }
+
   private void writeRandom(ModelDimensions dims) throws Exception {
     Random random = new Random(7);
     List<HostTensor> tensors = new ArrayList<>();
@@ -113,12 +137,21 @@ class ParallelModelTest {
     Files.writeString(
         directory.resolve("config.json"),
         """
-        {"model_type": "mixtral", "hidden_size": 64, "num_hidden_layers": 2,
-         "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 16,
-         "num_local_experts": 8, "num_experts_per_tok": 2, "intermediate_size": 48,
-         "vocab_size": 128, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
+        {"model_type": "mixtral", "hidden_size": %d, "num_hidden_layers": %d,
+         "num_attention_heads": %d, "num_key_value_heads": %d, "head_dim": %d,
+         "num_local_experts": %d, "num_experts_per_tok": 2, "intermediate_size": %d,
+         "vocab_size": %d, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
          "rope_theta": 1e4, "eos_token_id": 2}
-        """);
+        """
+            .formatted(
+                dims.hiddenSize(),
+                dims.numLayers(),
+                dims.numHeads(),
+                dims.numKvHeads(),
+                dims.headDim(),
+                dims.numExperts(),
+                dims.intermediateSize(),
+                dims.vocabSize()));
   }
 
   private static HostTensor gaussians(String name, Shape shape, Random random) {

@@ -5,7 +5,8 @@ import java.util.Arrays;
 /**
  * A model whose "KV cache" holds the token ids themselves. It writes and reads them through slot
  * mapping and block tables as attention would, so a wrong slot or table shows as a wrong token. The
- * next token is a function of all tokens before it and the seed.
+ * next token is a function of all tokens before it and the seed, or the first one after that which
+ * the row's mask allows.
  */
 public final class FakePagedModel {
   private static final int MAX_ROWS = 1024;
@@ -47,10 +48,20 @@ public final class FakePagedModel {
       tokens[r] =
           batch.givenToken[r] >= 0
               ? batch.givenToken[r]
-              : next(context, context.length, batch.seed[r], vocabSize);
+              : allowed(batch, r, next(context, context.length, batch.seed[r], vocabSize));
       logprobs[r] = logprob(context, context.length, tokens[r]);
     }
     drawn = Arrays.copyOf(tokens, MAX_ROWS);
+  }
+
+  private int allowed(ScheduledBatch batch, int row, int drawn) {
+    int token = drawn;
+    int words = (vocabSize + 31) / 32;
+    int mask = batch.maskRow[row];
+    while (mask >= 0 && (batch.allowedTokens[mask * words + token / 32] >> token % 32 & 1) == 0) {
+      token = (token + 1) % vocabSize;
+    }
+    return token;
   }
 
   private int[] read(ScheduledBatch batch, int s, int length) {

@@ -27,13 +27,21 @@ class SchedulerPropertyTest {
   @ParameterizedTest(name = "seed {0}")
   @ValueSource(longs = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20})
   void invariantsHoldUnderRandomTraffic(long seed) {
-    new Traffic(seed, false).run(2_000);
+    new Traffic(seed, false, false).run(2_000);
   }
 
   @ParameterizedTest(name = "seed {0}")
   @ValueSource(longs = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20})
   void invariantsHoldWhenScheduledAhead(long seed) {
-    new Traffic(seed, true).run(2_000);
+    new Traffic(seed, true, false).run(2_000);
+  }
+
+  @ParameterizedTest(name = "seed {0}")
+  @ValueSource(longs = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10})
+  void invariantsHoldWithPriorities(long seed) {
+    Traffic traffic = new Traffic(seed, seed % 2 == 0, true);
+    traffic.run(2_000);
+    assertThat(traffic.overtaken).as("seed %d", seed).isPositive();
   }
 
   @ParameterizedTest
@@ -49,7 +57,7 @@ class SchedulerPropertyTest {
     int sharedBlocks = 0;
     int hitsAfterPreemption = 0;
     for (long seed = 1; seed <= 20; seed++) {
-      Traffic traffic = new Traffic(seed, ahead);
+      Traffic traffic = new Traffic(seed, ahead, false);
       traffic.run(2_000);
       reasons.addAll(traffic.reasons);
       preemptions += traffic.scheduler.numPreemptions();
@@ -99,6 +107,7 @@ class SchedulerPropertyTest {
     final SchedulerConfig config;
     final Scheduler scheduler;
     final boolean ahead;
+    final boolean prioritised;
     final ScheduledBatch[] batches = new ScheduledBatch[2];
     final FakePagedModel model;
     final int[] tokens;
@@ -116,14 +125,17 @@ class SchedulerPropertyTest {
     int waitedForHistory;
     int sharedBlocks;
     int hitsAfterPreemption;
+    int overtaken;
     long step;
 
     /**
      * @param ahead schedule a step before the one that runs is taken over
+     * @param prioritised sequences have priorities
      */
-    Traffic(long seed, boolean ahead) {
+    Traffic(long seed, boolean ahead, boolean prioritised) {
       this.seed = seed;
       this.ahead = ahead;
+      this.prioritised = prioritised;
       random = new Random(seed);
       int blockSize = 1 + random.nextInt(5);
       int maxModelLen = 8 + random.nextInt(40);
@@ -193,7 +205,7 @@ class SchedulerPropertyTest {
       Sequence sequence = new Sequence(prompt, params, drawSeed, EOS, config.maxModelLen(), salt);
       long mustEndBy = step + (live.size() + 1L) * (config.maxModelLen() + 1) * (ahead ? 2 : 1);
       live.put(sequence, new Expected(prompt, drawSeed, mustEndBy, salt));
-      scheduler.add(sequence);
+      scheduler.add(sequence, prioritised ? random.nextInt(3) - 1 : 0);
     }
 
     /** A new prompt, or one that begins as another prompt and perhaps its output. */
@@ -247,7 +259,10 @@ class SchedulerPropertyTest {
       long preemptions = scheduler.numPreemptions();
       List<Sequence> drawing =
           live.keySet().stream().filter(sequence -> sequence.numPlaceholders() > 0).toList();
+      List<Sequence> ran =
+          live.keySet().stream().filter(s -> s.status() == Sequence.Status.RUNNING).toList();
       scheduler.schedule(batch);
+      checkOrder(ran);
       if (running == null) {
         assertThat(batch.isEmpty()).as("empty batch").isEqualTo(live.isEmpty());
       } else if (!batch.isEmpty()) {
@@ -260,6 +275,27 @@ class SchedulerPropertyTest {
       checkBatch(batch);
       checkBlocks();
       running = batch.isEmpty() ? null : batch;
+    }
+
+    /**
+     * Nobody who waits goes before those that were let in; nobody who runs goes after the others.
+     */
+    void checkOrder(List<Sequence> ran) {
+      for (Sequence in : live.keySet()) {
+        for (Sequence out : live.keySet()) {
+          boolean changed = ran.contains(in) ? ran.contains(out) : !ran.contains(out);
+          if (changed
+              && in.status() == Sequence.Status.RUNNING
+              && out.status() == Sequence.Status.WAITING) {
+            assertThat(in.priority()).isLessThanOrEqualTo(out.priority());
+            if (in.priority() == out.priority()) {
+              assertThat(in.arrival()).isLessThan(out.arrival());
+            } else if (in.arrival() > out.arrival()) {
+              overtaken++;
+            }
+          }
+        }
+      }
     }
 
     /** Runs a step, as late as can be, and takes it over. */
@@ -281,7 +317,9 @@ class SchedulerPropertyTest {
           ended(sequence);
         }
       }
-      live.forEach((sequence, e) -> assertThat(step).as("starved").isLessThan(e.mustEndBy));
+      if (!prioritised) {
+        live.forEach((sequence, e) -> assertThat(step).as("starved").isLessThan(e.mustEndBy));
+      }
     }
 
     void checkBatch(ScheduledBatch batch) {

@@ -35,6 +35,13 @@ class ApiKeysTest {
     assertThat(keys.find(hash)).as("the hash is not the key").isNull();
   }
 
+  /** An admin key may be configured with an inference key's old name, or with an address. */
+  @Test
+  void noTwoCallersHaveTheSameIdentity() {
+    assertThat(List.of(Role.values()).stream().map(role -> new Caller("::1", role, 0, 0).getName()))
+        .doesNotHaveDuplicates();
+  }
+
   /** printf %s abc | sha256sum */
   @Test
   void theHashIsPlainSha256() {

@@ -3,6 +3,7 @@ package dev.gregale.server;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.Socket;
+import java.net.SocketTimeoutException;
 import java.nio.charset.StandardCharsets;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -42,7 +43,7 @@ final class CutStreams {
 
   /** True if some of the answer had come. */
   private static boolean cutOne(int port, int millis, boolean stream, boolean reset)
-      throws IOException, InterruptedException {
+      throws IOException {
     String body =
         "{\"model\":\"fairytale-moe-7m\",\"prompt\":\"Long ago\",\"max_tokens\":4000,"
             + "\"ignore_eos\":true,\"stream\":"
@@ -59,15 +60,26 @@ final class CutStreams {
         socket.setSoLinger(true, 0);
       }
       socket.getOutputStream().write(request.getBytes(StandardCharsets.US_ASCII));
-      long end = System.nanoTime() + millis * 1_000_000L;
-      InputStream answer = socket.getInputStream();
-      boolean any = false;
-      while (System.nanoTime() < end) {
-        int available = answer.available();
-        any |= answer.readNBytes(available).length > 0;
-        Thread.sleep(5);
-      }
-      return any;
+      return readUntil(System.nanoTime() + millis * 1_000_000L, socket);
     }
+  }
+
+  /** True if anything came before that time. */
+  private static boolean readUntil(long end, Socket socket) throws IOException {
+    InputStream answer = socket.getInputStream();
+    byte[] buffer = new byte[8192];
+    boolean any = false;
+    for (long left = end - System.nanoTime(); left > 0; left = end - System.nanoTime()) {
+      socket.setSoTimeout((int) Math.ceilDiv(left, 1_000_000L));
+      try {
+        if (answer.read(buffer) < 0) {
+          return any;
+        }
+        any = true;
+      } catch (SocketTimeoutException e) {
+        return any;
+      }
+    }
+    return any;
   }
 }

@@ -17,6 +17,8 @@ import java.util.random.RandomGeneratorFactory;
 import org.awaitility.Awaitility;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -60,6 +62,17 @@ class LifecycleTest {
     ShutdownRound.Ends ends = new ShutdownRound().run(folder.resolve("log"), random);
     assertThat(ends.wrong()).isEmpty();
     assertThat(ends.whole() + ends.cutShort()).isPositive();
+  }
+
+  /** While the context is made, and while the model is loaded. */
+  @ParameterizedTest
+  @ValueSource(strings = {"No active profile set", "Netty started on port"})
+  void aStopOnTheWayUpIsQuiet(String written, @TempDir Path folder) throws Exception {
+    try (ServerProcess server = new ServerProcess(folder.resolve("log"), written)) {
+      server.terminate();
+      assertThat(server.awaitExit(Duration.ofSeconds(60))).isEqualTo(143);
+      assertThat(server.log()).doesNotContain("ERROR", "Exception", "gregale: ");
+    }
   }
 
   /** The caller's trace goes on into what the engine did. */

@@ -104,6 +104,8 @@ class MetricsTest extends RunningServer {
     sameAs.put("vllm:num_requests_waiting", "gregale_requests_waiting");
     sameAs.put("vllm:kv_cache_usage_perc", "gregale_kv_usage");
     sameAs.put("vllm:num_preemptions_total", "gregale_preemptions_total");
+    sameAs.put("vllm:prefix_cache_queries_total", "gregale_prefix_queries_total");
+    sameAs.put("vllm:prefix_cache_hits_total", "gregale_prefix_hits_total");
     sameAs.put("vllm:prompt_tokens_total", "gregale_tokens_prompt_total");
     sameAs.put("vllm:generation_tokens_total", "gregale_tokens_generation_total");
     sameAs.put("vllm:request_success_total", "gregale_requests_finished_total");

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.openai.client.OpenAIClient;
 import com.openai.client.okhttp.OpenAIOkHttpClient;
+import com.openai.core.JsonValue;
 import com.openai.core.http.StreamResponse;
 import com.openai.errors.BadRequestException;
 import com.openai.errors.NotFoundException;
@@ -80,6 +81,43 @@ class OpenAiJavaTest extends RunningServer {
       assertEquals(16, chunks.getLast().usage().orElseThrow().completionTokens());
     }
     assertEquals(whole.choices().getFirst().text(), text.toString());
+  }
+
+  /** What the client makes a schema of, and reads answers into. */
+  static final class Hero {
+    public String name;
+    public int age;
+    public List<Gift> gifts;
+
+    enum Gift {
+      RING,
+      SWORD
+    }
+  }
+
+  @Test
+  void structuredOutputIsOfItsClass() {
+    var params =
+        ChatCompletionCreateParams.builder()
+            .model(MODEL)
+            .addUserMessage("Tell me of the king.")
+            .temperature(0)
+            .maxCompletionTokens(400)
+            // The model ends no list and no text by itself: it was trained on no JSON.
+            .logitBias(
+                ChatCompletionCreateParams.LogitBias.builder()
+                    .putAdditionalProperty(tokenId("\""), JsonValue.from(8))
+                    .putAdditionalProperty(tokenId("]"), JsonValue.from(8))
+                    .build())
+            .responseFormat(Hero.class)
+            .build();
+    Hero hero =
+        openai.chat().completions().create(params).choices().stream()
+            .flatMap(choice -> choice.message().content().stream())
+            .findFirst()
+            .orElseThrow();
+    assertFalse(hero.name.contains("\""));
+    assertTrue(hero.gifts.stream().allMatch(gift -> List.of(Hero.Gift.values()).contains(gift)));
   }
 
   @Test

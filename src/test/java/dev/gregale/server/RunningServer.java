@@ -68,6 +68,12 @@ abstract class RunningServer {
         .join();
   }
 
+  /** The token of a text inside of a word, as a key of logit_bias. */
+  String tokenId(String text) {
+    Map<String, Object> request = Map.of("prompt", "a" + text, "add_special_tokens", false);
+    return Integer.toString(ints(accepted(request, "/tokenize").get("tokens")).getLast());
+  }
+
   static List<Integer> ints(JsonNode array) {
     return array.valueStream().map(JsonNode::asInt).toList();
   }

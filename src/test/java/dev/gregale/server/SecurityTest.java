@@ -2,17 +2,14 @@ package dev.gregale.server;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.gregale.security.ApiKeys;
 import java.io.InputStream;
 import java.net.URI;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodyHandlers;
-import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -21,8 +18,6 @@ import org.awaitility.Awaitility;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.springframework.beans.factory.annotation.Autowired;
-import org.springframework.test.context.DynamicPropertyRegistry;
-import org.springframework.test.context.DynamicPropertySource;
 import org.springframework.web.bind.annotation.RequestMethod;
 import org.springframework.web.reactive.function.server.support.RouterFunctionMapping;
 import org.springframework.web.reactive.handler.SimpleUrlHandlerMapping;
@@ -31,11 +26,7 @@ import org.springframework.web.reactive.result.method.RequestMappingInfoHandlerM
 import tools.jackson.databind.JsonNode;
 
 /** The whole server with keys: which of them opens what, and how often. */
-class SecurityTest extends RunningServer {
-  private static final String INFERENCE = "gk-inference";
-  private static final String ADMIN = "gk-admin";
-  private static final String RARE = "gk-three-a-minute";
-  private static final String SINGLE = "gk-one-at-a-time";
+class SecurityTest extends ServerWithKeys {
   private static final String WRONG = "gk-inferenc";
 
   @Autowired private List<RequestMappingInfoHandlerMapping> mappings;
@@ -46,26 +37,6 @@ class SecurityTest extends RunningServer {
     PUBLIC,
     INFERENCE,
     ADMIN
-  }
-
-  @DynamicPropertySource
-  static void keys(DynamicPropertyRegistry registry) {
-    List<String> inference = List.of(INFERENCE, RARE, SINGLE);
-    for (int i = 0; i < inference.size(); i++) {
-      String key = inference.get(i);
-      registry.add("gregale.api.keys[" + i + "].name", () -> key.substring(3));
-      registry.add("gregale.api.keys[" + i + "].sha256", () -> sha256(key));
-    }
-    registry.add("gregale.api.keys[1].requests-per-minute", () -> 3);
-    registry.add("gregale.api.keys[2].max-concurrent-requests", () -> 1);
-    registry.add(
-        "gregale.convert.roots", () -> Path.of("target").toAbsolutePath().toString()); // else 403
-    registry.add("gregale.admin.keys[0].name", () -> "root");
-    registry.add("gregale.admin.keys[0].sha256", () -> sha256(ADMIN));
-  }
-
-  private static String sha256(String key) {
-    return HexFormat.of().formatHex(ApiKeys.sha256(key));
   }
 
   /** Who may use a pattern. One that this does not know is one that somebody has to think about. */
@@ -81,7 +52,8 @@ class SecurityTest extends RunningServer {
     }
     return switch (pattern) {
       case "/actuator", "/actuator/info", "/actuator/prometheus", "/metrics" -> Access.ADMIN;
-      case "/health",
+      case "/",
+          "/health",
           "/actuator/health",
           "/actuator/health/{*path}",
           "/v3/api-docs",
@@ -288,14 +260,8 @@ class SecurityTest extends RunningServer {
     return send(method, path, key, method.equals("POST") ? "{}" : "").statusCode();
   }
 
-  private HttpResponse<String> send(String method, String path, @Nullable String key, String body) {
-    HttpRequest.Builder request =
-        HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + port + path))
-            .header("Content-Type", "application/json")
-            .method(method, HttpRequest.BodyPublishers.ofString(body));
-    if (key != null) {
-      request.header("Authorization", "Bearer " + key);
-    }
-    return client.sendAsync(request.build(), BodyHandlers.ofString()).join();
+  @Test
+  void thePlaygroundConvertsForAdministrators() throws Exception {
+    Playground.run(port, "conversionByKey", line -> {}, INFERENCE, ADMIN);
   }
 }

@@ -12,9 +12,13 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.awaitility.Awaitility;
+import org.awaitility.core.ConditionTimeoutException;
+import org.awaitility.core.TerminalFailureException;
 import tools.jackson.databind.json.JsonMapper;
 
 /** The server as a process of its own, as an operator starts and ends it. */
@@ -31,8 +35,25 @@ final class ServerProcess implements AutoCloseable {
   /** Returns once the server is ready. */
   ServerProcess(Path log, Map<String, String> environment, String... properties)
       throws IOException, InterruptedException {
+    this.log = log;
+    process = start(log, environment, properties);
+    await(() -> PORT.matcher(log()).find());
+    port = port(log());
+    await(() -> get("/actuator/health/readiness").statusCode() == 200);
+  }
+
+  /** Returns once the server, still on its way up, has written something to its log. */
+  ServerProcess(Path log, String written) throws IOException, InterruptedException {
+    this.log = log;
+    process = start(log, Map.of());
+    await(() -> log().contains(written));
+    port = 0;
+  }
+
+  private static Process start(Path log, Map<String, String> environment, String... properties)
+      throws IOException {
     List<String> command = new ArrayList<>();
-    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.add(jdkTool("java"));
     command.addAll(
         List.of(
             "--add-modules=jdk.incubator.vector",
@@ -47,34 +68,43 @@ final class ServerProcess implements AutoCloseable {
     command.addAll(List.of(properties));
     ProcessBuilder builder = new ProcessBuilder(command).redirectErrorStream(true);
     builder.environment().putAll(environment);
-    this.log = log;
-    process = builder.redirectOutput(log.toFile()).start();
-    port = awaitPort();
-    await(() -> get("/actuator/health/readiness").statusCode() == 200);
+    return builder.redirectOutput(log.toFile()).start();
   }
 
-  private interface Condition {
-    boolean holds() throws IOException, InterruptedException;
+  private static String jdkTool(String name) {
+    return Path.of(System.getProperty("java.home"), "bin", name).toString();
   }
 
-  private int awaitPort() throws IOException, InterruptedException {
-    await(() -> PORT.matcher(log()).find());
-    Matcher found = PORT.matcher(log());
+  private static int port(String log) {
+    Matcher found = PORT.matcher(log);
     if (!found.find()) {
-      throw new IllegalStateException();
+      throw new IllegalArgumentException(log);
     }
     return Integer.parseInt(found.group(1));
   }
 
-  private void await(Condition condition) throws IOException, InterruptedException {
-    long end = System.nanoTime() + START.toNanos();
-    while (!condition.holds()) {
-      if (!process.isAlive() || System.nanoTime() > end) {
-        process.destroyForcibly();
-        throw new AssertionError("the server did not start:\n" + log());
-      }
-      Thread.sleep(50);
+  private void await(Callable<Boolean> condition) throws IOException, InterruptedException {
+    try {
+      Awaitility.await()
+          .atMost(START)
+          .pollInterval(Duration.ofMillis(20))
+          .failFast(() -> !process.isAlive())
+          .until(condition);
+    } catch (ConditionTimeoutException | TerminalFailureException e) {
+      String stacks = process.isAlive() ? stacks() : "";
+      process.destroyForcibly();
+      throw new AssertionError("the server did not start:\n" + log() + stacks, e);
     }
+  }
+
+  /** What it does now. */
+  private String stacks() throws IOException, InterruptedException {
+    Path file = log.resolveSibling("stacks");
+    new ProcessBuilder(jdkTool("jcmd"), Long.toString(process.pid()), "Thread.print")
+        .redirectOutput(file.toFile())
+        .start()
+        .waitFor(START.toSeconds(), TimeUnit.SECONDS);
+    return Files.readString(file);
   }
 
   String log() throws IOException {

@@ -4,7 +4,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.net.URI;
 import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.time.Duration;
@@ -18,6 +20,8 @@ import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import org.awaitility.Awaitility;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import tools.jackson.databind.JsonNode;
 
 /** Text completion by the bundled model, and what operators see of it. */
@@ -255,6 +259,35 @@ class ServerTest extends RunningServer {
     Map<String, Object> tooLong = request(Collections.nCopies(5000, 7), 1);
     assertEquals(400, send(tooLong, "/v1/completions").join().statusCode());
     assertEquals(200, good.join().statusCode());
+  }
+
+  /** What can be fetched can be asked about, as uptime checks and proxies do. */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "/",
+        "/index.html",
+        "/favicon.svg",
+        "/v1/models",
+        "/v1/models/" + MODEL,
+        "/health",
+        "/metrics",
+        "/actuator",
+        "/actuator/health/liveness",
+        "/actuator/prometheus",
+        "/v3/api-docs",
+        "/swagger-ui/index.html"
+      })
+  void headIsAnsweredLikeGet(String path) {
+    HttpRequest head =
+        HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + port + path)).HEAD().build();
+    HttpResponse<Void> asked =
+        client.sendAsync(head, HttpResponse.BodyHandlers.discarding()).join();
+    assertEquals(200, asked.statusCode());
+    HttpResponse<String> got = get(path);
+    assertEquals(200, got.statusCode());
+    assertEquals(
+        got.headers().firstValue("Content-Type"), asked.headers().firstValue("Content-Type"));
   }
 
   @Test

@@ -11,6 +11,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
@@ -23,6 +24,10 @@ import tools.jackson.databind.json.JsonMapper;
 /** A server under load that is told to end at some moment: what its clients see of that. */
 final class ShutdownRound {
   private static final int CLIENTS = 24;
+
+  /** The server is told to end after fewer lines of answers than this, of all clients together. */
+  private static final int MAX_LINES = 3_000;
+
   private static final Duration DRAIN = Duration.ofSeconds(1);
   private static final JsonMapper JSON = JsonMapper.shared();
 
@@ -31,6 +36,7 @@ final class ShutdownRound {
   private final AtomicInteger refused = new AtomicInteger();
   private final AtomicInteger notConnected = new AtomicInteger();
   private final Collection<String> wrong = new ConcurrentLinkedQueue<>();
+  private CountDownLatch lines = new CountDownLatch(0);
   private volatile boolean terminated;
 
   /**
@@ -52,7 +58,7 @@ final class ShutdownRound {
       long exitMillis) {}
 
   Ends run(Path log, RandomGenerator random) throws Exception {
-    int moment = random.nextInt(50, 1_500);
+    lines = new CountDownLatch(random.nextInt(MAX_LINES));
     try (ServerProcess server =
             new ServerProcess(
                 log,
@@ -64,7 +70,9 @@ final class ShutdownRound {
         RandomGenerator own = ((RandomGenerator.SplittableGenerator) random).split();
         clients.submit(() -> client(server, own));
       }
-      Thread.sleep(moment);
+      if (!lines.await(30, TimeUnit.SECONDS)) {
+        wrong.add("no answers");
+      }
       terminated = true;
       long start = System.nanoTime();
       server.terminate();
@@ -119,30 +127,35 @@ final class ShutdownRound {
 
   /** An answer that has begun must end as answers end. */
   private void judge(HttpResponse<Stream<String>> answer, boolean stream) {
-    List<String> lines = new ArrayList<>();
+    List<String> read = new ArrayList<>();
     try (Stream<String> body = answer.body()) {
-      body.filter(line -> !line.isEmpty()).forEach(lines::add);
+      body.filter(line -> !line.isEmpty())
+          .forEach(
+              line -> {
+                read.add(line);
+                lines.countDown();
+              });
     } catch (RuntimeException e) {
-      wrong.add("cut off after " + lines.size() + " lines: " + e);
+      wrong.add("cut off after " + read.size() + " lines: " + e);
       return;
     }
     if (answer.statusCode() == 503) {
       boolean right =
-          JSON.readTree(lines.getFirst()).path("error").size() == 4
+          JSON.readTree(read.getFirst()).path("error").size() == 4
               && answer.headers().firstValue("Retry-After").isPresent();
-      (right ? refused : fail(lines)).incrementAndGet();
+      (right ? refused : fail(read)).incrementAndGet();
     } else if (answer.statusCode() != 200) {
-      fail(lines);
+      fail(read);
     } else if (!stream) {
-      boolean right = JSON.readTree(lines.getFirst()).at("/choices/0/finish_reason").isString();
-      (right ? whole : fail(lines)).incrementAndGet();
-    } else if (!lines.getLast().equals("data: [DONE]")) {
-      fail(lines);
+      boolean right = JSON.readTree(read.getFirst()).at("/choices/0/finish_reason").isString();
+      (right ? whole : fail(read)).incrementAndGet();
+    } else if (!read.getLast().equals("data: [DONE]")) {
+      fail(read);
     } else {
-      JsonNode last = JSON.readTree(lines.get(lines.size() - 2).substring("data: ".length()));
+      JsonNode last = JSON.readTree(read.get(read.size() - 2).substring("data: ".length()));
       boolean error = last.path("error").path("code").asString("").equals("engine_unavailable");
       boolean finished = last.at("/choices/0/finish_reason").isString();
-      (error ? cutShort : finished ? whole : fail(lines)).incrementAndGet();
+      (error ? cutShort : finished ? whole : fail(read)).incrementAndGet();
     }
   }
 

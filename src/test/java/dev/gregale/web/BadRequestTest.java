@@ -183,14 +183,54 @@ class BadRequestTest extends WebTest {
               "stream_options",
               "allowed only with stream: true"),
           new Bad(
-              "'use_beam_search': true",
+              "'use_beam_search': true, 'stream': true",
               "use_beam_search",
-              "use_beam_search is not supported by this server; leave it out or give false"),
+              "use_beam_search cannot be streamed"),
+          new Bad("'use_beam_search': true, 'n': 11", "n", "may have 10 beams, but n is 11"),
           new Bad(
-              "'response_format': {'type': 'json_object'}",
+              "'use_beam_search': true, 'best_of': 11",
+              "best_of",
+              "may have 10 beams, but best_of is 11"),
+          new Bad("'use_beam_search': true, 'max_tokens': 0", "use_beam_search", "at least one"),
+          new Bad(
+              "'use_beam_search': true, 'stop': 'x'",
+              "stop",
+              "stop does not go with use_beam_search; leave one of them out"),
+          new Bad(
+              "'use_beam_search': true, 'logit_bias': {'3': 1}",
+              "logit_bias",
+              "logit_bias does not go with use_beam_search"),
+          new Bad(
+              "'use_beam_search': true, 'response_format': {'type': 'json_object'}",
               "response_format",
-              "response_format is not supported"),
-          new Bad("'priority': 1", "priority", "priority is not supported"),
+              "response_format does not go with use_beam_search"),
+          new Bad(
+              "'use_beam_search': true, 'length_penalty': 11",
+              "length_penalty",
+              "length_penalty must be between -10 and 10"),
+          new Bad("'early_stopping': true", "early_stopping", "is not supported"),
+          new Bad(
+              "'response_format': {'type': 'json'}",
+              "response_format",
+              "must be text, json_object or json_schema, but is 'json'"),
+          new Bad("'response_format': {}", "response_format", "but is missing"),
+          new Bad("'response_format': 'json'", "response_format", "must be an object"),
+          new Bad(
+              "'response_format': {'type': 'json_object'}, 'min_tokens': 1",
+              "min_tokens",
+              "min_tokens does not go with response_format"),
+          new Bad(
+              "'response_format': {'type': 'json_object'}, 'ignore_eos': true",
+              "ignore_eos",
+              "ignore_eos does not go with response_format"),
+          new Bad(
+              "'response_format': {'type': 'json_object'}, 'no_repeat_ngram_size': 2",
+              "no_repeat_ngram_size",
+              "no_repeat_ngram_size does not go with response_format"),
+          new Bad(
+              "'priority': -1",
+              "priority",
+              "priority is -1, but this server serves requests as they come; leave it out or give 0"),
           new Bad("'allowed_token_ids': [1]", "allowed_token_ids", "is not supported"),
           new Bad("'prompt_logprobs': -1", "prompt_logprobs", "must be between 0 and 20"),
           new Bad("'prompt_logprobs': 21", "prompt_logprobs", "must be between 0 and 20"),
@@ -372,7 +412,13 @@ class BadRequestTest extends WebTest {
           new Bad(
               "'response_format': {'type': 'json_schema', 'json_schema': {}}",
               "response_format",
-              "leave it out or give {\"type\":\"text\"}"),
+              "response_format.json_schema.schema must be a JSON schema, an object"),
+          new Bad(
+              "'response_format': {'type': 'json_schema', 'json_schema': {'name': 'n', 'schema':"
+                  + " {'properties': {'age': {'type': 'integer', 'minimum': 0}}}}}",
+              "response_format",
+              "response_format: the schema at properties.age has the keyword 'minimum', which is"
+                  + " not supported"),
           new Bad("'modalities': ['text', 'audio']", "modalities", "modalities is not supported"),
           new Bad("'audio': {'voice': 'ash'}", "audio", "audio is not supported"),
           new Bad("'web_search_options': {}", "web_search_options", "is not supported"),

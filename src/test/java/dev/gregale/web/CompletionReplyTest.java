@@ -15,7 +15,6 @@ import dev.gregale.engine.GenerationEvent.Tokens;
 import dev.gregale.engine.GenerationRequest;
 import dev.gregale.sampling.FinishReason;
 import dev.gregale.sampling.SamplingParams;
-import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.util.List;
 import java.util.Map;
@@ -290,29 +289,6 @@ class CompletionReplyTest extends WebTest {
     engine.answer = request -> Flux.just(say(0, ""), say(0, "é"), end(0));
     String body = complete("{\"model\":\"stub\",\"prompt\":\"Once\",\"stream\":true}").body();
     assertThat(body.split("data: \\{", -1)).hasSize(3);
-  }
-
-  @Test
-  void whoAsksIsWhoSharesComputedPrefixes() throws Exception {
-    complete("{\"model\":\"stub\",\"prompt\":[7]}");
-    assertThat(engine.requests.take().cacheSalt()).isNull();
-    for (String path : List.of("/v1/completions", "/v1/chat/completions")) {
-      for (String stream : List.of("true", "false")) {
-        String prompt =
-            path.contains("chat")
-                ? "\"messages\":[{\"role\":\"user\",\"content\":\"Once\"}]"
-                : "\"prompt\":[7]";
-        String body = "{\"model\":\"stub\"," + prompt + ",\"stream\":" + stream + "}";
-        HttpRequest request =
-            request(path)
-                .header("Content-Type", "application/json")
-                .header(WebTestServer.CALLER, "key a")
-                .POST(HttpRequest.BodyPublishers.ofString(body))
-                .build();
-        assertThat(send(request).statusCode()).isEqualTo(200);
-        assertThat(engine.requests.take().cacheSalt()).isEqualTo("key a");
-      }
-    }
   }
 
   @Test

@@ -15,7 +15,6 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.awaitility.Awaitility;
@@ -33,26 +32,15 @@ import tools.jackson.databind.JsonNode;
     properties = "gregale.convert.progress-interval=20ms")
 class ConvertRouteTest extends WebTest {
   private static final String JOBS = "/admin/convert";
-  private static final Semaphore PERMITS = new Semaphore(0);
+  private static final HeldComparison COMPARISON =
+      new HeldComparison(new LogitsDifference(1, 2, true, 0, 0, 1, 3, 3));
   @TempDir private static Path root;
 
   /** One job at a time, two that wait, three that are remembered. */
   static final class Server extends WebTestServer {
     @Bean(destroyMethod = "close")
     ConversionJobs conversionJobs() {
-      return new ConversionJobs(
-          ConversionRoots.of(List.of(root)), (source, converted) -> held(), 1, 2, 3);
-    }
-
-    private static LogitsDifference held() throws IOException {
-      try {
-        if (!PERMITS.tryAcquire(20, TimeUnit.SECONDS)) {
-          throw new IOException("the test has not let go");
-        }
-      } catch (InterruptedException e) {
-        throw new IOException(e);
-      }
-      return new LogitsDifference(1, 2, true, 0, 0, 1, 3, 3);
+      return new ConversionJobs(ConversionRoots.of(List.of(root)), COMPARISON, 1, 2, 3);
     }
   }
 
@@ -61,9 +49,9 @@ class ConvertRouteTest extends WebTest {
     for (int i = 0; i < 2; i++) { // first cancelled, then forgotten
       for (JsonNode job : list()) {
         delete(job.get("id").asString());
-        PERMITS.release(10);
+        COMPARISON.letGo(10);
         Awaitility.await().until(() -> !isActive(job.get("id").asString()));
-        PERMITS.drainPermits();
+        COMPARISON.holdAll();
       }
     }
     assertThat(list()).isEmpty();
@@ -194,7 +182,7 @@ class ConvertRouteTest extends WebTest {
     CompletableFuture<HttpResponse<String>> events = watch(id, "*/*");
     CompletableFuture<HttpResponse<String>> lines = watch(id, "application/x-ndjson");
     Thread.sleep(200);
-    PERMITS.release();
+    COMPARISON.letGo(1);
     String text = events.get(20, TimeUnit.SECONDS).body();
     assertThat(events.get().headers().firstValue("Content-Type").orElse(""))
         .startsWith("text/event-stream");
@@ -229,7 +217,7 @@ class ConvertRouteTest extends WebTest {
     HttpResponse<String> answer = delete(id);
     assertThat(answer.statusCode()).isEqualTo(202);
     assertThat(JSON.readTree(answer.body()).get("state").asString()).isEqualTo("cancelling");
-    PERMITS.release();
+    COMPARISON.letGo(1);
     assertThat(finished(id).get("state").asString()).isEqualTo("cancelled");
     assertThat(root).isDirectoryNotContaining("glob:**te*");
     assertThat(delete(id).statusCode()).isEqualTo(204);
@@ -245,7 +233,7 @@ class ConvertRouteTest extends WebTest {
     awaitPhase(id, "verify");
     Path manifest =
         Files.createDirectory(root.resolve(".te.partial/gregale-manifest.json")); // in the way
-    PERMITS.release();
+    COMPARISON.letGo(1);
     JsonNode job = finished(id);
     assertThat(job.get("state").asString()).isEqualTo("failed");
     assertThat(job.get("error").asString()).endsWith("goes on where this one stopped");
@@ -269,7 +257,7 @@ class ConvertRouteTest extends WebTest {
     delete(queued);
     assertThat(job(queued).get("state").asString()).isEqualTo("cancelled");
     String last = started("{\"source\":\"hf\",\"target\":\"d\"}"); // in the place that is free
-    PERMITS.release();
+    COMPARISON.letGo(1);
     assertThat(finished(last).get("state").asString()).isEqualTo("succeeded");
     assertThat(root.resolve("b")).doesNotExist();
     finished(started("{\"source\":\"hf\",\"target\":\"e\"}"));

@@ -25,6 +25,14 @@ public record MutatedRequest(String path, byte[] body) {
               + "\"stream_options\":{\"include_usage\":true}}",
           "{\"model\":\"MODEL\",\"prompt\":\"Once\",\"n\":2,\"max_tokens\":2,\"prompt_logprobs\":1,"
               + "\"return_token_ids\":true,\"truncate_prompt_tokens\":2,\"response_format\":null}",
+          "{\"model\":\"MODEL\",\"prompt\":\"Once\",\"n\":2,\"best_of\":3,\"max_tokens\":2,"
+              + "\"use_beam_search\":true,\"length_penalty\":0.5}",
+          "{\"model\":\"MODEL\",\"prompt\":\"Once\",\"max_tokens\":2,\"response_format\":"
+              + "{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\",\"strict\":true,\"schema\":"
+              + "{\"type\":[\"object\",\"null\"],\"required\":[\"a\"],\"$defs\":{\"x\":{\"const\":1}},"
+              + "\"properties\":{\"a\":{\"anyOf\":[{\"$ref\":\"#/$defs/x\"},{\"enum\":[\"b\",2]}]},"
+              + "\"s\":{\"minLength\":1,\"maxLength\":3},\"l\":{\"items\":{\"allOf\":[{}]},\"minItems\":1,"
+              + "\"maxItems\":2}},\"additionalProperties\":{\"type\":\"number\"}}}}}",
           "{\"model\":\"MODEL\",\"messages\":[{\"role\":\"system\",\"content\":\"a\"},{\"role\":\"user\","
               + "\"content\":[{\"type\":\"text\",\"text\":\"Once\"}]}],\"max_completion_tokens\":2,"
               + "\"logprobs\":true,\"top_logprobs\":1,\"stream\":true,\"tools\":[],\"tool_choice\":\"none\"}",

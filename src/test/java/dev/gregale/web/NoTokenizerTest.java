@@ -28,6 +28,10 @@ class NoTokenizerTest extends WebTest {
     assertThat(error(absent).get("param").asString()).isEqualTo("prompt");
     HttpResponse<String> stop = complete("{\"model\":\"stub\",\"prompt\":[7],\"stop\":\"x\"}");
     assertThat(error(stop).get("param").asString()).isEqualTo("stop");
+    HttpResponse<String> json =
+        complete(
+            "{\"model\":\"stub\",\"prompt\":[7],\"response_format\":{\"type\":\"json_object\"}}");
+    assertThat(error(json).get("message").asString()).contains("response_format needs a tokenizer");
   }
 
   @Test

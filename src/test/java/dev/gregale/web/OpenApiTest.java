@@ -98,7 +98,12 @@ class OpenApiTest extends WebTest {
             "add_special_tokens",
             "prompt_logprobs",
             "return_token_ids",
-            "truncate_prompt_tokens");
+            "return_routed_experts",
+            "truncate_prompt_tokens",
+            "priority",
+            "use_beam_search",
+            "length_penalty",
+            "response_format");
     assertThat(properties.at("/prompt/oneOf")).hasSize(5);
     assertThat(properties.at("/stop/oneOf")).hasSize(3);
     assertThat(properties.at("/temperature/maximum").asInt()).isEqualTo(2);

@@ -4,6 +4,8 @@ import dev.gregale.engine.EngineInfo;
 import dev.gregale.engine.GenerationEvent;
 import dev.gregale.engine.GenerationRequest;
 import dev.gregale.engine.LlmEngine;
+import dev.gregale.engine.RoutingShape;
+import dev.gregale.engine.SchedulingPolicy;
 import dev.gregale.engine.TokenLogprob;
 import dev.gregale.sampling.FinishReason;
 import java.util.ArrayList;
@@ -15,10 +17,22 @@ import reactor.core.publisher.Flux;
 
 /** An engine that answers as a test tells it to. */
 final class StubEngine implements LlmEngine {
-  static final EngineInfo INFO = new EngineInfo("stub", 1_700_000_000, 320, 64, 16, 400);
+  static final EngineInfo INFO =
+      new EngineInfo(
+          "stub",
+          1_700_000_000,
+          320,
+          64,
+          16,
+          400,
+          SchedulingPolicy.FCFS,
+          new RoutingShape(3, 8, 2));
 
   /** What was asked for, in order. */
   final BlockingQueue<GenerationRequest> requests = new LinkedBlockingQueue<>();
+
+  /** What it says of itself. */
+  volatile EngineInfo info = INFO;
 
   volatile Function<GenerationRequest, Flux<GenerationEvent>> answer = StubEngine::ramble;
 
@@ -30,7 +44,7 @@ final class StubEngine implements LlmEngine {
 
   @Override
   public EngineInfo info() {
-    return INFO;
+    return info;
   }
 
   /** Every sequence says " time" max_tokens times; all of the prompt but a token was cached. */
@@ -47,6 +61,9 @@ final class StubEngine implements LlmEngine {
         events.add(new GenerationEvent.PromptScored(i, scores));
       }
       for (int t = 0; t < maxTokens; t++) {
+        if (request.params().returnRoutedExperts()) {
+          events.add(new GenerationEvent.Routed(i, experts(t == 0 ? prompt.length : 1)));
+        }
         events.add(
             new GenerationEvent.Tokens(
                 i, " time", List.of(token(StubTokenizer.word("▁time"), -0.25f))));
@@ -56,6 +73,15 @@ final class StubEngine implements LlmEngine {
               i, FinishReason.LENGTH, prompt.length, prompt.length - 1, maxTokens));
     }
     return Flux.fromIterable(events);
+  }
+
+  /** Some for each of so many tokens. */
+  private static short[] experts(int tokens) {
+    short[] ids = new short[tokens * INFO.routing().idsPerToken()];
+    for (int i = 0; i < ids.length; i++) {
+      ids[i] = (short) (i % INFO.routing().numExperts());
+    }
+    return ids;
   }
 
   static TokenLogprob token(int id, float logprob) {

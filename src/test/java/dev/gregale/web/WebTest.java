@@ -35,6 +35,7 @@ abstract class WebTest {
   void resetEngine() {
     engine.requests.clear();
     engine.answer = StubEngine::ramble;
+    engine.info = StubEngine.INFO;
   }
 
   HttpRequest.Builder request(String path) {

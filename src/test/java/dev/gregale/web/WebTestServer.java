@@ -4,11 +4,11 @@ import dev.gregale.config.OpenApiConfiguration;
 import dev.gregale.config.SecurityConfiguration;
 import dev.gregale.config.SecurityHeadersConfiguration;
 import dev.gregale.config.WebServerConfiguration;
+import dev.gregale.structured.StructuredOutputs;
 import dev.gregale.tokenizer.ChatRenderer;
 import dev.gregale.tokenizer.ChatTemplate;
 import dev.gregale.tokenizer.Tokenizer;
 import dev.gregale.tokenizer.TokenizerConfig;
-import java.security.Principal;
 import java.time.Duration;
 import org.springframework.boot.autoconfigure.EnableAutoConfiguration;
 import org.springframework.boot.context.properties.ConfigurationPropertiesScan;
@@ -17,8 +17,6 @@ import org.springframework.boot.health.contributor.HealthIndicator;
 import org.springframework.context.annotation.Bean;
 import org.springframework.context.annotation.ComponentScan;
 import org.springframework.context.annotation.Import;
-import org.springframework.web.server.WebFilter;
-import reactor.core.publisher.Mono;
 
 /** The web side alone, on a real server, before a stub engine. No component scan finds it. */
 @EnableAutoConfiguration
@@ -31,7 +29,6 @@ import reactor.core.publisher.Mono;
   WebServerConfiguration.class
 })
 class WebTestServer {
-  static final String CALLER = "Test-Caller";
   private static final ChatTemplate.Limits LIMITS =
       new ChatTemplate.Limits(1000, 1000, Duration.ofSeconds(5));
   private static final String TEMPLATE =
@@ -52,19 +49,6 @@ class WebTestServer {
     return new ChatTemplate(TEMPLATE, new TokenizerConfig("<s>", "</s>", TEMPLATE), LIMITS);
   }
 
-  /** Believes every request that says who sends it, as authentication would find out. */
-  @Bean
-  WebFilter callers() {
-    return (exchange, chain) -> {
-      String name = exchange.getRequest().getHeaders().getFirst(CALLER);
-      if (name == null) {
-        return chain.filter(exchange);
-      }
-      Principal caller = () -> name;
-      return chain.filter(exchange.mutate().principal(Mono.just(caller)).build());
-    };
-  }
-
   /** Named in the readiness group of application.yaml. */
   @Bean
   HealthIndicator engineHealthIndicator() {
@@ -82,6 +66,12 @@ class WebTestServer {
     @Bean
     Tokenizer tokenizer() {
       return new StubTokenizer();
+    }
+
+    @Bean
+    StructuredOutputs structuredOutputs(Tokenizer tokenizer) {
+      return new StructuredOutputs(
+          tokenizer, StubEngine.INFO.vocabSize(), new int[] {StubTokenizer.EOS});
     }
   }
 }

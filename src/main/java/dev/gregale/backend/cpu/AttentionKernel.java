@@ -7,6 +7,7 @@ import static java.util.Objects.requireNonNull;
 import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.ForwardBatch;
 import dev.gregale.tensor.DType;
+import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
@@ -29,6 +30,8 @@ final class AttentionKernel implements WorkerPool.Task {
   private final float[][] scores; // per thread: [query heads of a group, places]
   private final float[][] sums; // per thread: [query heads of a group, padded d]
   private final KvPlaces[] places; // per thread
+  private final WidenedKv[] widened; // per thread: of a cache of codes
+  private final KvView[] views; // per thread
 
   private float[] out = {};
   private float[] qkv = {};
@@ -48,6 +51,10 @@ final class AttentionKernel implements WorkerPool.Task {
     this.sums = new float[pool.threads()][0];
     this.places = new KvPlaces[pool.threads()];
     Arrays.setAll(places, i -> new KvPlaces());
+    this.widened = new WidenedKv[pool.threads()];
+    Arrays.setAll(widened, i -> new WidenedKv());
+    this.views = new KvView[pool.threads()];
+    Arrays.setAll(views, i -> new KvView());
   }
 
   /** See {@link dev.gregale.backend.Kernels#pagedAttention}. */
@@ -76,6 +83,9 @@ final class AttentionKernel implements WorkerPool.Task {
     for (KvPlaces known : places) {
       known.clear(); // a batch's sequences are others than the last one's
     }
+    for (WidenedKv known : widened) {
+      known.clear();
+    }
     long worthwhile = positions * shape.numHeads() * shape.headDim() * 2 / MIN_CHUNK_WORK;
     long units = (long) numTokens * shape.numKvHeads();
     if (units > 0) {
@@ -100,10 +110,15 @@ final class AttentionKernel implements WorkerPool.Task {
   @Override
   public void run(int chunk, int numChunks, int worker) {
     int groups = requireNonNull(shape).numKvHeads();
+    boolean coded = requireNonNull(kv).dtype() == DType.F8_E4M3;
     long units = (long) numTokens * groups;
     long end = units - units * chunk / numChunks;
     for (long unit = units - units * (chunk + 1) / numChunks; unit < end; unit++) {
-      attend((int) (unit / groups), (int) (unit % groups), worker);
+      if (coded) { // token after token of a head, which share what is widened
+        attend((int) (unit % numTokens), (int) (unit / numTokens), worker);
+      } else {
+        attend((int) (unit / groups), (int) (unit % groups), worker);
+      }
     }
   }
 
@@ -121,50 +136,57 @@ final class AttentionKernel implements WorkerPool.Task {
     int query = token * shape.qkvWidth() + kvHead * heads * d;
     float[] scores = this.scores[worker];
     float[] sums = this.sums[worker];
-    score(kv, places.keys(), kvHead, from, to, query, heads, scores);
+    KvView view = view(kv, places, worker, sequence, kvHead, from, to);
+    score(view, d, from, to, query, heads, scores);
     for (int head = 0; head < heads; head++) {
       int at = head * scoreStride;
       hidePadding(kv, scores, at, from, to);
       Softmax.softmax(scores, at, from, to, shape.scale());
     }
-    weigh(kv, places.values(), kvHead, from, to, heads, scores, sums);
+    weigh(view, kv.paddedDim(), from, to, heads, scores, sums);
     int o = (token * shape.numHeads() + kvHead * heads) * d;
     for (int head = 0; head < heads; head++) {
       System.arraycopy(sums, head * kv.paddedDim(), out, o + head * d, d);
     }
   }
 
+  private KvView view(
+      VectorKvLayer kv, KvPlaces places, int worker, int sequence, int kvHead, int from, int to) {
+    KvView view = views[worker];
+    if (kv.dtype() == DType.F8_E4M3) {
+      WidenedKv widened = this.widened[worker];
+      widened.cover(kv, places, sequence, kvHead, from, to);
+      view.show(widened);
+    } else {
+      view.show(kv, places, kvHead);
+    }
+    return view;
+  }
+
   /** Scores of all vectors that hold a place in [from, to). */
-  private void score(
-      VectorKvLayer kv,
-      long[] keys,
-      int kvHead,
-      int from,
-      int to,
-      int query,
-      int heads,
-      float[] scores) {
-    boolean bf16 = kv.dtype() == DType.BF16;
-    int stride = kv.keyStride();
-    int d = kv.headDim();
-    long ofHead = (long) kvHead * d * stride;
+  private void score(KvView view, int d, int from, int to, int query, int heads, float[] scores) {
+    MemorySegment keys = view.keys();
+    long[] keyAt = view.keyAt();
+    long ofHead = view.keyOfHead();
+    int stride = view.keyStride();
+    boolean bf16 = view.bf16();
     int end = (to - 1) / LANES;
     for (int v = from / LANES; v <= end; v += 4) {
-      long k0 = keys[v] + ofHead;
-      long k1 = keys[Math.min(v + 1, end)] + ofHead;
-      long k2 = keys[Math.min(v + 2, end)] + ofHead;
-      long k3 = keys[Math.min(v + 3, end)] + ofHead;
+      long k0 = keyAt[v] + ofHead;
+      long k1 = keyAt[Math.min(v + 1, end)] + ofHead;
+      long k2 = keyAt[Math.min(v + 2, end)] + ofHead;
+      long k3 = keyAt[Math.min(v + 3, end)] + ofHead;
       for (int head = 0; head < heads; head += HEADS) {
         int at = head * scoreStride + v * LANES;
         int q = query + head * d;
         int more = Math.min(HEADS, heads - head) - 1;
         if (more == 0) {
-          AttentionTiles.score1(kv.keys(), k0, k1, k2, k3, stride, bf16, qkv, q, d, scores, at);
+          AttentionTiles.score1(keys, k0, k1, k2, k3, stride, bf16, qkv, q, d, scores, at);
         } else {
           int q2 = q + Math.min(2, more) * d;
           int q3 = q + more * d;
           AttentionTiles.score4(
-              kv.keys(),
+              keys,
               k0,
               k1,
               k2,
@@ -198,27 +220,21 @@ final class AttentionKernel implements WorkerPool.Task {
 
   /** Sums values in the order of positions. Never reads a slot that is not the sequence's own. */
   private void weigh(
-      VectorKvLayer kv,
-      long[] values,
-      int kvHead,
-      int from,
-      int to,
-      int heads,
-      float[] scores,
-      float[] sums) {
-    boolean bf16 = kv.dtype() == DType.BF16;
-    int width = kv.paddedDim();
-    long ofHead = (long) kvHead * kv.blockSize() * kv.valueStride();
+      KvView view, int width, int from, int to, int heads, float[] scores, float[] sums) {
+    MemorySegment values = view.values();
+    long[] valueAt = view.valueAt();
+    boolean bf16 = view.bf16();
+    int bytes = bf16 ? Short.BYTES : Float.BYTES;
     for (int head = 0; head < heads; head += HEADS) {
       int at = head * scoreStride;
       for (int i = 0; i < width; i += SUMMED) {
-        long base = ofHead + (long) i * kv.dtype().bytes();
+        long base = view.valueOfHead() + (long) i * bytes;
         int sum = head * width + i;
         if (heads - head == 1) {
-          AttentionTiles.weigh1(kv.values(), base, values, bf16, from, to, scores, at, sums, sum);
+          AttentionTiles.weigh1(values, base, valueAt, bf16, from, to, scores, at, sums, sum);
         } else {
           AttentionTiles.weigh4(
-              kv.values(), base, values, bf16, from, to, scores, at, scoreStride, sums, sum, width);
+              values, base, valueAt, bf16, from, to, scores, at, scoreStride, sums, sum, width);
         }
       }
     }

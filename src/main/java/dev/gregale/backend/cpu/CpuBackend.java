@@ -6,7 +6,9 @@ import dev.gregale.backend.Readback;
 import dev.gregale.backend.Step;
 import dev.gregale.backend.Tensor;
 import dev.gregale.backend.Timeline;
+import dev.gregale.backend.WeightRole;
 import dev.gregale.tensor.DType;
+import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
 import java.util.List;
 import org.slf4j.Logger;
@@ -57,6 +59,25 @@ public abstract class CpuBackend implements Backend {
   }
 
   @Override
+  public List<DType> kvCacheDTypes() {
+    return List.of(DType.F32, DType.BF16, DType.F8_E4M3);
+  }
+
+  /**
+   * @throws IllegalArgumentException if codes are given for what is never quantised
+   */
+  static void requireRole(WeightRole role, HostTensor source) {
+    boolean quantisable =
+        switch (role) {
+          case QKV, ATTENTION_OUTPUT, LINEAR, EXPERTS_GATE_UP, EXPERTS_DOWN -> true;
+          case EMBEDDING, NORM, ROUTER, ROPE_TABLE -> false;
+        };
+    if (source.scales() != null && !quantisable) {
+      throw new IllegalArgumentException(source.name() + ": quantised, as " + role + " never is");
+    }
+  }
+
+  @Override
   public Tensor allocate(DType dtype, Shape shape) {
     return CpuTensor.allocate(dtype, shape);
   }
@@ -92,8 +113,8 @@ public abstract class CpuBackend implements Backend {
   }
 
   @Override
-  public Readback readback(Tensor source) {
-    return new CpuReadback(source);
+  public Readback readback(List<Tensor> together) {
+    return new CpuReadback(together);
   }
 
   @Override

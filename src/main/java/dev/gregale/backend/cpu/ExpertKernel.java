@@ -21,6 +21,7 @@ final class ExpertKernel implements WorkerPool.Task {
 
   private final WorkerPool pool;
   private final GroupedMatmul matmul;
+  private final InputRounder rounder;
   private int[] expertEnds = {}; // [E]
   private int[] tokenOfPair = {}; // [P]
   private int[] pairOfChoice = {}; // [T, K]
@@ -36,9 +37,10 @@ final class ExpertKernel implements WorkerPool.Task {
   private int hidden;
   private int k;
 
-  ExpertKernel(WorkerPool pool, GroupedMatmul matmul) {
+  ExpertKernel(WorkerPool pool, GroupedMatmul matmul, InputRounder rounder) {
     this.pool = pool;
     this.matmul = matmul;
+    this.rounder = rounder;
   }
 
   /**
@@ -61,10 +63,12 @@ final class ExpertKernel implements WorkerPool.Task {
     this.k = k;
     this.hidden = down.rows();
     grow(Math.min(rows, MAX_TOKENS) * k, gateUp.numMatrices(), down);
+    float[] inputs = rounder.inputs(x, gateUp, rows);
     for (firstToken = 0; firstToken < rows; firstToken += MAX_TOKENS) {
       numTokens = Math.min(MAX_TOKENS, rows - firstToken);
       sortByExpert(expertIds);
-      matmul.multiply(activated, x, tokenOfPair, gateUp, expertEnds);
+      matmul.multiply(activated, inputs, tokenOfPair, gateUp, expertEnds);
+      rounder.roundInPlace(activated, down, numPairs);
       int[] pairs = matmul.identity(numPairs);
       matmul.multiply(answers, activated, pairs, down, expertEnds);
       long chunks = (long) numTokens * k * hidden / MIN_CHUNK_ELEMENTS;

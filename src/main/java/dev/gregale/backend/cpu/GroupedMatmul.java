@@ -6,7 +6,9 @@ import static dev.gregale.backend.cpu.VectorMath.LANES;
 import static java.util.Objects.requireNonNull;
 
 import dev.gregale.tensor.DType;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 import java.util.stream.IntStream;
 import jdk.incubator.vector.FloatVector;
 import org.jspecify.annotations.Nullable;
@@ -36,6 +38,7 @@ final class GroupedMatmul implements WorkerPool.Task {
 
   private final WorkerPool pool;
   private final float[][] scratch; // per thread: sums of [MAX_UNIT_ROWS, 4 L]
+  private final MemorySegment[] widened; // per thread: a slab of fp32 weights, from codes
   private final int[] oneGroup = new int[1];
   private int[] identity = {};
 
@@ -51,6 +54,8 @@ final class GroupedMatmul implements WorkerPool.Task {
   GroupedMatmul(WorkerPool pool) {
     this.pool = pool;
     this.scratch = new float[pool.threads()][MAX_UNIT_ROWS * PANEL];
+    this.widened = new MemorySegment[pool.threads()];
+    Arrays.setAll(widened, i -> Arena.ofAuto().allocate(SLAB_BYTES, 64));
   }
 
   /** 0, 1, 2 ...: at least that many. */
@@ -126,25 +131,29 @@ final class GroupedMatmul implements WorkerPool.Task {
       int blocks = units / weight.panels();
       for (int unit = first; unit < last; unit++) {
         int row = start + unit % blocks * unitRows;
-        runUnit(weight, group, unit / blocks, row, Math.min(end, row + unitRows), scratch[worker]);
+        runUnit(weight, group, unit / blocks, row, Math.min(end, row + unitRows), worker);
       }
       base += (long) units * cost;
       start = end;
     }
   }
 
-  private void runUnit(
-      PackedMatrix weight, int group, int panel, int row, int endRow, float[] sums) {
-    long start = weight.panelStart(group, panel);
-    int stride = weight.bytesPerInput();
-    boolean single = endRow - row <= TILE_ROWS;
+  private void runUnit(PackedMatrix weight, int group, int panel, int row, int endRow, int worker) {
+    boolean coded = weight.dtype() == DType.F8_E4M3;
+    int stride = coded ? PANEL * Float.BYTES : weight.bytesPerInput();
+    boolean single = !coded && endRow - row <= TILE_ROWS;
     int slab = single ? weight.depth() : SLAB_BYTES / stride;
+    MemorySegment w = coded ? widened[worker] : weight.data();
+    float[] sums = scratch[worker];
     for (int from = 0; from < weight.depth(); from += slab) {
       int depth = Math.min(slab, weight.depth() - from);
-      long at = start + (long) from * stride;
+      long at = coded ? 0 : weight.panelStart(group, panel) + (long) from * stride;
+      if (coded) {
+        CodedPanels.widen(weight, group, panel, from, depth, w);
+      }
       for (int r = row; r < endRow; r += TILE_ROWS) {
         int count = Math.min(TILE_ROWS, endRow - r);
-        runTile(weight, at, r, count, from, depth, sums, (r - row) * PANEL);
+        runTile(weight, w, at, r, count, from, depth, sums, (r - row) * PANEL);
       }
     }
     for (int r = row; r < endRow; r++) {
@@ -160,8 +169,15 @@ final class GroupedMatmul implements WorkerPool.Task {
 
   /** Three rows run as four, the last one twice: the sums have room for it. */
   private void runTile(
-      PackedMatrix weight, long at, int row, int count, int from, int depth, float[] sums, int to) {
-    MemorySegment w = weight.data();
+      PackedMatrix weight,
+      MemorySegment w,
+      long at,
+      int row,
+      int count,
+      int from,
+      int depth,
+      float[] sums,
+      int to) {
     boolean add = from > 0;
     int x0 = inputStart(row, weight, from);
     int x1 = inputStart(row + Math.min(1, count - 1), weight, from);

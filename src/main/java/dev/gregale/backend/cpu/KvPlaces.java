@@ -10,6 +10,7 @@ final class KvPlaces {
   private int sequence;
   private long[] keys = {}; // per vector of places
   private long[] values = {}; // per place
+  private long[] scales = {}; // per vector of places
 
   /** Forgets the sequence. */
   void clear() {
@@ -36,12 +37,15 @@ final class KvPlaces {
     if (values.length < places) {
       values = new long[places * 2];
       keys = new long[places * 2 / LANES];
+      scales = new long[places * 2 / LANES];
     }
     int vector = 0;
     int place = 0;
     for (int b = 0; b < blocks; b++) {
       long key = kv.keyStart(blockTables[table + b], 0);
+      long scale = kv.scaleStart(blockTables[table + b], 0);
       for (int i = 0; i < kv.paddedBlock(); i += LANES) {
+        scales[vector] = scale + (long) i * Float.BYTES;
         keys[vector++] = key + (long) i * kv.dtype().bytes();
       }
       long value = kv.valueStart(blockTables[table + b], 0);
@@ -60,5 +64,10 @@ final class KvPlaces {
   /** Byte offsets of the first KV head's values, by place. */
   long[] values() {
     return values;
+  }
+
+  /** Byte offsets of the scales of the first KV head's keys, and of its values, likewise. */
+  long[] scales() {
+    return scales;
   }
 }

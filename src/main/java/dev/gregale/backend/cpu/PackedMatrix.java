@@ -1,11 +1,14 @@
 package dev.gregale.backend.cpu;
 
 import static dev.gregale.backend.cpu.VectorMath.LANES;
+import static java.util.Objects.requireNonNull;
 
 import dev.gregale.backend.Tensor;
 import dev.gregale.tensor.DType;
+import dev.gregale.tensor.InputScaling;
 import dev.gregale.tensor.Shape;
 import java.lang.foreign.MemorySegment;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One or E matrices {@code [N, M]} in the order in which {@link Bf16Tiles} and {@link F32Tiles}
@@ -15,6 +18,10 @@ import java.lang.foreign.MemorySegment;
  * of one input lie side by side: 4 L floats, or as bf16 2 L ints, of which int i of vector v holds
  * row 2 v L + i in its low half and row (2 v + 1) L + i in its high half; a shift and a mask turn
  * them into floats.
+ *
+ * <p>Of a quantised matrix these are its codes, as L ints: int i holds the codes of rows i, L + i,
+ * 2 L + i and 3 L + i, the first in its low byte. {@link CodedPanels} widens them with their
+ * scales.
  *
  * <p>Lanes run along rows, never along M: each output is one chain of fused multiply-adds over M,
  * the same for every vector width.
@@ -31,15 +38,18 @@ final class PackedMatrix implements Tensor {
   private final int depth;
   private final int panels;
   private final MemorySegment data;
+  private final @Nullable PackedScales scales;
 
   /**
-   * @param dtype BF16 or F32
+   * @param dtype BF16, F32 or F8_E4M3
    * @param shape {@code [N, M]} or {@code [E, N, M]}
    * @param gateUp the first half of the rows are gates and the second half ups, and each panel
    *     takes 2 vectors of either, so that the two meet in one tile
    * @param data {@link #bytes} of zeroed memory, to be filled by {@link MatrixPacker}
+   * @param scales of F8_E4M3, to be filled likewise
    */
-  PackedMatrix(DType dtype, Shape shape, boolean gateUp, MemorySegment data) {
+  PackedMatrix(
+      DType dtype, Shape shape, boolean gateUp, MemorySegment data, @Nullable PackedScales scales) {
     this.dtype = dtype;
     this.shape = shape;
     this.gateUp = gateUp;
@@ -48,13 +58,18 @@ final class PackedMatrix implements Tensor {
     this.depth = shape.intDim(shape.rank() - 1);
     this.panels = panels(rows, gateUp);
     this.data = data;
+    this.scales = scales;
   }
 
-  /** What a matrix of that shape takes when packed. */
+  /** What a matrix of that shape takes when packed, without scales. */
   static long bytes(DType dtype, Shape shape, boolean gateUp) {
+    return totalPanels(shape, gateUp) * PANEL * shape.dim(shape.rank() - 1) * dtype.bytes();
+  }
+
+  /** Panels of all matrices of that shape. */
+  static long totalPanels(Shape shape, boolean gateUp) {
     long matrices = shape.rank() == 3 ? shape.dim(0) : 1;
-    int panels = panels(shape.intDim(shape.rank() - 2), gateUp);
-    return matrices * panels * PANEL * shape.dim(shape.rank() - 1) * dtype.bytes();
+    return matrices * panels(shape.intDim(shape.rank() - 2), gateUp);
   }
 
   private static int panels(int rows, boolean gateUp) {
@@ -78,12 +93,17 @@ final class PackedMatrix implements Tensor {
 
   /** Where a panel starts in {@link #data}, in bytes. */
   long panelStart(int matrix, int panel) {
-    return ((long) matrix * panels + panel) * depth * bytesPerInput();
+    return panelIndex(matrix, panel) * depth * bytesPerInput();
   }
 
   /** Bytes of a panel for each of the M inputs. */
   int bytesPerInput() {
     return PANEL * dtype.bytes();
+  }
+
+  /** A panel's number among those of all matrices. */
+  long panelIndex(int matrix, int panel) {
+    return (long) matrix * panels + panel;
   }
 
   @Override
@@ -122,5 +142,21 @@ final class PackedMatrix implements Tensor {
 
   MemorySegment data() {
     return data;
+  }
+
+  /** Of a quantised matrix. */
+  PackedScales scales() {
+    return requireNonNull(scales);
+  }
+
+  /** What a product does to its inputs, or null. */
+  @Nullable InputScaling inputs() {
+    InputScaling inputs = scales == null ? null : scales.scaling().inputs();
+    return inputs == null || inputs.when() != InputScaling.When.ALWAYS ? null : inputs;
+  }
+
+  @Override
+  public long numBytes() {
+    return data.byteSize() + (scales == null ? 0 : scales.data().byteSize());
   }
 }

@@ -8,6 +8,7 @@ import dev.gregale.backend.WeightRole;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
+import dev.gregale.tensor.TensorReader;
 import java.util.Arrays;
 import java.util.SplittableRandom;
 
@@ -32,8 +33,12 @@ final class ReferenceBackend extends CpuBackend {
 
   @Override
   public Tensor upload(WeightRole role, HostTensor source) {
+    requireRole(role, source);
+    if (source.dtype() == DType.F8_E4M3) {
+      return new CodedWeight(source);
+    }
     CpuTensor tensor = CpuTensor.allocate(DType.F32, source.shape());
-    float[] values = WeightReader.toFloats(source);
+    float[] values = TensorReader.toFloats(source);
     write(tensor, values, values.length);
     return tensor;
   }
@@ -55,7 +60,7 @@ final class ReferenceBackend extends CpuBackend {
 
   @Override
   public KvLayer allocateKv(int numBlocks, int blockSize, AttentionShape shape, DType dtype) {
-    return ReferenceKvLayer.allocate(numBlocks, blockSize, shape);
+    return ReferenceKvLayer.allocate(numBlocks, blockSize, shape, dtype);
   }
 
   @Override

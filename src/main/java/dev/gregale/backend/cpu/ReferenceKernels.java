@@ -1,5 +1,6 @@
 package dev.gregale.backend.cpu;
 
+import static dev.gregale.backend.cpu.CodedWeight.inputs;
 import static dev.gregale.backend.cpu.CpuTensor.floats;
 import static dev.gregale.backend.cpu.CpuTensor.ints;
 
@@ -71,18 +72,26 @@ final class ReferenceKernels implements Kernels {
   public void matmul(Tensor out, Tensor x, Tensor weight, int rows) {
     int n = weight.shape().intDim(0);
     int m = weight.shape().intDim(1);
+    float[] inputs = inputs(weight, floats(x), rows);
     for (int row = 0; row < rows; row++) {
-      matvec(floats(out), row * n, floats(x), row * m, floats(weight), 0, n, m);
+      matvec(floats(out), row * n, inputs, row * m, WeightElements.of(weight), 0, n, m);
     }
   }
 
-  /** out[0..n) = w[n, m] * x[0..m), each array from its own offset. */
+  /** out[0..n) = w[n, m] * x[0..m), each from its own offset, of the weight in rows. */
   private static void matvec(
-      float[] out, int outStart, float[] x, int xStart, float[] w, int wStart, int n, int m) {
+      float[] out,
+      int outStart,
+      float[] x,
+      int xStart,
+      WeightElements w,
+      int firstRow,
+      int n,
+      int m) {
     for (int j = 0; j < n; j++) {
       double sum = 0;
       for (int i = 0; i < m; i++) {
-        sum += (double) x[xStart + i] * w[wStart + j * m + i];
+        sum += (double) x[xStart + i] * w.at(firstRow + j, i);
       }
       out[outStart + j] = (float) sum;
     }
@@ -105,8 +114,7 @@ final class ReferenceKernels implements Kernels {
       }
       if (slots[t] >= 0) {
         int keys = row + shape.numHeads() * d;
-        System.arraycopy(rows, keys, cache.keys(), slots[t] * kvWidth, kvWidth);
-        System.arraycopy(rows, keys + kvWidth, cache.values(), slots[t] * kvWidth, kvWidth);
+        cache.put(slots[t], rows, keys, kvWidth);
       }
     }
   }
@@ -236,6 +244,8 @@ final class ReferenceKernels implements Kernels {
     int hidden = down.shape().intDim(1);
     int intermediate = down.shape().intDim(2);
     int k = routing.expertIds().shape().intDim(1);
+    float[] inputs = inputs(gateUp, floats(x), rows);
+    WeightElements first = WeightElements.of(gateUp);
     float[] gateAndUp = new float[2 * intermediate];
     float[] answer = new float[hidden];
     for (int t = 0; t < rows; t++) {
@@ -246,22 +256,22 @@ final class ReferenceKernels implements Kernels {
           continue; // another rank's
         }
         float weight = floats(routing.expertWeights())[t * k + slot];
-        int gateUpStart = expert * 2 * intermediate * hidden;
-        matvec(
-            gateAndUp,
-            0,
-            floats(x),
-            t * hidden,
-            floats(gateUp),
-            gateUpStart,
-            2 * intermediate,
-            hidden);
+        int firstRow = expert * 2 * intermediate;
+        matvec(gateAndUp, 0, inputs, t * hidden, first, firstRow, 2 * intermediate, hidden);
         for (int i = 0; i < intermediate; i++) {
           double gate = gateAndUp[i];
           gateAndUp[i] = (float) (gate / (1 + Math.exp(-gate)) * gateAndUp[intermediate + i]);
         }
-        int downStart = expert * hidden * intermediate;
-        matvec(answer, 0, gateAndUp, 0, floats(down), downStart, hidden, intermediate);
+        float[] activated = inputs(down, gateAndUp, 1);
+        matvec(
+            answer,
+            0,
+            activated,
+            0,
+            WeightElements.of(down),
+            expert * hidden,
+            hidden,
+            intermediate);
         for (int i = 0; i < hidden; i++) {
           sum[i] += (double) weight * answer[i];
         }

@@ -3,6 +3,7 @@ package dev.gregale.backend.cpu;
 import dev.gregale.backend.Tensor;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.Shape;
+import dev.gregale.tensor.TensorReader;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
@@ -27,7 +28,7 @@ record StoredRows(DType dtype, Shape shape, MemorySegment data) implements Tenso
       }
     } else {
       for (int i = 0; i < width; i++) {
-        out[at + i] = WeightReader.read(data, dtype, start + i);
+        out[at + i] = TensorReader.load(data, dtype, start + i);
       }
     }
   }

@@ -8,7 +8,7 @@ import dev.gregale.backend.SamplingInputs;
 import dev.gregale.backend.SamplingOutputs;
 
 /**
- * Draws one token from one row of logits, in Hugging Face's order: penalties and biases,
+ * Draws one token from one row of logits, in Hugging Face's order: mask, penalties and biases,
  * temperature, top-k, top-p, min-p. Used by one thread at a time; its scratch grows to V once.
  */
 final class TokenSampler {
@@ -33,6 +33,7 @@ final class TokenSampler {
     } else {
       float[] raw = numLogprobs >= 0 ? topLogprobs.copy(logits, start, vocabSize) : logits;
       int rawStart = numLogprobs >= 0 ? 0 : start;
+      mask(logits, start, vocabSize, in, row);
       adjust(logits, start, in, row);
       token = draw(logits, start, vocabSize, in, row);
       rawLogit = raw[rawStart + token];
@@ -57,6 +58,21 @@ final class TokenSampler {
         floats(in.topP())[row],
         floats(in.minP())[row]);
     return distribution.draw(uniform(longs(in.seed())[row], ints(in.position())[row]));
+  }
+
+  /** Negative infinity for what may not be drawn. */
+  private static void mask(float[] logits, int start, int vocabSize, SamplingInputs in, int row) {
+    int maskRow = ints(in.maskRow())[row];
+    if (maskRow == SamplingInputs.NO_MASK) {
+      return;
+    }
+    int[] allowed = ints(in.allowedTokens());
+    int first = maskRow * in.allowedTokens().shape().intDim(1);
+    for (int id = 0; id < vocabSize; id++) {
+      if ((allowed[first + id / Integer.SIZE] >>> id % Integer.SIZE & 1) == 0) {
+        logits[start + id] = Float.NEGATIVE_INFINITY;
+      }
+    }
   }
 
   /** Penalties and biases, only at the ids that have any. */

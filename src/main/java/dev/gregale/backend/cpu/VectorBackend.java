@@ -6,10 +6,15 @@ import dev.gregale.backend.KvLayer;
 import dev.gregale.backend.Tensor;
 import dev.gregale.backend.WeightRole;
 import dev.gregale.tensor.DType;
+import dev.gregale.tensor.E8M0;
+import dev.gregale.tensor.HostScales;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
+import dev.gregale.tensor.TensorReader;
+import dev.gregale.tensor.WeightScaling;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 
 /** Vector kernels on all processors; weights and KV cache lie outside the Java heap. */
@@ -40,8 +45,9 @@ final class VectorBackend extends CpuBackend {
 
   @Override
   public Tensor upload(WeightRole role, HostTensor source) {
+    requireRole(role, source);
     return switch (role) {
-      case NORM, ROPE_TABLE -> dense(source.shape(), WeightReader.toFloats(source));
+      case NORM, ROPE_TABLE -> dense(source.shape(), TensorReader.toFloats(source));
       case EMBEDDING -> {
         StoredRows table = rows(source.dtype(), source.shape());
         long at = 0;
@@ -52,8 +58,14 @@ final class VectorBackend extends CpuBackend {
         yield table;
       }
       case QKV, ATTENTION_OUTPUT, LINEAR, ROUTER, EXPERTS_GATE_UP, EXPERTS_DOWN -> {
+        HostScales scales = source.scales();
+        if (scales != null) {
+          PackedMatrix coded = coded(role, scales.scaling(), source.shape());
+          CodePacker.pack(pool, coded, source);
+          yield coded;
+        }
         PackedMatrix matrix = matrix(role, source.dtype(), source.shape());
-        MatrixPacker.pack(pool, matrix, new SlabRows(source)::read);
+        MatrixPacker.pack(pool, matrix, new TensorReader(source)::read);
         yield matrix;
       }
     };
@@ -80,6 +92,22 @@ final class VectorBackend extends CpuBackend {
     };
   }
 
+  /** A panel's codes are random bits of which each byte is a number; all scales are the same. */
+  @Override
+  public Tensor dummy(WeightRole role, WeightScaling scaling, Shape shape, long seed) {
+    PackedMatrix matrix = coded(role, scaling, shape);
+    DummyWeights.fillCodes(pool, matrix.data(), seed);
+    PackedScales scales = matrix.scales();
+    if (scales.areExponents()) {
+      scales.data().fill(E8M0.encode(DummyWeights.CODE_SCALE));
+    } else {
+      for (long at = 0; at < scales.data().byteSize(); at += Float.BYTES) {
+        scales.data().set(ValueLayout.JAVA_FLOAT, at, DummyWeights.CODE_SCALE);
+      }
+    }
+    return matrix;
+  }
+
   private static CpuTensor dense(Shape shape, float[] values) {
     CpuTensor tensor = CpuTensor.allocate(DType.F32, shape);
     System.arraycopy(values, 0, CpuTensor.floats(tensor), 0, values.length);
@@ -96,7 +124,21 @@ final class VectorBackend extends CpuBackend {
     DType packed = dtype == DType.BF16 ? DType.BF16 : DType.F32;
     boolean gateUp = role == WeightRole.EXPERTS_GATE_UP;
     long bytes = PackedMatrix.bytes(packed, shape, gateUp);
-    return new PackedMatrix(packed, shape, gateUp, HugePages.allocate(arena, bytes));
+    return new PackedMatrix(packed, shape, gateUp, HugePages.allocate(arena, bytes), null);
+  }
+
+  private PackedMatrix coded(WeightRole role, WeightScaling scaling, Shape shape) {
+    boolean gateUp = role == WeightRole.EXPERTS_GATE_UP;
+    long bytes = PackedMatrix.bytes(DType.F8_E4M3, shape, gateUp);
+    int gridColumns = scaling.gridColumns(shape.dim(shape.rank() - 1));
+    long panels = PackedMatrix.totalPanels(shape, gateUp);
+    long scaleBytes = PackedScales.bytes(scaling, gridColumns, panels);
+    return new PackedMatrix(
+        DType.F8_E4M3,
+        shape,
+        gateUp,
+        HugePages.allocate(arena, bytes),
+        new PackedScales(scaling, gridColumns, HugePages.allocate(arena, scaleBytes)));
   }
 
   @Override

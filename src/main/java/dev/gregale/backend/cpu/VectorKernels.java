@@ -23,6 +23,7 @@ final class VectorKernels implements Kernels {
   private final NormKernel norm;
   private final AddKernel add;
   private final GroupedMatmul matmul;
+  private final InputRounder rounder;
   private final RopeKernel rope;
   private final AttentionKernel attention;
   private final RouterKernel router = new RouterKernel();
@@ -33,9 +34,10 @@ final class VectorKernels implements Kernels {
     norm = new NormKernel(pool);
     add = new AddKernel(pool);
     matmul = new GroupedMatmul(pool);
+    rounder = new InputRounder(pool);
     rope = new RopeKernel(pool);
     attention = new AttentionKernel(pool);
-    experts = new ExpertKernel(pool, matmul);
+    experts = new ExpertKernel(pool, matmul, rounder);
   }
 
   @Override
@@ -72,7 +74,8 @@ final class VectorKernels implements Kernels {
 
   @Override
   public void matmul(Tensor out, Tensor x, Tensor weight, int rows) {
-    matmul.multiply(floats(out), floats(x), (PackedMatrix) weight, rows);
+    PackedMatrix matrix = (PackedMatrix) weight;
+    matmul.multiply(floats(out), rounder.inputs(floats(x), matrix, rows), matrix, rows);
   }
 
   @Override

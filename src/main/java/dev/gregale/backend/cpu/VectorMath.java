@@ -37,11 +37,42 @@ final class VectorMath {
   private static final int ONE_BITS = 0x3f800000;
   private static final int MANTISSA_BITS = 23;
 
+  private static final int E4M3_BIAS = 127 - 7 << MANTISSA_BITS;
+  private static final int HALF_OF_SMALLEST_NORMAL = 1 << MANTISSA_BITS - 1;
+
   private VectorMath() {}
 
   /** L sums to go on with, or to start at zero. */
   static FloatVector start(float[] sums, int at, boolean goOn) {
     return goOn ? FloatVector.fromArray(FLOATS, sums, at) : FloatVector.zero(FLOATS);
+  }
+
+  /**
+   * The E4M3 codes in the highest byte of each lane; the lower ones may hold anything. No lane may
+   * be NaN.
+   *
+   * <p>A code's exponent and mantissa, moved to their places in a float and its bias corrected, are
+   * the value h of a normal code. Of a subnormal one they are 2^-7 (1 + m/8) instead of 2^-6 m/8:
+   * there 2 h - 2^-6 is the value, and it is less than h nowhere else. (A subnormal float times a
+   * power of two would do, too, but costs processors a hundred cycles.)
+   */
+  static FloatVector ofE4M3(IntVector codes) {
+    IntVector bits = codes.lanewise(VectorOperators.LSHR, 4).and(0x07f00000);
+    FloatVector normal = bits.add(E4M3_BIAS).reinterpretAsFloats();
+    FloatVector subnormal = normal.fma(splat(2f), splat(-0x1p-6f));
+    return normal
+        .reinterpretAsInts()
+        .min(subnormal.reinterpretAsInts()) // floats that are not negative, so their order
+        .or(codes.and(0x80000000))
+        .reinterpretAsFloats();
+  }
+
+  /** 2^(code - 127) of the E8M0 code in each lane, 0 to 254. */
+  static FloatVector ofE8M0(IntVector codes) {
+    return codes
+        .lanewise(VectorOperators.LSHL, MANTISSA_BITS)
+        .max(HALF_OF_SMALLEST_NORMAL)
+        .reinterpretAsFloats();
   }
 
   /** e^x within 2 units in the last place; arguments are clamped to [-87.3, 88]. */

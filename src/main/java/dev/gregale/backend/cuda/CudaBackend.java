@@ -6,6 +6,7 @@ import dev.gregale.backend.Ceilings;
 import dev.gregale.backend.DeviceMemory;
 import dev.gregale.backend.Kernels;
 import dev.gregale.backend.KvLayer;
+import dev.gregale.backend.ModelBytes;
 import dev.gregale.backend.Readback;
 import dev.gregale.backend.Step;
 import dev.gregale.backend.Tensor;
@@ -15,6 +16,7 @@ import dev.gregale.backend.WorkspaceLimits;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
+import dev.gregale.tensor.WeightScaling;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -23,6 +25,7 @@ import java.util.List;
  * time.
  */
 public final class CudaBackend implements Backend {
+  private static final long SLICE_ALIGNMENT = 256;
   private final CudaContext context;
   private final KernelModules modules;
   private final CudaMemory memory;
@@ -34,6 +37,7 @@ public final class CudaBackend implements Backend {
   private final DeferredWrites deferred;
   private final BatchArrays arrays;
   private final Kernels kernels;
+  private final KvMemory kvMemory;
   private final List<CudaGraphStep> graphs = new ArrayList<>();
   private final List<CudaReadback> readbacks = new ArrayList<>();
   private final List<CudaTimeline> timelines = new ArrayList<>();
@@ -42,6 +46,7 @@ public final class CudaBackend implements Backend {
     this.context = context;
     modules = new KernelModules(context.device(), KernelLibrary.fromClassPath());
     memory = new CudaMemory(context);
+    kvMemory = new KvMemory(memory);
     ring = new PinnedRing(context);
     launcher = new KernelLauncher(driver, context);
     workspace = new Workspace(context, memory);
@@ -101,6 +106,15 @@ public final class CudaBackend implements Backend {
     return DType.BF16;
   }
 
+  /**
+   * With FP8 the blocks of one layer exist in bf16 too: what prefill's attention reads, of one
+   * layer at a time.
+   */
+  @Override
+  public List<DType> kvCacheDTypes() {
+    return KvMemory.DTYPES;
+  }
+
   /** What the copies of prefill attention are largest with. */
   @Override
   public int kvBlockSize() {
@@ -109,7 +123,7 @@ public final class CudaBackend implements Backend {
 
   @Override
   public long kvBlockBytes(int blockSize, AttentionShape shape, DType dtype) {
-    return 2L * dtype.bytes() * CudaKvLayer.blockElements(blockSize, shape);
+    return KvMemory.blockBytes(blockSize, shape, dtype);
   }
 
   @Override
@@ -121,8 +135,8 @@ public final class CudaBackend implements Backend {
    * @throws CudaUnavailableException if the model alone does not fit, with the arithmetic
    */
   @Override
-  public long freeBytesBeside(long modelBytes, double utilization) {
-    return budget(utilization).beside(modelBytes, context.device());
+  public long freeBytesBeside(ModelBytes model, double utilization) {
+    return budget(utilization).beside(model.total(), context.device());
   }
 
   private MemoryBudget budget(double utilization) {
@@ -152,6 +166,13 @@ public final class CudaBackend implements Backend {
   }
 
   @Override
+  public Tensor dummy(WeightRole role, WeightScaling scaling, Shape shape, long seed) {
+    context.enter();
+    deferred.flush();
+    return uploader.dummy(role, scaling, shape, seed);
+  }
+
+  @Override
   public Tensor allocate(DType dtype, Shape shape) {
     context.enter();
     DevicePointer pointer =
@@ -159,20 +180,24 @@ public final class CudaBackend implements Backend {
     return new CudaTensor(dtype, shape, WeightLayout.ROW_MAJOR, pointer);
   }
 
+  /** Slices of one array, aligned as allocations are. */
+  @Override
+  public List<Tensor> allocateTogether(DType dtype, Shape shape, int count) {
+    context.enter();
+    long stride = Math.ceilDiv(shape.numBytes(dtype), SLICE_ALIGNMENT) * SLICE_ALIGNMENT;
+    DevicePointer base =
+        memory.allocateZeroed(count * stride, "%d arrays %s %s".formatted(count, dtype, shape));
+    List<Tensor> slices = new ArrayList<>();
+    for (int i = 0; i < count; i++) {
+      slices.add(new CudaTensor(dtype, shape, WeightLayout.ROW_MAJOR, base.plus(i * stride)));
+    }
+    return List.copyOf(slices);
+  }
+
   @Override
   public KvLayer allocateKv(int numBlocks, int blockSize, AttentionShape shape, DType dtype) {
-    if (dtype != DType.BF16) {
-      throw new IllegalArgumentException(
-          "the CUDA backend keeps keys and values in BF16, not in " + dtype);
-    }
     context.enter();
-    long bytes = dtype.bytes() * numBlocks * CudaKvLayer.blockElements(blockSize, shape);
-    String what = "KV cache of %d blocks of %d tokens".formatted(numBlocks, blockSize);
-    return new CudaKvLayer(
-        numBlocks,
-        blockSize,
-        memory.allocateZeroed(bytes, what),
-        memory.allocateZeroed(bytes, what));
+    return kvMemory.allocate(numBlocks, blockSize, shape, dtype);
   }
 
   @Override
@@ -206,9 +231,10 @@ public final class CudaBackend implements Backend {
   }
 
   @Override
-  public Readback readback(Tensor source) {
+  public Readback readback(List<Tensor> together) {
     context.enter();
-    CudaReadback readback = new CudaReadback(context, deferred, CudaTensor.of(source));
+    CudaReadback readback =
+        new CudaReadback(context, deferred, together.stream().map(CudaTensor::of).toList());
     readbacks.add(readback);
     return readback;
   }

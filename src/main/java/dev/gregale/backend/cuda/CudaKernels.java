@@ -29,6 +29,7 @@ final class CudaKernels implements Kernels {
   private final KernelFunction rmsNorm;
   private final KernelFunction add;
   private final KernelFunction ropeAndCacheKv;
+  private final KvCodes.Kernels kvCodes;
   private final KernelFunction routeTopK;
   private final KernelFunction sample;
 
@@ -43,12 +44,17 @@ final class CudaKernels implements Kernels {
     rmsNorm = modules.function("rms_norm", "rms_norm_bf16");
     add = modules.function("rms_norm", "add_f32");
     ropeAndCacheKv = modules.function("rope_and_cache_kv", "rope_and_cache_kv_bf16");
+    kvCodes = new KvCodes.Kernels(launcher, modules);
     routeTopK = modules.function("route_top_k", "route_top_k_f32");
     sample = modules.function("sample", "sample_f32");
   }
 
   private static CudaTensor bf16(Tensor tensor, String what) {
     return CudaTensor.of(tensor, DType.BF16, what);
+  }
+
+  private static CudaTensor weight(Tensor tensor, String what) {
+    return CudaTensor.weight(tensor, what);
   }
 
   private static CudaTensor f32(Tensor tensor, String what) {
@@ -105,7 +111,7 @@ final class CudaKernels implements Kernels {
   @Override
   public void matmul(Tensor out, Tensor x, Tensor weight, int rows) {
     CudaTensor to = CudaTensor.of(out);
-    CudaTensor by = bf16(weight, "matmul's weight");
+    CudaTensor by = CudaTensor.weight(weight, "matmul's weight");
     choice.matmul(by, to, rows).launch(to, bf16(x, "matmul's x"), by, rows);
   }
 
@@ -126,12 +132,14 @@ final class CudaKernels implements Kernels {
         .add(shape.headDim())
         .add(cache.blockSize())
         .launch(ropeAndCacheKv, batch.numTokens(), ROW_THREADS);
+    kvCodes.store(cache, shape, batch);
   }
 
   @Override
   public void pagedAttention(
       Tensor out, Tensor qkv, KvLayer kv, AttentionShape shape, ForwardBatch batch) {
     CudaKvLayer cache = (CudaKvLayer) kv;
+    kvCodes.expand(cache, shape, batch);
     choice
         .attention(kernel -> kernel.accepts(cache, shape, batch), shape)
         .launch(bf16(out, "attention's out"), bf16(qkv, "qkv"), cache, shape, batch);
@@ -160,8 +168,8 @@ final class CudaKernels implements Kernels {
             bf16(x, "the experts' x"),
             CudaTensor.of(routing.expertIds()),
             f32(routing.expertWeights(), "the routing weights"),
-            bf16(gateUp, "gate and up"),
-            bf16(down, "down"),
+            weight(gateUp, "gate and up"),
+            weight(down, "down"),
             rows);
     choice.expert(call).launch(call);
   }
@@ -191,8 +199,8 @@ final class CudaKernels implements Kernels {
         new DecodeKernels.AttentionBlock(
             f32(residual, "the residual"),
             f32(weights.norm(), "the norm's gain"),
-            bf16(weights.qkv(), "QKV"),
-            bf16(weights.output(), "the output projection"),
+            weight(weights.qkv(), "QKV"),
+            weight(weights.output(), "the output projection"),
             eps,
             (CudaKvLayer) kv,
             f32(ropeTable, "the rope table"),
@@ -215,8 +223,8 @@ final class CudaKernels implements Kernels {
             f32(residual, "the residual"),
             f32(weights.norm(), "the norm's gain"),
             bf16(weights.router(), "the router"),
-            bf16(weights.gateUp(), "gate and up"),
-            bf16(weights.down(), "down"),
+            weight(weights.gateUp(), "gate and up"),
+            weight(weights.down(), "down"),
             eps,
             batch,
             scratch);
@@ -279,6 +287,8 @@ final class CudaKernels implements Kernels {
         .add(CudaTensor.of(in.adjustTokens()))
         .add(CudaTensor.of(in.adjustCounts()))
         .add(CudaTensor.of(in.adjustBias()))
+        .add(CudaTensor.of(in.maskRow()))
+        .add(CudaTensor.of(in.allowedTokens()))
         .add(logits.shape().intDim(1))
         .add(out.topTokens().shape().intDim(1))
         .launch(sample, rows, SAMPLE_THREADS);

@@ -2,9 +2,18 @@ package dev.gregale.backend.cuda;
 
 import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.KvLayer;
+import org.jspecify.annotations.Nullable;
 
-/** One layer's blocks in bf16, keys and values each in the layout of {@code kv_layout.cuh}. */
-record CudaKvLayer(int numBlocks, int blockSize, DevicePointer keys, DevicePointer values)
+/**
+ * One layer's blocks.
+ *
+ * @param keys in bf16, in the layout of {@code kv_layout.cuh}; of an FP8 cache blocks that all
+ *     layers share, from which this one's codes are made and into which they are widened
+ * @param values the same
+ * @param codes of an FP8 cache, else null
+ */
+record CudaKvLayer(
+    int numBlocks, int blockSize, DevicePointer keys, DevicePointer values, @Nullable KvCodes codes)
     implements KvLayer {
 
   private static final int PANEL_COLUMNS = 64;

@@ -2,15 +2,29 @@ package dev.gregale.backend.cuda;
 
 import dev.gregale.backend.Tensor;
 import dev.gregale.tensor.DType;
+import dev.gregale.tensor.InputScaling;
 import dev.gregale.tensor.Shape;
+import org.jspecify.annotations.Nullable;
 
 /**
  * An array in device memory.
  *
  * @param layout what kernels must know beside dtype and shape to read it
+ * @param scales of tiled F8_E4M3 codes; null for everything else
+ * @param inputs what a weight that was quantised wants of a product's inputs, else null
  */
-record CudaTensor(DType dtype, Shape shape, WeightLayout layout, DevicePointer pointer)
+record CudaTensor(
+    DType dtype,
+    Shape shape,
+    WeightLayout layout,
+    DevicePointer pointer,
+    @Nullable CodeScales scales,
+    @Nullable InputScaling inputs)
     implements Tensor {
+
+  CudaTensor(DType dtype, Shape shape, WeightLayout layout, DevicePointer pointer) {
+    this(dtype, shape, layout, pointer, null, null);
+  }
 
   static CudaTensor of(Tensor tensor) {
     return (CudaTensor) tensor;
@@ -24,6 +38,32 @@ record CudaTensor(DType dtype, Shape shape, WeightLayout layout, DevicePointer p
           "%s must be %s, found %s %s".formatted(what, dtype, found.dtype(), found.shape()));
     }
     return found;
+  }
+
+  /** A weight, which is kept in bf16 or as codes. */
+  static CudaTensor weight(Tensor tensor, String what) {
+    CudaTensor found = (CudaTensor) tensor;
+    return found.scales() != null ? found : of(tensor, DType.BF16, what);
+  }
+
+  /** The same, with what it wants of inputs. */
+  CudaTensor with(InputScaling wanted) {
+    return new CudaTensor(dtype, shape, layout, pointer, scales, wanted);
+  }
+
+  /** What a tiled weight's elements are. */
+  WeightFormat format() {
+    return scales == null ? WeightFormat.BF16 : scales.format();
+  }
+
+  /** Whether products must quantise their inputs, however few rows they have. */
+  boolean alwaysQuantizesInputs() {
+    return inputs != null && inputs.when() == InputScaling.When.ALWAYS;
+  }
+
+  @Override
+  public long numBytes() {
+    return scales == null ? shape.numBytes(dtype) : scales.bytes();
   }
 
   /** The address of a norm's gain in bf16, behind that in fp32. */

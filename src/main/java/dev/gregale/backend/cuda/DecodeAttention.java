@@ -14,12 +14,16 @@ final class DecodeAttention {
   private final Workspace workspace;
   private final KernelFunction dim128;
   private final KernelFunction dim64;
+  private final KernelFunction codes128;
+  private final KvCodes.Kernels kvCodes;
 
   DecodeAttention(KernelLauncher launcher, KernelModules modules, Workspace workspace) {
     this.launcher = launcher;
     this.workspace = workspace;
     dim128 = modules.function(SOURCE, "decode_attention_bf16_d128", 0, CARVE_OUT);
     dim64 = modules.function(SOURCE, "decode_attention_bf16_d64", 0, CARVE_OUT);
+    codes128 = modules.function("decode_attention_fp8", "decode_attention_fp8_d128", 0, CARVE_OUT);
+    kvCodes = new KvCodes.Kernels(launcher, modules);
   }
 
   /** Runs of a sequence's positions, at most: what keeps the GPU busy with so many sequences. */
@@ -70,14 +74,14 @@ final class DecodeAttention {
     int heads = block.shape().numHeads();
     int kvHeads = block.shape().numKvHeads();
     int headDim = block.shape().headDim();
+    kvCodes.store(block.kv(), block.shape(), block.batch());
     launcher
         .begin()
         .add(context)
         .add(partials(tokens, heads, headDim))
         .add(counters(tokens, kvHeads))
-        .add(queries)
-        .add(block.kv().keys().address())
-        .add(block.kv().values().address())
+        .add(queries);
+    addCache(block.kv())
         .add(CudaTensor.of(block.batch().contextLens()))
         .add(CudaTensor.of(block.batch().slotMapping()))
         .add(CudaTensor.of(block.batch().blockTables()))
@@ -91,6 +95,20 @@ final class DecodeAttention {
         .add(minRun(tokens))
         .add(tileRows)
         .overlapping()
-        .launch(headDim == 128 ? dim128 : dim64, splits(tokens), kvHeads, tokens, THREADS, 0);
+        .launch(kernel(block), splits(tokens), kvHeads, tokens, THREADS, 0);
+  }
+
+  private KernelLauncher addCache(CudaKvLayer kv) {
+    KvCodes codes = kv.codes();
+    return codes == null
+        ? launcher.add(kv.keys().address()).add(kv.values().address())
+        : codes.addTo(launcher);
+  }
+
+  private KernelFunction kernel(DecodeKernels.AttentionBlock block) {
+    if (block.kv().codes() != null) {
+      return codes128;
+    }
+    return block.shape().headDim() == 128 ? dim128 : dim64;
   }
 }

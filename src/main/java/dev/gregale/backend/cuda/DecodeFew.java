@@ -10,17 +10,19 @@ import dev.gregale.tensor.DType;
 final class DecodeFew implements DecodeKernels {
   private static final int MAX_TOKENS = 8;
   private static final int THREADS = 512;
+  private static final String LINEAR = "decode_linear";
+  private static final String EXPERTS = "decode_experts";
   private static final DecodeLimits LIMITS = new DecodeLimits(1, MAX_TOKENS, 32);
   private final KernelLauncher launcher;
   private final Workspace workspace;
   private final DecodeAttention attention;
   private final int multiprocessors;
-  private final KernelFunction qkv128;
-  private final KernelFunction qkv64;
-  private final KernelFunction addLinear;
+  private final FormatKernels qkv128;
+  private final FormatKernels qkv64;
+  private final FormatKernels addLinear;
   private final KernelFunction lmHead;
-  private final KernelFunction gateUp;
-  private final KernelFunction down;
+  private final FormatKernels gateUp;
+  private final FormatKernels down;
 
   DecodeFew(
       KernelLauncher launcher,
@@ -32,16 +34,24 @@ final class DecodeFew implements DecodeKernels {
     this.workspace = workspace;
     this.attention = attention;
     this.multiprocessors = multiprocessors;
-    qkv128 = function(modules, "decode_linear", "decode_qkv_bf16_d128");
-    qkv64 = function(modules, "decode_linear", "decode_qkv_bf16_d64");
-    addLinear = function(modules, "decode_linear", "decode_add_linear_bf16");
-    lmHead = function(modules, "decode_linear", "decode_lm_head_bf16");
-    gateUp = function(modules, "decode_experts", "decode_gate_up_bf16");
-    down = modules.function("decode_experts", "decode_down_bf16", 0, DecodeAttention.CARVE_OUT);
+    qkv128 = kernels(modules, LINEAR, "decode_qkv_%s_d128");
+    qkv64 = kernels(modules, LINEAR, "decode_qkv_%s_d64");
+    addLinear = kernels(modules, LINEAR, "decode_add_linear_%s");
+    lmHead =
+        modules.function(
+            LINEAR, "decode_lm_head_bf16", DecodeLimits.maxTokenBytes(), DecodeAttention.CARVE_OUT);
+    gateUp = kernels(modules, EXPERTS, "decode_gate_up_%s");
+    down = new FormatKernels(modules, EXPERTS, "decode_down_%s", 0, DecodeAttention.CARVE_OUT);
   }
 
-  private static KernelFunction function(KernelModules modules, String source, String name) {
-    return modules.function(source, name, DecodeLimits.maxTokenBytes(), DecodeAttention.CARVE_OUT);
+  private static FormatKernels kernels(KernelModules modules, String source, String name) {
+    return new FormatKernels(
+        modules, source, name, DecodeLimits.maxTokenBytes(), DecodeAttention.CARVE_OUT);
+  }
+
+  /** Shared memory of rows that meet such a weight. */
+  private static int tokenBytes(int rows, CudaTensor weight, int width) {
+    return DecodeLimits.tokenBytes(rows, weight.format().paddedColumns(width));
   }
 
   @Override
@@ -74,7 +84,7 @@ final class DecodeFew implements DecodeKernels {
         .add(block.kv().values().address())
         .add(block.residual())
         .add(block.norm().bf16Gain())
-        .add(block.qkv())
+        .addWeight(block.qkv())
         .add(block.ropeTable())
         .add(CudaTensor.of(block.batch().positions()))
         .add(CudaTensor.of(block.batch().slotMapping()))
@@ -87,29 +97,29 @@ final class DecodeFew implements DecodeKernels {
         .add(block.kv().blockSize())
         .overlapping()
         .launch(
-            block.shape().headDim() == 128 ? qkv128 : qkv64,
+            (block.shape().headDim() == 128 ? qkv128 : qkv64).of(block.qkv().format()),
             multiprocessors,
             1,
             1,
             THREADS,
-            DecodeLimits.tokenBytes(tokens, block.hidden()));
+            tokenBytes(tokens, block.qkv(), block.hidden()));
     attention.launch(block, context.address(), queries.address(), stride, 0);
     launcher
         .begin()
         .add(block.residual())
         .add(context)
-        .add(block.output())
+        .addWeight(block.output())
         .add(tokens)
         .add(block.hidden())
         .add(block.contextWidth())
         .overlapping()
         .launch(
-            addLinear,
+            addLinear.of(block.output().format()),
             multiprocessors,
             1,
             1,
             THREADS,
-            DecodeLimits.tokenBytes(tokens, block.contextWidth()));
+            tokenBytes(tokens, block.output(), block.contextWidth()));
   }
 
   @Override
@@ -124,7 +134,7 @@ final class DecodeFew implements DecodeKernels {
         .add(block.residual())
         .add(block.norm().bf16Gain())
         .add(block.router())
-        .add(block.gateUp())
+        .addWeight(block.gateUp())
         .add(CudaTensor.of(block.batch().slotMapping()))
         .add(block.eps())
         .add(tokens)
@@ -134,24 +144,24 @@ final class DecodeFew implements DecodeKernels {
         .add(block.perToken())
         .overlapping()
         .launch(
-            gateUp,
+            gateUp.of(block.gateUp().format()),
             multiprocessors,
             1,
             1,
             THREADS,
-            DecodeLimits.tokenBytes(tokens, block.hidden()));
+            tokenBytes(tokens, block.gateUp(), block.hidden()));
     launcher
         .begin()
         .add(block.residual())
         .add(inner)
         .add(block.expertIds())
-        .add(block.down())
+        .addWeight(block.down())
         .add(tokens)
         .add(block.hidden())
         .add(block.intermediate())
         .add(block.perToken())
         .overlapping()
-        .launch(down, multiprocessors, THREADS);
+        .launch(down.of(block.down().format()), multiprocessors, THREADS);
   }
 
   @Override

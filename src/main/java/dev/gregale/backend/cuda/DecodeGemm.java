@@ -7,43 +7,61 @@ final class DecodeGemm {
 
   private static final String SOURCE = "decode_gemm";
   private static final int THREADS = 288;
+  private static final int CODE_THREADS = 384;
   private static final int MAX_SHARED_BYTES = 231_424;
   private static final int HEAD_BYTES = 2048;
   private static final int STAGES = 8;
   private static final int WEIGHT_TILE_BYTES = 16 << 10;
   private static final int ROW_BYTES = 128;
+  private static final int SCALE_BYTES = 1 << 10; // of a stage with codes
   private static final int MAX_STAGED_ROWS = 64;
   private final KernelLauncher launcher;
   private final int multiprocessors;
-  private final KernelFunction toParts;
-  private final KernelFunction swiglu;
+  private final FormatKernels toParts;
+  private final FormatKernels swiglu;
 
   DecodeGemm(KernelLauncher launcher, KernelModules modules, int multiprocessors) {
     this.launcher = launcher;
     this.multiprocessors = multiprocessors;
-    toParts = modules.function(SOURCE, "decode_gemm_parts_bf16", MAX_SHARED_BYTES);
-    swiglu = modules.function(SOURCE, "decode_gemm_swiglu_bf16", MAX_SHARED_BYTES);
+    toParts = kernels(modules, "decode_gemm_parts_%s");
+    swiglu = kernels(modules, "decode_gemm_swiglu_%s");
+  }
+
+  private static FormatKernels kernels(KernelModules modules, String name) {
+    return new FormatKernels(
+        modules, SOURCE, name, MAX_SHARED_BYTES, KernelModules.DRIVERS_CARVE_OUT);
   }
 
   /** Eight stages where the widest tile allows it; the small kernels find room beside. */
-  private static int sharedBytes(int tokens) {
+  private static int sharedBytes(int tokens, WeightFormat format) {
     int rows = Math.min(MAX_STAGED_ROWS, TiledLayout.tileRows(tokens));
-    return HEAD_BYTES + STAGES * (WEIGHT_TILE_BYTES + rows * ROW_BYTES) + rows * ROW_BYTES;
+    int head = HEAD_BYTES + rows * ROW_BYTES;
+    if (format == WeightFormat.BF16) {
+      return head + STAGES * (WEIGHT_TILE_BYTES + rows * ROW_BYTES);
+    }
+    int stage = WEIGHT_TILE_BYTES + 2 * rows * ROW_BYTES + SCALE_BYTES;
+    return head + Math.min(STAGES, (MAX_SHARED_BYTES - head) / stage) * stage;
+  }
+
+  private static int threads(WeightFormat format) {
+    return format == WeightFormat.BF16 ? THREADS : CODE_THREADS;
   }
 
   /** Weight tiles that a multiprocessor takes: one even piece each, never more than all of K. */
-  int steps(int n, int k) {
-    int kTiles = TiledLayout.kTiles(k);
+  int steps(int n, int k, WeightFormat format) {
+    int kTiles = format.kTiles(k);
     return Math.min(kTiles, Math.ceilDiv(TiledLayout.nTiles(n) * kTiles, multiprocessors));
   }
 
-  /** Pieces of K that an output is the sum of, at most. */
+  /** Pieces of K that an output is the sum of, at most, whatever the weight's format. */
   int maxParts(int n, int k) {
-    int kTiles = TiledLayout.kTiles(k);
-    int steps = steps(n, k);
     int most = 1;
-    for (int tile = 0; tile < TiledLayout.nTiles(n); tile++) {
-      most = Math.max(most, ((tile + 1) * kTiles - 1) / steps - tile * kTiles / steps + 1);
+    for (WeightFormat format : WeightFormat.values()) {
+      int kTiles = format.kTiles(k);
+      int steps = steps(n, k, format);
+      for (int tile = 0; tile < TiledLayout.nTiles(n); tile++) {
+        most = Math.max(most, ((tile + 1) * kTiles - 1) / steps - tile * kTiles / steps + 1);
+      }
     }
     return most;
   }
@@ -53,62 +71,74 @@ final class DecodeGemm {
     return tokens < FEW_FOR_DOWN && kTiles % 2 == 0 ? kTiles / 2 : kTiles;
   }
 
+  /** Arguments after the weight differ in one: where there are codes, tokens have own tiles. */
+  private void addTiles(WeightFormat format, int k) {
+    launcher.add(format.kTiles(k));
+    if (format != WeightFormat.BF16) {
+      launcher.add(TiledLayout.kTiles(k));
+    }
+  }
+
   void project(long parts, CudaTensor weight, long tile, int rows, int steps) {
     int n = weight.shape().intDim(0);
+    int shared = sharedBytes(rows, weight.format());
     launcher
         .begin()
         .add(parts)
-        .add(weight)
+        .addWeight(weight)
         .add(tile)
         .add(0L) // no plan: one group
         .add(1)
         .add(TiledLayout.tileRows(rows))
         .add(rows)
-        .add(TiledLayout.nTiles(n))
-        .add(TiledLayout.kTiles(weight.shape().intDim(1)))
-        .add(steps)
-        .add(rows)
-        .add(n)
-        .add(sharedBytes(rows))
-        .overlapping()
-        .launch(toParts, multiprocessors, 1, 1, THREADS, sharedBytes(rows));
+        .add(TiledLayout.nTiles(n));
+    addTiles(weight.format(), weight.shape().intDim(1));
+    launcher.add(steps).add(rows).add(n).add(shared);
+    launch(toParts, weight, shared);
   }
 
   void gateUp(long inner, DecodeKernels.ExpertBlock block, long tiles, long plan) {
-    int shared = sharedBytes(block.tokens());
+    CudaTensor weight = block.gateUp();
+    int shared = sharedBytes(block.tokens(), weight.format());
     launcher
         .begin()
         .add(inner)
-        .add(block.gateUp())
+        .addWeight(weight)
         .add(tiles)
         .add(plan)
         .add(block.numExperts())
-        .add(TiledLayout.kTiles(block.intermediate()))
-        .add(TiledLayout.kTiles(block.hidden()))
-        .add(shared)
-        .overlapping()
-        .launch(swiglu, multiprocessors, 1, 1, THREADS, shared);
+        .add(TiledLayout.kTiles(block.intermediate()));
+    addTiles(weight.format(), block.hidden());
+    launcher.add(shared);
+    launch(swiglu, weight, shared);
   }
 
   void down(long parts, DecodeKernels.ExpertBlock block, long inner, long plan, int partRows) {
-    int shared = sharedBytes(block.tokens());
-    int kTiles = TiledLayout.kTiles(block.intermediate());
+    CudaTensor weight = block.down();
+    int shared = sharedBytes(block.tokens(), weight.format());
     launcher
         .begin()
         .add(parts)
-        .add(block.down())
+        .addWeight(weight)
         .add(inner)
         .add(plan)
         .add(block.numExperts())
         .add(0)
         .add(0)
-        .add(TiledLayout.nTiles(block.hidden()))
-        .add(kTiles)
-        .add(downSteps(block.tokens(), kTiles))
+        .add(TiledLayout.nTiles(block.hidden()));
+    addTiles(weight.format(), block.intermediate());
+    launcher
+        .add(downSteps(block.tokens(), weight.format().kTiles(block.intermediate())))
         .add(partRows)
         .add(block.hidden())
-        .add(shared)
+        .add(shared);
+    launch(toParts, weight, shared);
+  }
+
+  private void launch(FormatKernels kernels, CudaTensor weight, int shared) {
+    WeightFormat format = weight.format();
+    launcher
         .overlapping()
-        .launch(toParts, multiprocessors, 1, 1, THREADS, shared);
+        .launch(kernels.of(format), multiprocessors, 1, 1, threads(format), shared);
   }
 }

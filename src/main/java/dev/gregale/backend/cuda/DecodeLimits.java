@@ -22,8 +22,14 @@ record DecodeLimits(int minTokens, int maxTokens, int maxPairs) {
     return width % TiledLayout.TILE_K == 0 && width <= MAX_WIDTH;
   }
 
+  /** These kernels read tiles, and never quantise inputs. */
   private static boolean isTiled(CudaTensor weight) {
-    return weight.layout() == WeightLayout.TILED;
+    return weight.layout() == WeightLayout.TILED && !weight.alwaysQuantizesInputs();
+  }
+
+  /** What lies between gate_up and down stands in another order where there are codes. */
+  private static boolean isAlike(CudaTensor a, CudaTensor b) {
+    return (a.format() == WeightFormat.BF16) == (b.format() == WeightFormat.BF16);
   }
 
   boolean allow(DecodeKernels.AttentionBlock block) {
@@ -34,7 +40,7 @@ record DecodeLimits(int minTokens, int maxTokens, int maxPairs) {
         && hasTokens(block.tokens())
         && isWhole(block.hidden())
         && isWhole(block.contextWidth())
-        && (headDim == 64 || headDim == 128)
+        && (headDim == 128 || (headDim == 64 && block.kv().codes() == null))
         && block.shape().numHeads() / block.shape().numKvHeads() <= MAX_GROUP
         && block.kv().blockSize() % GRAIN == 0;
   }
@@ -42,6 +48,7 @@ record DecodeLimits(int minTokens, int maxTokens, int maxPairs) {
   boolean allow(DecodeKernels.ExpertBlock block) {
     return isTiled(block.gateUp())
         && isTiled(block.down())
+        && isAlike(block.gateUp(), block.down())
         && hasTokens(block.tokens())
         && isWhole(block.hidden())
         && block.numExperts() <= MAX_EXPERTS

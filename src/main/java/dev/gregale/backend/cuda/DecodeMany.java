@@ -62,8 +62,10 @@ final class DecodeMany implements DecodeKernels {
       tiles(rows, limits.hidden());
       inner(rows, limits.intermediate());
       plan(limits.numExperts(), tokens * limits.expertsPerToken());
-      int kTiles = TiledLayout.kTiles(limits.intermediate());
-      parts(kTiles / DecodeGemm.downSteps(tokens, kTiles), rows, limits.hidden());
+      for (WeightFormat format : WeightFormat.values()) {
+        int kTiles = format.kTiles(limits.intermediate());
+        parts(kTiles / DecodeGemm.downSteps(tokens, kTiles), rows, limits.hidden());
+      }
     }
   }
 
@@ -124,7 +126,9 @@ final class DecodeMany implements DecodeKernels {
     int width = block.shape().qkvWidth();
     long tile = normTile(block.residual(), 0L, block.norm(), block.eps(), tokens, hidden);
     long parts = projectionParts(tokens, width, hidden);
-    gemm.project(parts, block.qkv(), tile, tokens, gemm.steps(width, hidden));
+    WeightFormat format = block.qkv().format();
+    int steps = gemm.steps(width, hidden, format);
+    gemm.project(parts, block.qkv(), tile, tokens, steps);
     CudaTensor queries = CudaTensor.of(block.scratch().qkv(), DType.BF16, "qkv");
     launcher
         .begin()
@@ -141,23 +145,33 @@ final class DecodeMany implements DecodeKernels {
         .add(block.shape().numKvHeads())
         .add(block.shape().headDim())
         .add(block.kv().blockSize())
-        .add(TiledLayout.kTiles(hidden))
-        .add(gemm.steps(width, hidden))
+        .add(format.kTiles(hidden))
+        .add(steps)
         .overlapping()
         .launch(qkvParts, Math.ceilDiv(width / 8, ROW_THREADS), tokens, 1, ROW_THREADS, 0);
     int contextWidth = block.contextWidth();
     long context = contextTile(tokens, contextWidth);
     attention.launch(block, context, queries.address(), contextWidth, TiledLayout.tileRows(tokens));
-    long update = projectionParts(tokens, hidden, contextWidth);
-    gemm.project(update, block.output(), context, tokens, gemm.steps(hidden, contextWidth));
+    addOutput(block, context);
+  }
+
+  /** residual += output * context. */
+  private void addOutput(AttentionBlock block, long context) {
+    int tokens = block.tokens();
+    int hidden = block.hidden();
+    int width = block.contextWidth();
+    WeightFormat format = block.output().format();
+    int steps = gemm.steps(hidden, width, format);
+    long update = projectionParts(tokens, hidden, width);
+    gemm.project(update, block.output(), context, tokens, steps);
     launcher
         .begin()
         .add(block.residual())
         .add(update)
         .add(tokens)
         .add(hidden)
-        .add(TiledLayout.kTiles(contextWidth))
-        .add(gemm.steps(hidden, contextWidth))
+        .add(format.kTiles(width))
+        .add(steps)
         .overlapping()
         .launch(addParts, Math.ceilDiv(hidden, COLUMNS), tokens, 1, ROW_THREADS, 0);
   }
@@ -175,7 +189,7 @@ final class DecodeMany implements DecodeKernels {
     routeAndPlan(block, plan, rowsOf, tiles);
     long inner = inner(rows, block.intermediate());
     gemm.gateUp(inner, block, tiles, plan);
-    int kTiles = TiledLayout.kTiles(block.intermediate());
+    int kTiles = block.down().format().kTiles(block.intermediate());
     int steps = DecodeGemm.downSteps(tokens, kTiles);
     long parts = parts(kTiles / steps, rows, hidden);
     gemm.down(parts, block, inner, plan, rows);

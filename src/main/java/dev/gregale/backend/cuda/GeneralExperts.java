@@ -14,14 +14,17 @@ final class GeneralExperts implements ExpertKernel {
   private static final int COMBINE_THREADS = 256;
   private final KernelLauncher launcher;
   private final Workspace workspace;
+  private final InputRounder rounder;
   private final KernelFunction sort;
   private final KernelFunction[] gateUp = new KernelFunction[3];
   private final KernelFunction[] down = new KernelFunction[3];
   private final KernelFunction combine;
 
-  GeneralExperts(KernelLauncher launcher, KernelModules modules, Workspace workspace) {
+  GeneralExperts(
+      KernelLauncher launcher, KernelModules modules, Workspace workspace, InputRounder rounder) {
     this.launcher = launcher;
     this.workspace = workspace;
+    this.rounder = rounder;
     sort = modules.function(SOURCE, "expert_sort");
     Tile[] tiles = {Tile.SMALL, Tile.MEDIUM, Tile.LARGE};
     for (int i = 0; i < tiles.length; i++) {
@@ -67,6 +70,7 @@ final class GeneralExperts implements ExpertKernel {
     long place = sorted + 4L * pairs;
     long inner = inner(pairs, call.intermediate());
     long answers = answers(pairs, call.hidden());
+    long x = rounder.rows(call.gateUp(), call.x(), call.rows(), call.hidden());
     launcher
         .begin()
         .add(offsets)
@@ -82,7 +86,7 @@ final class GeneralExperts implements ExpertKernel {
     launcher
         .begin()
         .add(inner)
-        .add(call.x())
+        .add(x)
         .add(call.gateUp())
         .add(offsets)
         .add(sorted)
@@ -97,6 +101,7 @@ final class GeneralExperts implements ExpertKernel {
             1,
             tile.threads(),
             tile.sharedBytes());
+    rounder.inPlace(call.down(), inner, pairs, call.intermediate());
     launcher
         .begin()
         .add(answers)

@@ -43,9 +43,16 @@ record KernelChoice(
     List<DecodeKernels> decodes = new ArrayList<>();
     boolean hasTiles = device.isHopper() && mode != Mode.GENERAL;
     int processors = device.numMultiprocessors();
+    InputRounder rounder = new InputRounder(launcher, modules, workspace);
     if (hasTiles) {
-      matmuls.add(new WgmmaMatmul(launcher, modules, workspace, processors));
-      experts.add(new WgmmaExperts(launcher, modules, workspace, processors));
+      InputQuantizer quantizer = new InputQuantizer(launcher, modules);
+      boolean mayQuantize = mode == Mode.FASTEST;
+      matmuls.add(
+          new WgmmaMatmul(
+              launcher, modules, workspace, quantizer, rounder, processors, mayQuantize));
+      experts.add(
+          new WgmmaExperts(
+              launcher, modules, workspace, quantizer, rounder, processors, mayQuantize));
     }
     if (hasTiles && mode == Mode.FASTEST) {
       attentions.add(new WgmmaAttention(launcher, modules, workspace, processors));
@@ -53,9 +60,9 @@ record KernelChoice(
       decodes.add(new DecodeFew(launcher, modules, workspace, decode, processors));
       decodes.add(new DecodeMany(launcher, modules, workspace, decode, processors));
     }
-    matmuls.add(new GeneralMatmul(launcher, modules));
+    matmuls.add(new GeneralMatmul(launcher, modules, rounder));
     attentions.add(new GeneralAttention(launcher, modules, workspace, mode == Mode.DETERMINISTIC));
-    experts.add(new GeneralExperts(launcher, modules, workspace));
+    experts.add(new GeneralExperts(launcher, modules, workspace, rounder));
     return new KernelChoice(hasTiles, matmuls, attentions, experts, decodes);
   }
 

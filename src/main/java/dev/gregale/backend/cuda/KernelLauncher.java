@@ -67,6 +67,13 @@ final class KernelLauncher implements AutoCloseable {
     return add(tensor.address());
   }
 
+  /** A tiled weight, and behind it its scales if it has any. */
+  KernelLauncher addWeight(CudaTensor weight) {
+    add(weight);
+    CodeScales scales = weight.scales();
+    return scales == null ? this : add(scales.pointer().address());
+  }
+
   /** A 64-bit integer or an address. */
   KernelLauncher add(long value) {
     arguments.setAtIndex(ValueLayout.JAVA_LONG, count++, value);

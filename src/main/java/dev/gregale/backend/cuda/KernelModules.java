@@ -21,7 +21,8 @@ import jcuda.driver.JCudaDriver;
 final class KernelModules implements AutoCloseable {
   private static final int STATIC_SHARED_LIMIT = 48 << 10; // more must be asked for
 
-  private static final int DRIVERS_CARVE_OUT = -1;
+  /** Leaves it to the driver how a multiprocessor's memory is divided. */
+  static final int DRIVERS_CARVE_OUT = -1;
 
   /** The driver loads kernels when they are first asked for, so the image must stay where it is. */
   private record Loaded(KernelLibrary.Image image, CUmodule module, ByteBuffer memory) {}

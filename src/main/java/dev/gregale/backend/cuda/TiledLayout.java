@@ -5,8 +5,11 @@ final class TiledLayout {
   /** Rows of a weight's tile. */
   static final int TILE_ROWS = 128;
 
-  /** Columns of any tile. */
+  /** Columns of a tile of bf16. */
   static final int TILE_K = 64;
+
+  /** Bytes of a weight's tile, whatever is in it. */
+  static final int TILE_BYTES = TILE_ROWS * 128;
 
   /** Rows that a token tile's height is a multiple of. */
   static final int ROW_STEP = 16;

@@ -15,24 +15,9 @@ final class WeightTiler {
     this.modules = modules;
   }
 
-  /** A weight as {@code [groups, n, k]}; of gate and up, n is I rounded up to tiles of both. */
-  private record Matrix(int groups, int n, int k) {
-    static Matrix of(WeightRole role, Shape shape) {
-      return switch (role) {
-        case EXPERTS_GATE_UP ->
-            new Matrix(
-                shape.intDim(0),
-                TiledLayout.kTiles(shape.intDim(1) / 2) * TiledLayout.TILE_ROWS,
-                shape.intDim(2));
-        case EXPERTS_DOWN -> new Matrix(shape.intDim(0), shape.intDim(1), shape.intDim(2));
-        default -> new Matrix(1, shape.intDim(0), shape.intDim(1));
-      };
-    }
-  }
-
   /** Bytes of the tiles. */
   long numBytes(WeightRole role, Shape shape) {
-    Matrix matrix = Matrix.of(role, shape);
+    TiledMatrix matrix = TiledMatrix.of(role, shape);
     return TiledLayout.weightBytes(matrix.groups(), matrix.n(), matrix.k());
   }
 
@@ -40,7 +25,7 @@ final class WeightTiler {
    * @param rows the weight, row-major
    */
   void tile(WeightRole role, Shape shape, long tiles, long rows) {
-    Matrix matrix = Matrix.of(role, shape);
+    TiledMatrix matrix = TiledMatrix.of(role, shape);
     if (role == WeightRole.EXPERTS_GATE_UP) {
       int intermediate = shape.intDim(1) / 2;
       long half = (long) intermediate * matrix.k();
@@ -59,7 +44,7 @@ final class WeightTiler {
     }
   }
 
-  private void launch(String kernel, Matrix matrix) {
+  private void launch(String kernel, TiledMatrix matrix) {
     launcher.launch(
         modules.function(SOURCE, kernel),
         TiledLayout.kTiles(matrix.k()),

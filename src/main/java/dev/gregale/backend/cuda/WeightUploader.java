@@ -2,10 +2,14 @@ package dev.gregale.backend.cuda;
 
 import dev.gregale.backend.WeightRole;
 import dev.gregale.tensor.DType;
+import dev.gregale.tensor.HostScales;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
+import dev.gregale.tensor.WeightScaling;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
 
@@ -19,6 +23,7 @@ final class WeightUploader {
 
   private static final int THREADS = 256;
   private static final double DUMMY_DEVIATION = 0.02;
+  private static final double MEAN_CODE = 108; // root mean square of all codes
   private final CudaContext context;
   private final CudaMemory memory;
   private final PinnedRing ring;
@@ -30,6 +35,8 @@ final class WeightUploader {
   private final KernelFunction random;
   private final KernelChoice choice;
   private final WeightTiler tiler;
+  private final CodeUploader codes;
+  private final KernelFunction randomCodes;
 
   WeightUploader(
       CudaContext context,
@@ -49,6 +56,8 @@ final class WeightUploader {
     f32FromBf16 = modules.function("weights", "weights_f32_from_bf16");
     f32FromF16 = modules.function("weights", "weights_f32_from_f16");
     random = modules.function("weights", "weights_random_bf16");
+    randomCodes = modules.function("weights", "weights_random_codes");
+    codes = new CodeUploader(context, memory, launcher, modules, choice, copies());
   }
 
   /** What a weight is kept in: norm gains and angles in fp32, all that is multiplied in bf16. */
@@ -60,7 +69,32 @@ final class WeightUploader {
     };
   }
 
+  private CodeUploader.Copies copies() {
+    return new CodeUploader.Copies() {
+      @Override
+      public void copy(DevicePointer target, HostTensor source) {
+        WeightUploader.this.copy(
+            source, (offset, bytes) -> ring.copyToDevice(target, offset, bytes));
+      }
+
+      @Override
+      public CudaTensor place(
+          WeightRole role, Shape shape, String name, Consumer<DevicePointer> write) {
+        return WeightUploader.this.place(role, shape, name, write);
+      }
+    };
+  }
+
   CudaTensor upload(WeightRole role, HostTensor source) {
+    HostScales scales = source.scales();
+    if (scales != null) {
+      return codes.place(
+          role,
+          source.shape(),
+          source.name(),
+          scales,
+          target -> copy(source, (offset, bytes) -> ring.copyToDevice(target, offset, bytes)));
+    }
     DType stored = storedAs(role);
     return place(
         role,
@@ -179,7 +213,7 @@ final class WeightUploader {
     throw new IllegalArgumentException("weights cannot be " + from);
   }
 
-  private static int blocks(long count) {
+  static int blocks(long count) {
     return Math.clamp((count + THREADS - 1) / THREADS, 1, 4096);
   }
 
@@ -202,5 +236,39 @@ final class WeightUploader {
                 .add(seed)
                 .add((float) DUMMY_DEVIATION)
                 .launch(random, blocks(shape.numElements() / 4), THREADS));
+  }
+
+  /** Random codes under scales that give the same deviation; each matrix has scales of its own. */
+  CudaTensor dummy(WeightRole role, WeightScaling scaling, Shape shape, long seed) {
+    TiledMatrix matrix = TiledMatrix.of(role, shape);
+    int partRows = matrix.intermediate() > 0 ? matrix.intermediate() : matrix.rows();
+    List<Integer> parts =
+        Collections.nCopies(matrix.groups() * (matrix.rows() / partRows), partRows);
+    int count =
+        Math.multiplyExact(
+            parts.size() * scaling.gridRows(partRows), scaling.gridColumns(matrix.k()));
+    double scale = DUMMY_DEVIATION / MEAN_CODE;
+    MemorySegment values;
+    if (scaling.dtype() == DType.F32) {
+      float[] all = new float[count];
+      Arrays.fill(all, (float) scale);
+      values = MemorySegment.ofArray(all);
+    } else {
+      byte[] all = new byte[count];
+      Arrays.fill(all, (byte) (127 + Math.getExponent(scale)));
+      values = MemorySegment.ofArray(all);
+    }
+    return codes.place(
+        role,
+        shape,
+        role.name(),
+        new HostScales(scaling, parts, List.of(values)),
+        target ->
+            launcher
+                .begin()
+                .add(target.address())
+                .add(shape.numElements())
+                .add(seed)
+                .launch(randomCodes, blocks(shape.numElements() / 8), THREADS));
   }
 }

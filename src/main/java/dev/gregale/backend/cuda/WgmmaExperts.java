@@ -2,11 +2,13 @@ package dev.gregale.backend.cuda;
 
 import dev.gregale.backend.WorkspaceLimits;
 import dev.gregale.tensor.DType;
+import dev.gregale.tensor.InputScaling;
+import java.util.Objects;
 
 /**
  * Tiled experts on Hopper, any number of rows: pairs of (token, slot) are planned and gathered by
  * expert on the device ({@code expert_routing.cu}), two grouped products follow ({@code
- * expert_gemm.cu}), and a combine in slot order.
+ * expert_gemm.cu}, {@code expert_gemm_fp8.cu}), and a combine in slot order.
  */
 final class WgmmaExperts implements ExpertKernel {
   private static final String ROUTING = "expert_routing";
@@ -18,25 +20,39 @@ final class WgmmaExperts implements ExpertKernel {
   private static final int TILE_GRAIN = 8;
   private final KernelLauncher launcher;
   private final Workspace workspace;
-  private final int multiprocessors;
+  private final InputQuantizer quantizer;
+  private final InputRounder rounder;
+  private final boolean mayQuantize;
   private final KernelFunction plan;
   private final KernelFunction gather;
-  private final KernelFunction gateUp;
-  private final KernelFunction down;
+  private final GemmKernels gateUp;
+  private final GemmKernels down;
   private final KernelFunction combineBf16;
   private final KernelFunction combineF32;
 
+  /**
+   * @param mayQuantize whether inputs may be quantised where that is faster
+   */
   WgmmaExperts(
-      KernelLauncher launcher, KernelModules modules, Workspace workspace, int multiprocessors) {
+      KernelLauncher launcher,
+      KernelModules modules,
+      Workspace workspace,
+      InputQuantizer quantizer,
+      InputRounder rounder,
+      int multiprocessors,
+      boolean mayQuantize) {
     this.launcher = launcher;
     this.workspace = workspace;
-    this.multiprocessors = multiprocessors / 2 * 2; // clusters of two
+    this.quantizer = quantizer;
+    this.rounder = rounder;
+    this.mayQuantize = mayQuantize;
     plan = modules.function(ROUTING, "expert_plan_i32");
     gather = modules.function(ROUTING, "expert_gather_bf16");
     combineBf16 = modules.function(ROUTING, "expert_combine_bf16");
     combineF32 = modules.function(ROUTING, "expert_combine_f32");
-    gateUp = modules.function(GEMM, "expert_gate_up_bf16", WgmmaMatmul.SHARED_BYTES);
-    down = modules.function(GEMM, "expert_down_bf16", WgmmaMatmul.SHARED_BYTES);
+    gateUp =
+        new GemmKernels(modules, multiprocessors, GEMM, "expert_gate_up_bf16", "expert_gate_up_%s");
+    down = new GemmKernels(modules, multiprocessors, GEMM, "expert_down_bf16", "expert_down_%s");
   }
 
   @Override
@@ -47,32 +63,42 @@ final class WgmmaExperts implements ExpertKernel {
   }
 
   /** Where the scratch of a call lies. */
-  private record Arrays(long plan, long pairRow, long rowPair, long tiles, long inner, long rows) {}
+  private record Arrays(
+      InputQuantizer.Routed routed,
+      long pairRow,
+      GemmKernels.Tokens x,
+      long inner,
+      GemmKernels.Tokens innerCodes,
+      long rows) {}
 
-  private Arrays arrays(int pairs, int experts, int hidden, int intermediate) {
-    int padded = padded(pairs, experts);
+  private Arrays arrays(int pairs, int experts, int hidden, int intermediate, int maxTileRows) {
+    int padded = TiledLayout.maxPaddedRows(pairs, experts, maxTileRows);
     long planBytes = TiledLayout.planBytes(experts);
     long plan = workspace.address(Workspace.Use.EXPERT_ORDER, planBytes + 4L * pairs + 4L * padded);
+    long pairRow = plan + planBytes;
     return new Arrays(
-        plan,
-        plan + planBytes,
-        plan + planBytes + 4L * pairs,
-        workspace.address(Workspace.Use.EXPERT_TILES, TiledLayout.tokenBytes(padded, hidden)),
+        new InputQuantizer.Routed(plan, pairRow + 4L * pairs, experts, padded),
+        pairRow,
+        new GemmKernels.Tokens(
+            workspace.address(Workspace.Use.EXPERT_TILES, TiledLayout.tokenBytes(padded, hidden)),
+            workspace.address(
+                Workspace.Use.EXPERT_SCALES, InputQuantizer.scaleBytes(padded, hidden))),
         workspace.address(Workspace.Use.EXPERT_INNER, TiledLayout.tokenBytes(padded, intermediate)),
+        new GemmKernels.Tokens(
+            workspace.address(
+                Workspace.Use.INNER_CODES, InputQuantizer.codeBytes(padded, intermediate)),
+            workspace.address(
+                Workspace.Use.INNER_SCALES, InputQuantizer.scaleBytes(padded, intermediate))),
         workspace.address(Workspace.Use.EXPERT_ANSWERS, 4L * padded * hidden));
-  }
-
-  private static int padded(int pairs, int experts) {
-    return TiledLayout.maxPaddedRows(pairs, experts, TiledLayout.MAX_TOKEN_ROWS);
   }
 
   @Override
   public void reserve(WorkspaceLimits limits) {
-    arrays(
-        limits.tokens() * limits.expertsPerToken(),
-        limits.numExperts(),
-        limits.hidden(),
-        limits.intermediate());
+    int pairs = limits.tokens() * limits.expertsPerToken();
+    for (GemmKind kind : GemmKind.values()) {
+      arrays(
+          pairs, limits.numExperts(), limits.hidden(), limits.intermediate(), kind.maxTileRows());
+    }
   }
 
   @Override
@@ -81,33 +107,28 @@ final class WgmmaExperts implements ExpertKernel {
     if (pairs == 0) {
       return;
     }
-    int experts = call.numExperts();
     int hidden = call.hidden();
-    Arrays a = arrays(pairs, experts, hidden, call.intermediate());
-    planAndGather(call, a, pairs);
-    int hiddenTiles = TiledLayout.kTiles(hidden);
-    int innerTiles = TiledLayout.kTiles(call.intermediate());
+    GemmKind up = GemmKind.of(call.gateUp(), mayQuantize);
+    GemmKind back = GemmKind.of(call.down(), mayQuantize);
+    int maxTileRows = Math.min(up.maxTileRows(), back.maxTileRows());
+    Arrays a = arrays(pairs, call.numExperts(), hidden, call.intermediate(), maxTileRows);
+    plan(call, a, pairs, maxTileRows);
+    gather(call, a, up);
+    launcher.begin().add(a.inner());
+    GemmKernels.addOperands(launcher, up, call.gateUp(), a.x());
     launcher
-        .begin()
-        .add(a.inner())
-        .add(call.gateUp())
-        .add(a.tiles())
-        .add(a.plan())
-        .add(experts)
-        .add(innerTiles)
-        .add(hiddenTiles)
-        .launch(gateUp, multiprocessors, 1, 1, WgmmaMatmul.THREADS, WgmmaMatmul.SHARED_BYTES);
-    launcher
-        .begin()
-        .add(a.rows())
-        .add(call.down())
-        .add(a.inner())
-        .add(a.plan())
-        .add(experts)
-        .add(TiledLayout.nTiles(hidden))
-        .add(innerTiles)
-        .add(hidden)
-        .launch(down, multiprocessors, 1, 1, WgmmaMatmul.THREADS, WgmmaMatmul.SHARED_BYTES);
+        .add(a.routed().plan())
+        .add(call.numExperts())
+        .add(TiledLayout.kTiles(call.intermediate()));
+    GemmKernels.addTiles(launcher, up, call.gateUp(), hidden);
+    gateUp.launch(launcher, up);
+    GemmKernels.Tokens inner = inner(call, a, back);
+    launcher.begin().add(a.rows());
+    GemmKernels.addOperands(launcher, back, call.down(), inner);
+    launcher.add(a.routed().plan()).add(call.numExperts()).add(TiledLayout.nTiles(hidden));
+    GemmKernels.addTiles(launcher, back, call.down(), call.intermediate());
+    launcher.add(hidden);
+    down.launch(launcher, back);
     launcher
         .begin()
         .add(call.out())
@@ -120,33 +141,57 @@ final class WgmmaExperts implements ExpertKernel {
             call.out().dtype() == DType.F32 ? combineF32 : combineBf16, call.rows(), ROW_THREADS);
   }
 
-  private void planAndGather(Call call, Arrays a, int pairs) {
+  private void plan(Call call, Arrays a, int pairs, int maxTileRows) {
     int experts = call.numExperts();
     launcher
         .begin()
-        .add(a.plan())
+        .add(a.routed().plan())
         .add(a.pairRow())
-        .add(a.rowPair())
+        .add(a.routed().rowPair())
         .add(call.expertIds())
         .add(pairs)
         .add(experts)
-        .add(TiledLayout.MAX_TOKEN_ROWS)
+        .add(maxTileRows)
         .launch(plan, experts, 1, 1, PLAN_THREADS, PLAN_BYTES_PER_EXPERT * experts);
+  }
+
+  private void gather(Call call, Arrays a, GemmKind kind) {
+    int hidden = call.hidden();
+    if (kind.isQuantizingInputs()) {
+      InputScaling inputs = Objects.requireNonNull(call.gateUp().inputs());
+      quantizer.gather(a.x(), call.x().address(), a.routed(), call.perToken(), hidden, inputs);
+      return;
+    }
+    long x = rounder.rows(call.gateUp(), call.x(), call.rows(), hidden);
     launcher
         .begin()
-        .add(a.tiles())
-        .add(call.x())
-        .add(a.plan())
-        .add(a.rowPair())
-        .add(experts)
+        .add(a.x().tiles())
+        .add(x)
+        .add(a.routed().plan())
+        .add(a.routed().rowPair())
+        .add(call.numExperts())
         .add(call.perToken())
-        .add(call.hidden())
+        .add(hidden)
         .launch(
             gather,
-            Math.ceilDiv(padded(pairs, experts), TILE_GRAIN),
-            Math.ceilDiv(TiledLayout.kTiles(call.hidden()), TILE_GRAIN),
+            Math.ceilDiv(a.routed().paddedRows(), TILE_GRAIN),
+            Math.ceilDiv(TiledLayout.kTiles(hidden), TILE_GRAIN),
             1,
             ROW_THREADS,
             0);
+  }
+
+  /** What down multiplies: what gate_up left, or codes of it. */
+  private GemmKernels.Tokens inner(Call call, Arrays a, GemmKind kind) {
+    int tiles = TiledLayout.kTiles(call.intermediate());
+    if (kind.isQuantizingInputs()) {
+      InputScaling inputs = Objects.requireNonNull(call.down().inputs());
+      quantizer.tiles(a.innerCodes(), a.inner(), a.routed(), tiles, inputs);
+      return a.innerCodes();
+    }
+    // A tile's 64 columns of a row are two blocks of MXFP8, swizzled or not; it is the one recipe
+    // whose products are of bf16.
+    rounder.inPlace(call.down(), a.inner(), a.routed().paddedRows() * tiles, TiledLayout.TILE_K);
+    return new GemmKernels.Tokens(a.inner(), 0);
   }
 }

@@ -2,34 +2,45 @@ package dev.gregale.backend.cuda;
 
 import dev.gregale.backend.WorkspaceLimits;
 import dev.gregale.tensor.DType;
+import dev.gregale.tensor.InputScaling;
+import java.util.Objects;
 
-/** Tiled weights on Hopper, any number of rows: {@code matmul_wgmma.cu}. */
+/** Tiled weights on Hopper, any number of rows: {@code matmul_wgmma.cu}, {@code _fp8.cu}. */
 final class WgmmaMatmul implements MatmulKernel {
   private static final String SOURCE = "matmul_wgmma";
-
-  /** Shared memory of the grouped GEMM. */
-  static final int SHARED_BYTES = 229_504;
-
-  static final int THREADS = 384;
   private static final int TILE_THREADS = 256;
   private static final int TILE_GRAIN = 8; // rows, and tiles along K, of a block
   private static final int MIN_TILE_ROWS = 64;
   private static final int ROW_COST = 256; // of a weight tile, in rows of a token tile
   private final KernelLauncher launcher;
   private final Workspace workspace;
-  private final int multiprocessors;
+  private final InputQuantizer quantizer;
+  private final InputRounder rounder;
+  private final boolean mayQuantize;
   private final KernelFunction tileRows;
-  private final KernelFunction toBf16;
-  private final KernelFunction toF32;
+  private final GemmKernels toBf16;
+  private final GemmKernels toF32;
 
+  /**
+   * @param mayQuantize whether inputs may be quantised where that is faster
+   */
   WgmmaMatmul(
-      KernelLauncher launcher, KernelModules modules, Workspace workspace, int multiprocessors) {
+      KernelLauncher launcher,
+      KernelModules modules,
+      Workspace workspace,
+      InputQuantizer quantizer,
+      InputRounder rounder,
+      int multiprocessors,
+      boolean mayQuantize) {
     this.launcher = launcher;
     this.workspace = workspace;
-    this.multiprocessors = multiprocessors / 2 * 2; // clusters of two
+    this.quantizer = quantizer;
+    this.rounder = rounder;
+    this.mayQuantize = mayQuantize;
     tileRows = modules.function(SOURCE, "tile_rows_bf16");
-    toBf16 = modules.function(SOURCE, "matmul_wgmma_bf16", SHARED_BYTES);
-    toF32 = modules.function(SOURCE, "matmul_wgmma_f32", SHARED_BYTES);
+    toBf16 =
+        new GemmKernels(modules, multiprocessors, SOURCE, "matmul_wgmma_bf16", "matmul_%s_bf16");
+    toF32 = new GemmKernels(modules, multiprocessors, SOURCE, "matmul_wgmma_f32", "matmul_%s_f32");
   }
 
   @Override
@@ -41,22 +52,29 @@ final class WgmmaMatmul implements MatmulKernel {
   public void reserve(WorkspaceLimits limits) {
     int widest =
         Math.max(limits.hidden(), limits.attention().numHeads() * limits.attention().headDim());
-    tiles(TiledLayout.maxPaddedRows(limits.tokens(), 1, MIN_TILE_ROWS), widest);
+    int padded = TiledLayout.maxPaddedRows(limits.tokens(), 1, MIN_TILE_ROWS);
+    tiles(padded, widest);
+    scales(padded, widest);
+    rounder.reserve(limits.tokens(), widest);
   }
 
   private long tiles(int paddedRows, int k) {
     return workspace.address(Workspace.Use.MATMUL_TILES, TiledLayout.tokenBytes(paddedRows, k));
   }
 
+  private long scales(int paddedRows, int k) {
+    return workspace.address(Workspace.Use.MATMUL_SCALES, InputQuantizer.scaleBytes(paddedRows, k));
+  }
+
   /** The height of token tiles that keeps the clusters busiest. */
-  private int maxTileRows(int rows, int nTiles) {
+  private int maxTileRows(int rows, int nTiles, int most) {
     int best = 0;
     int bestCost = Integer.MAX_VALUE;
-    for (int height = TiledLayout.MAX_TOKEN_ROWS; height >= MIN_TILE_ROWS; height -= 16) {
+    for (int height = most; height >= MIN_TILE_ROWS; height -= 16) {
       int tiles = Math.ceilDiv(rows, height);
       int tileRows = TiledLayout.tileRows(Math.ceilDiv(rows, tiles));
       int units = Math.ceilDiv(nTiles, 2) * tiles;
-      int cost = Math.ceilDiv(units, multiprocessors / 2) * (tileRows + ROW_COST);
+      int cost = Math.ceilDiv(units, toBf16.blocks() / 2) * (tileRows + ROW_COST);
       if (cost < bestCost) {
         best = height;
         bestCost = cost;
@@ -72,41 +90,43 @@ final class WgmmaMatmul implements MatmulKernel {
     }
     int n = weight.shape().intDim(0);
     int k = weight.shape().intDim(1);
+    GemmKind kind = GemmKind.of(weight, mayQuantize);
     int nTiles = TiledLayout.nTiles(n);
-    int kTiles = TiledLayout.kTiles(k);
-    int maxTileRows = maxTileRows(rows, nTiles);
+    int maxTileRows = maxTileRows(rows, nTiles, kind.maxTileRows());
+    GemmKernels.Tokens tokens = tokens(x, weight, kind, rows, maxTileRows);
+    launcher.begin().add(out);
+    GemmKernels.addOperands(launcher, kind, weight, tokens);
+    launcher.add(rows).add(maxTileRows).add(nTiles);
+    GemmKernels.addTiles(launcher, kind, weight, k);
+    launcher.add(n);
+    (out.dtype() == DType.F32 ? toF32 : toBf16).launch(launcher, kind);
+  }
+
+  private GemmKernels.Tokens tokens(
+      CudaTensor x, CudaTensor weight, GemmKind kind, int rows, int maxTileRows) {
+    int k = weight.shape().intDim(1);
     int padded = TiledLayout.maxPaddedRows(rows, 1, maxTileRows);
-    long tiles = tiles(padded, k);
+    GemmKernels.Tokens tokens = new GemmKernels.Tokens(tiles(padded, k), scales(padded, k));
+    if (kind.isQuantizingInputs()) {
+      InputScaling inputs = Objects.requireNonNull(weight.inputs());
+      quantizer.rows(tokens, x.address(), rows, k, maxTileRows, inputs, padded);
+      return tokens;
+    }
+    long from = rounder.rows(weight, x, rows, k);
     launcher
         .begin()
-        .add(tiles)
-        .add(x)
+        .add(tokens.tiles())
+        .add(from)
         .add(rows)
         .add(k)
         .add(maxTileRows)
         .launch(
             tileRows,
             Math.ceilDiv(padded, TILE_GRAIN),
-            Math.ceilDiv(kTiles, TILE_GRAIN),
+            Math.ceilDiv(TiledLayout.kTiles(k), TILE_GRAIN),
             1,
             TILE_THREADS,
             0);
-    launcher
-        .begin()
-        .add(out)
-        .add(weight)
-        .add(tiles)
-        .add(rows)
-        .add(maxTileRows)
-        .add(nTiles)
-        .add(kTiles)
-        .add(n)
-        .launch(
-            out.dtype() == DType.F32 ? toF32 : toBf16,
-            multiprocessors,
-            1,
-            1,
-            THREADS,
-            SHARED_BYTES);
+    return tokens;
   }
 }

@@ -26,10 +26,20 @@ final class Workspace {
     ATTENTION_WORK,
     /** Rows as token tiles: a product's x. */
     MATMUL_TILES,
+    /** Scales of their codes, fp32. */
+    MATMUL_SCALES,
+    /** A product's x, rounded to MXFP8 and back, bf16. */
+    ROUNDED_ROWS,
     /** A small batch's attention as a token tile. */
     CONTEXT_TILE,
     /** The experts' x as token tiles. */
     EXPERT_TILES,
+    /** Scales of their codes, fp32. */
+    EXPERT_SCALES,
+    /** What is after SwiGLU as codes in token tiles. */
+    INNER_CODES,
+    /** Their scales, fp32. */
+    INNER_SCALES,
     /** A small batch's products in pieces of K, fp32. */
     PARTS,
     /** Raw logits of adjusted tokens, fp32 {@code [A]}. */

@@ -3,8 +3,10 @@ package dev.gregale.backend.parallel;
 import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.Collective;
+import dev.gregale.backend.DeviceMemory;
 import dev.gregale.backend.Kernels;
 import dev.gregale.backend.KvLayer;
+import dev.gregale.backend.ModelBytes;
 import dev.gregale.backend.Readback;
 import dev.gregale.backend.Step;
 import dev.gregale.backend.Tensor;
@@ -14,10 +16,13 @@ import dev.gregale.backend.WorkspaceLimits;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
+import dev.gregale.tensor.WeightScaling;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Function;
 import java.util.function.IntFunction;
+import java.util.stream.LongStream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Several backends of one kind as one. The model, its runner and the engine see whole tensors and
@@ -90,6 +95,11 @@ public final class ParallelBackend implements Backend {
   }
 
   @Override
+  public List<DType> kvCacheDTypes() {
+    return first().kvCacheDTypes();
+  }
+
+  @Override
   public int kvBlockSize() {
     return first().kvBlockSize();
   }
@@ -103,11 +113,34 @@ public final class ParallelBackend implements Backend {
   /** Of all ranks together: what the fullest has, on each. */
   @Override
   public long freeBytes() {
-    long least = Long.MAX_VALUE;
-    for (Backend rank : ranks) {
-      least = Math.min(least, rank.freeBytes());
-    }
+    return together(ranks.stream().mapToLong(Backend::freeBytes));
+  }
+
+  @Override
+  public long freeBytesBeside(ModelBytes model, double utilization) {
+    ModelBytes share = new ModelBytes(Math.ceilDiv(model.divided(), layout.size()), model.common());
+    return together(ranks.stream().mapToLong(rank -> rank.freeBytesBeside(share, utilization)));
+  }
+
+  private long together(LongStream ofEach) {
+    long least = ofEach.min().orElseThrow();
     return least < 0 || collective.sharesMemory() ? least : layout.size() * least;
+  }
+
+  /** Of all devices together. */
+  @Override
+  public @Nullable DeviceMemory deviceMemory() {
+    long allocated = 0;
+    long total = 0;
+    for (Backend rank : ranks) {
+      DeviceMemory memory = rank.deviceMemory();
+      if (memory == null) {
+        return null;
+      }
+      allocated += memory.allocatedBytes();
+      total += memory.totalBytes();
+    }
+    return new DeviceMemory(allocated, total);
   }
 
   @Override
@@ -122,12 +155,26 @@ public final class ParallelBackend implements Backend {
   @Override
   public Tensor dummy(WeightRole role, DType dtype, Shape shape, long seed) {
     Shape shard = shards.shape(role, shape);
-    boolean isSame = shard.equals(shape);
     return weight(
         role,
         dtype,
         shape,
-        rank -> ranks.get(rank).dummy(role, dtype, shard, isSame ? seed : seed + 31L * rank));
+        rank -> ranks.get(rank).dummy(role, dtype, shard, seedOn(role, seed, rank)));
+  }
+
+  @Override
+  public Tensor dummy(WeightRole role, WeightScaling scaling, Shape shape, long seed) {
+    Shape shard = shards.shape(role, shape);
+    return weight(
+        role,
+        DType.F8_E4M3,
+        shape,
+        rank -> ranks.get(rank).dummy(role, scaling, shard, seedOn(role, seed, rank)));
+  }
+
+  /** What all ranks have alike must be so. */
+  private static long seedOn(WeightRole role, long seed, int rank) {
+    return WeightShards.isDivided(role) ? seed + 31L * rank : seed;
   }
 
   private RankTensor weight(WeightRole role, DType dtype, Shape shape, IntFunction<Tensor> onRank) {
@@ -138,6 +185,20 @@ public final class ParallelBackend implements Backend {
   @Override
   public Tensor allocate(DType dtype, Shape shape) {
     return tensor(dtype, shape, rank -> rank.allocate(dtype, shape));
+  }
+
+  @Override
+  public List<Tensor> allocateTogether(DType dtype, Shape shape, int count) {
+    List<List<Tensor>> onRanks =
+        ranks.stream().map(rank -> rank.allocateTogether(dtype, shape, count)).toList();
+    return each(
+        count,
+        i ->
+            new RankTensor(
+                dtype,
+                shape,
+                onRanks.stream().map(parts -> parts.get(i)).toList(),
+                /* isPartialSum= */ false));
   }
 
   @Override
@@ -186,8 +247,8 @@ public final class ParallelBackend implements Backend {
   }
 
   @Override
-  public Readback readback(Tensor source) {
-    return first().readback(RankTensor.part(source, 0));
+  public Readback readback(List<Tensor> together) {
+    return first().readback(together.stream().map(each -> RankTensor.part(each, 0)).toList());
   }
 
   @Override

@@ -82,7 +82,9 @@ final class ParallelKernels implements Kernels {
         part(in.adjustOffsets(), rank),
         part(in.adjustTokens(), rank),
         part(in.adjustCounts(), rank),
-        part(in.adjustBias(), rank));
+        part(in.adjustBias(), rank),
+        part(in.maskRow(), rank),
+        part(in.allowedTokens(), rank));
   }
 
   private static SamplingOutputs part(SamplingOutputs out, int rank) {

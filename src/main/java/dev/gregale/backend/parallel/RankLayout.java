@@ -1,6 +1,7 @@
 package dev.gregale.backend.parallel;
 
 import dev.gregale.backend.AttentionShape;
+import dev.gregale.tensor.WeightScaling;
 
 /**
  * How a model is divided among ranks. Attention is divided by heads (tensor parallelism: Shoeybi et
@@ -52,6 +53,15 @@ public record RankLayout(int size, int expertGroups) {
     requireWhole(attention.numKvHeads(), "key/value heads", size);
     requireWhole(numExperts, "experts", expertGroups);
     requireWhole(intermediate, "intermediate rows", ranksPerGroup());
+  }
+
+  /**
+   * @throws IllegalArgumentException if quantised weights cannot be divided so, with the arithmetic
+   */
+  public void check(WeightScaling scaling, AttentionShape attention, int intermediate) {
+    long context = (long) attention.numHeads() * attention.headDim();
+    ScaleShards.requireWholeBlocks(scaling, context, context / size);
+    ScaleShards.requireWholeBlocks(scaling, intermediate, intermediate / ranksPerGroup());
   }
 
   private static void requireWhole(int count, String what, int parts) {

@@ -19,6 +19,12 @@ record RankTensor(DType dtype, Shape shape, List<Tensor> parts, boolean isPartia
     parts = List.copyOf(parts);
   }
 
+  /** Of all ranks together. */
+  @Override
+  public long numBytes() {
+    return parts.stream().mapToLong(Tensor::numBytes).sum();
+  }
+
   static RankTensor of(Tensor tensor) {
     return (RankTensor) tensor;
   }

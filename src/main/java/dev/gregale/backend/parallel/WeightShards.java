@@ -2,11 +2,12 @@ package dev.gregale.backend.parallel;
 
 import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.WeightRole;
+import dev.gregale.tensor.HostScales;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
-import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A rank's share of each weight, in place: ranges of the mapped file, so that every byte is read by
@@ -21,6 +22,25 @@ final class WeightShards {
   WeightShards(RankLayout layout, AttentionShape attention) {
     this.layout = layout;
     this.attention = attention;
+  }
+
+  /** Rows of a weight, counted over all its matrices. */
+  record Rows(long first, long count) {
+
+    long end() {
+      return first + count;
+    }
+  }
+
+  /** Columns of a weight. */
+  record Columns(long first, long count) {}
+
+  /** Whether each rank has a share of its own, rather than the whole. */
+  static boolean isDivided(WeightRole role) {
+    return switch (role) {
+      case EMBEDDING, NORM, ROUTER, LINEAR, ROPE_TABLE -> false;
+      case QKV, ATTENTION_OUTPUT, EXPERTS_GATE_UP, EXPERTS_DOWN -> true;
+    };
   }
 
   /** Whether products with a rank's share are partial sums. */
@@ -44,102 +64,78 @@ final class WeightShards {
 
   /** A rank's share. */
   HostTensor shard(WeightRole role, HostTensor source, int rank) {
-    Slabs slabs = new Slabs(source);
-    switch (role) {
-      case EMBEDDING, NORM, ROUTER, LINEAR, ROPE_TABLE -> {
-        return source;
-      }
-      case QKV -> addHeads(slabs, rank);
-      case ATTENTION_OUTPUT -> {
-        long width = source.shape().dim(1) / layout.size();
-        slabs.addColumns(0, source.shape().dim(0), rank * width, width);
-      }
-      case EXPERTS_GATE_UP -> addGateUp(slabs, source.shape(), rank);
-      case EXPERTS_DOWN -> addDown(slabs, source.shape(), rank);
+    if (!isDivided(role)) {
+      return source;
     }
-    return new HostTensor(source.name(), source.dtype(), shape(role, source.shape()), slabs.found);
+    Shape whole = source.shape();
+    long width = whole.dim(whole.rank() - 1);
+    List<Rows> rows = rows(role, whole, rank);
+    Columns columns = columns(role, width, rank);
+    Slabs slabs = new Slabs(source.slabs(), width, source.dtype().bytes());
+    rows.forEach(
+        range -> slabs.add(range.first(), range.count(), columns.first(), columns.count()));
+    @Nullable HostScales scales = source.scales();
+    return new HostTensor(
+        source.name(),
+        source.dtype(),
+        shape(role, whole),
+        slabs.found(),
+        scales == null ? null : ScaleShards.shard(scales, width, rows, columns));
+  }
+
+  private List<Rows> rows(WeightRole role, Shape whole, int rank) {
+    return switch (role) {
+      case QKV -> heads(rank);
+      case ATTENTION_OUTPUT -> List.of(new Rows(0, whole.dim(0)));
+      case EXPERTS_GATE_UP -> gatesAndUps(whole, rank);
+      case EXPERTS_DOWN -> {
+        int experts = whole.intDim(0);
+        yield List.of(
+            new Rows(
+                layout.firstExpert(rank, experts) * whole.dim(1),
+                layout.numLocalExperts(experts) * whole.dim(1)));
+      }
+      default -> throw new IllegalArgumentException(role + " is not divided");
+    };
+  }
+
+  private Columns columns(WeightRole role, long width, int rank) {
+    if (role == WeightRole.ATTENTION_OUTPUT) {
+      return new Columns(rank * width / layout.size(), width / layout.size());
+    }
+    if (role == WeightRole.EXPERTS_DOWN) {
+      long part = width / layout.ranksPerGroup();
+      return new Columns(layout.part(rank) * part, part);
+    }
+    return new Columns(0, width);
   }
 
   /** Of {@code [(H + 2G) d, D]}, the rank's query, key and value heads. */
-  private void addHeads(Slabs slabs, int rank) {
+  private List<Rows> heads(int rank) {
     AttentionShape shard = layout.shard(attention);
     long d = attention.headDim();
     long queries = shard.numHeads() * d;
     long keys = shard.numKvHeads() * d;
     long firstKey = attention.numHeads() * d;
     long firstValue = firstKey + attention.numKvHeads() * d;
-    slabs.addRows(rank * queries, queries);
-    slabs.addRows(firstKey + rank * keys, keys);
-    slabs.addRows(firstValue + rank * keys, keys);
+    return List.of(
+        new Rows(rank * queries, queries),
+        new Rows(firstKey + rank * keys, keys),
+        new Rows(firstValue + rank * keys, keys));
   }
 
   /** Of {@code [E, 2I, D]}, the rank's rows of its experts' gates and ups. */
-  private void addGateUp(Slabs slabs, Shape whole, int rank) {
+  private List<Rows> gatesAndUps(Shape whole, int rank) {
     int experts = whole.intDim(0);
     long intermediate = whole.dim(1) / 2;
-    long rows = intermediate / layout.ranksPerGroup();
+    long count = intermediate / layout.ranksPerGroup();
     long first = layout.firstExpert(rank, experts);
+    List<Rows> rows = new ArrayList<>();
     for (long e = first; e < first + layout.numLocalExperts(experts); e++) {
-      long gate = 2 * e * intermediate + layout.part(rank) * rows;
-      slabs.addRows(gate, rows);
-      slabs.addRows(gate + intermediate, rows);
+      long gate = 2 * e * intermediate + layout.part(rank) * count;
+      rows.add(new Rows(gate, count));
+      rows.add(new Rows(gate + intermediate, count));
     }
-  }
-
-  /** Of {@code [E, D, I]}, the rank's columns of its experts. */
-  private void addDown(Slabs slabs, Shape whole, int rank) {
-    int experts = whole.intDim(0);
-    long rows = whole.dim(1);
-    long width = whole.dim(2) / layout.ranksPerGroup();
-    long first = layout.firstExpert(rank, experts);
-    long count = layout.numLocalExperts(experts);
-    slabs.addColumns(first * rows, count * rows, layout.part(rank) * width, width);
-  }
-
-  /** Ranges of a tensor that lies in several pieces. */
-  private static final class Slabs {
-    private final HostTensor source;
-    private final long rowBytes;
-    private final List<MemorySegment> found = new ArrayList<>();
-    private int slab;
-    private long slabStart; // of the current slab, in bytes of the tensor
-
-    Slabs(HostTensor source) {
-      this.source = source;
-      this.rowBytes = source.shape().dim(source.shape().rank() - 1) * source.dtype().bytes();
-    }
-
-    void addRows(long first, long count) {
-      addBytes(first * rowBytes, count * rowBytes);
-    }
-
-    void addColumns(long firstRow, long rows, long firstColumn, long width) {
-      long bytes = source.dtype().bytes();
-      if (width * bytes == rowBytes) {
-        addRows(firstRow, rows);
-        return;
-      }
-      for (long row = firstRow; row < firstRow + rows; row++) {
-        addBytes(row * rowBytes + firstColumn * bytes, width * bytes);
-      }
-    }
-
-    /** Ranges are asked for in ascending order. */
-    private void addBytes(long from, long length) {
-      long at = from;
-      long left = length;
-      while (left > 0) {
-        MemorySegment piece = source.slabs().get(slab);
-        if (at >= slabStart + piece.byteSize()) {
-          slabStart += piece.byteSize();
-          slab++;
-          continue;
-        }
-        long part = Math.min(left, slabStart + piece.byteSize() - at);
-        found.add(piece.asSlice(at - slabStart, part));
-        at += part;
-        left -= part;
-      }
-    }
+    return rows;
   }
 }

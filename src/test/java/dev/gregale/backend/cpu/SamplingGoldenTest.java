@@ -83,7 +83,9 @@ class SamplingGoldenTest {
         ints(new int[] {0, promptIds.length}),
         ints(promptIds),
         ints(counts),
-        floats(new float[promptIds.length]));
+        floats(new float[promptIds.length]),
+        ints(new int[] {SamplingInputs.NO_MASK}),
+        none);
   }
 
   private static Tensor ints(int[] values) {

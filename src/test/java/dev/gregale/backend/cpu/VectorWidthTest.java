@@ -11,14 +11,24 @@ import dev.gregale.backend.Kernels;
 import dev.gregale.backend.KvLayer;
 import dev.gregale.backend.Tensor;
 import dev.gregale.backend.WeightRole;
+import dev.gregale.quantization.Float8BlockScaling;
+import dev.gregale.quantization.MXFP8BlockScaling;
+import dev.gregale.quantization.MXFP8BlockScaling.Rounding;
+import dev.gregale.quantization.Recipe;
+import dev.gregale.quantization.WeightQuantizer;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostTensor;
+import dev.gregale.tensor.InputScaling.When;
 import dev.gregale.tensor.Shape;
+import java.lang.foreign.Arena;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
+import java.util.Set;
 import java.util.SplittableRandom;
 import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 
@@ -60,12 +70,16 @@ class VectorWidthTest {
 
   /** Prints the lanes and a digest of one layer's output. */
   static final class Probe {
+    private static final Set<WeightRole> NEVER_QUANTISED =
+        Set.of(WeightRole.NORM, WeightRole.ROPE_TABLE, WeightRole.ROUTER);
+
     private static final int T = 37;
     private static final int D = 70;
     private static final int I = 50;
     private static final int E = 5;
     private final SplittableRandom random = new SplittableRandom(3);
     private final Backend backend = CpuBackend.create(2);
+    private @Nullable Recipe recipe;
 
     public static void main(String[] args) {
       System.out.println(run());
@@ -77,6 +91,11 @@ class VectorWidthTest {
         int digest =
             31 * probe.layer(new AttentionShape(6, 2, 20, 0), 16, DType.F32)
                 + probe.layer(new AttentionShape(5, 5, 20, 7), 5, DType.BF16);
+        for (Recipe recipe :
+            List.of(new Float8BlockScaling(false), new MXFP8BlockScaling(Rounding.UP))) {
+          probe.recipe = recipe;
+          digest = 31 * digest + probe.layer(new AttentionShape(6, 2, 20, 0), 5, DType.F8_E4M3);
+        }
         return VectorMath.LANES + " " + digest;
       } finally {
         probe.backend.close();
@@ -148,7 +167,15 @@ class VectorWidthTest {
     }
 
     private Tensor weight(WeightRole role, Shape shape) {
-      return backend.upload(role, HostTensor.of("probe", shape, gaussians(shape, 0.1)));
+      HostTensor source = HostTensor.of("probe", shape, gaussians(shape, 0.1));
+      if (recipe == null || NEVER_QUANTISED.contains(role)) {
+        return backend.upload(role, source);
+      }
+      List<Integer> rows = List.of((int) (shape.numElements() / shape.dim(shape.rank() - 1)));
+      try (Arena arena = Arena.ofShared()) {
+        return backend.upload(
+            role, new WeightQuantizer(source, rows, recipe, When.ALWAYS).toTensor(arena));
+      }
     }
   }
 }

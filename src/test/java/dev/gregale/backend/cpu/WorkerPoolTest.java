@@ -11,6 +11,7 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CyclicBarrier;
 import java.util.concurrent.atomic.AtomicIntegerArray;
+import org.awaitility.Awaitility;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -63,7 +64,7 @@ class WorkerPoolTest {
   void wakesWorkersThatParked() throws Exception {
     try (WorkerPool pool = new WorkerPool(4)) {
       for (int round = 0; round < 5; round++) {
-        Thread.sleep(20);
+        Awaitility.await().until(WorkerPoolTest::allWorkersPark);
         // Passes only if four threads are in their chunks at the same time.
         CyclicBarrier together = new CyclicBarrier(4);
         Set<Integer> workers = ConcurrentHashMap.newKeySet();
@@ -80,6 +81,12 @@ class WorkerPoolTest {
         assertEquals(Set.of(0, 1, 2, 3), workers);
       }
     }
+  }
+
+  private static boolean allWorkersPark() {
+    return Thread.getAllStackTraces().keySet().stream()
+        .filter(thread -> thread.getName().startsWith("cpu-worker-"))
+        .allMatch(thread -> thread.getState() == Thread.State.WAITING);
   }
 
   @ParameterizedTest

@@ -1,0 +1,499 @@
+// The projections and expert GEMMs of a decode step of 9 to 256 tokens, for weights of any format;
+// what they do and how they are launched stands in kernels/sm90a/decode_gemm.cu.
+#pragma once
+
+#include "decode_tokens.cuh"
+#include "code_fragments.cuh"
+#include "grouped_plan.cuh"
+#include "ptx_sm90.cuh"
+#include "wgmma.cuh"
+
+constexpr int kConsumerThreads = 256;
+constexpr int kGemmThreads = kConsumerThreads + kWarpSize;
+constexpr int kFp8GemmThreads = kConsumerThreads + 128;  // a warpgroup gives registers away
+constexpr int kMaxStages = 8;
+constexpr int kMaxChosen = 24;  // token tiles of all experts: 16, and more where they are cut
+constexpr int kConsumerBarrier = 1;  // named barrier of the consumers; 0 is __syncthreads
+
+extern __shared__ __align__(1024) uint8_t dynamic_shared[];
+
+struct GemmArguments {
+  const char* weights;
+  const __nv_bfloat16* tokens;
+  const GroupPlan* plan;  // null: a projection
+  int experts;
+  int rows;        // tile rows of a projection
+  int valid_rows;  // of them tokens
+  int n_tiles;
+  int k_tiles;
+  int steps;
+  int shared_bytes;
+  const char* scales;  // of FP8 weights
+  int token_tiles;     // k tiles of the tokens, 64 columns each
+};
+
+// The tokens of an expert, or `n` of them from `first` on where they are more than one product takes.
+struct ChosenRows {
+  GroupPlan plan;
+  int expert;
+  int first;
+  int n;
+};
+
+struct GemmShared {
+  uint64_t full[kMaxStages];
+  uint64_t empty[kMaxStages];
+  int chosen;    // of experts with rows
+  int max_rows;  // the largest n
+  ChosenRows of[kMaxChosen];
+};
+static_assert(sizeof(GemmShared) <= 1024, "2,048 bytes of shared memory are set aside");
+
+// A slot of the ring and the parity of its turn.
+struct RingAt {
+  uint32_t slot = 0;
+  uint32_t parity = 0;
+  __device__ __forceinline__ void next(uint32_t stages) {
+    if (++slot == stages) {
+      slot = 0;
+      parity ^= 1;
+    }
+  }
+};
+
+struct Ring {
+  uint32_t base;
+  uint32_t stage_bytes;
+  uint32_t stages;
+
+  __device__ __forceinline__ uint32_t weights(uint32_t slot) const {
+    return base + slot * stage_bytes;
+  }
+  __device__ __forceinline__ uint32_t tokens(uint32_t slot) const {
+    return weights(slot) + kTileBytes;
+  }
+  __device__ __forceinline__ uint32_t scales(uint32_t slot) const {
+    return weights(slot + 1) - 1024;
+  }
+  // The barriers are the first of the shared memory: no register holds where.
+  static __device__ __forceinline__ uint32_t full(uint32_t slot) {
+    return shared_address(dynamic_shared) + slot * 8;
+  }
+  static __device__ __forceinline__ uint32_t empty(uint32_t slot) {
+    return full(slot) + kMaxStages * 8;
+  }
+};
+
+// Where chunk `chunk` of the line of weight tiles begins and ends. Every chosen entry is cut alike.
+struct Chunk {
+  int at;
+  int end;
+
+  __device__ __forceinline__ Chunk(const GemmArguments& a, int chosen, int chunk) {
+    const int tiles = a.n_tiles * a.k_tiles;
+    const int chunks = ceil_div(tiles, a.steps);
+    const int entry = chunk / chunks;
+    at = entry * tiles + (chunk - entry * chunks) * a.steps;
+    end = entry < chosen ? min(at + a.steps, (entry + 1) * tiles) : at;
+  }
+};
+
+// Walks this block's weight tiles in the order in which they are multiplied.
+class TileWalk {
+ public:
+  __device__ __forceinline__ TileWalk(const GemmArguments& a, int chosen)
+      : a_(a), chosen_(chosen), chunk_(blockIdx.x), now_(a, chosen, blockIdx.x) {}
+
+  // The next tile's place in the line, or -1.
+  __device__ __forceinline__ int next() {
+    if (now_.at >= now_.end) {
+      chunk_ += gridDim.x;
+      now_ = Chunk(a_, chosen_, chunk_);
+      if (now_.at >= now_.end) {
+        return -1;
+      }
+    }
+    return now_.at++;
+  }
+
+ private:
+  const GemmArguments& a_;
+  const int chosen_;
+  int chunk_;
+  Chunk now_;
+};
+
+// Formats: how a stage is laid out and multiplied. A stage is a weight tile, the token tiles of as
+// many columns, and the scales of FP8.
+struct GemmBf16 {
+  static constexpr int kTokenTiles = 1;
+  static constexpr int kMaxRows = kMaxTileRows;
+  static constexpr bool kShiftRegisters = false;
+  static constexpr int kScaleBytes = 0;
+};
+
+template <bool kMx>
+struct GemmFp8 {
+  static constexpr int kTokenTiles = 2;
+  static constexpr bool kShiftRegisters = true;
+  static constexpr int kMaxRows = 128;  // sums of a tile and of all have 64 registers each
+  static constexpr int kScaleBytes = kMx ? kMxTileBytes : kTileScales * sizeof(float);
+};
+
+template <class Format>
+__device__ __forceinline__ int stage_bytes_for(int rows) {
+  // Whole kilobytes: tiles begin with them.
+  return kTileBytes + Format::kTokenTiles * rows * kRowBytes + (Format::kScaleBytes > 0 ? 1024 : 0);
+}
+
+template <class Format>
+__device__ __forceinline__ void load_weight_tile(const GemmArguments& a, int expert,
+                                                 const Ring& ring, uint32_t slot, int unit,
+                                                 int k_tile) {
+  const size_t tile =
+      (static_cast<size_t>(expert) * a.n_tiles + unit % a.n_tiles) * a.k_tiles + k_tile;
+  bulk_load(ring.weights(slot), a.weights + tile * kTileBytes, kTileBytes, ring.full(slot));
+  if constexpr (Format::kScaleBytes > 0) {
+    bulk_load(ring.scales(slot), a.scales + tile * Format::kScaleBytes, Format::kScaleBytes,
+              ring.full(slot));
+  }
+}
+
+template <class Format>
+__device__ __forceinline__ void load_token_tiles(const GemmArguments& a, const ChosenRows& rows,
+                                                 const Ring& ring, uint32_t slot, int k_tile) {
+  const __nv_bfloat16* from = a.tokens + (static_cast<size_t>(rows.plan.first_row) * a.token_tiles +
+                                          rows.first) *
+                                             kTileK;
+#pragma unroll
+  for (int i = 0; i < Format::kTokenTiles; i++) {
+    // Where the weight's last tile is half of zeros, they meet tokens once more.
+    const size_t tile = min(k_tile * Format::kTokenTiles + i, a.token_tiles - 1);
+    bulk_load(ring.tokens(slot) + i * rows.n * kRowBytes,
+              from + tile * rows.plan.tile_rows * kTileK, rows.n * kRowBytes, ring.full(slot));
+  }
+}
+
+template <class Format>
+__device__ __forceinline__ void expect_stage(const Ring& ring, uint32_t slot, int n) {
+  barrier_arrive_expect(ring.full(slot), kTileBytes + Format::kScaleBytes +
+                                             Format::kTokenTiles * n * kRowBytes);
+}
+
+// One thread. `early`: how many tiles early_weights took.
+template <class Format>
+__device__ __forceinline__ void produce(const GemmArguments& a, const GemmShared& shared,
+                                        const Ring& ring, int early) {
+  TileWalk walk(a, shared.chosen);
+  RingAt ring_at;
+  for (int tile = walk.next(); tile >= 0; tile = walk.next()) {
+    const int unit = tile / a.k_tiles;
+    const int k_tile = tile - unit * a.k_tiles;
+    const ChosenRows& rows = shared.of[unit / a.n_tiles];
+    if (early > 0) {
+      early--;
+    } else {
+      barrier_wait(ring.empty(ring_at.slot), ring_at.parity ^ 1);
+      expect_stage<Format>(ring, ring_at.slot, rows.n);
+      load_weight_tile<Format>(a, rows.expert, ring, ring_at.slot, unit, k_tile);
+    }
+    load_token_tiles<Format>(a, rows, ring, ring_at.slot, k_tile);
+    ring_at.next(ring.stages);
+  }
+}
+
+// A projection's first weights, before its predecessor is done. One thread; returns how many tiles.
+template <class Format>
+__device__ __forceinline__ int early_weights(const GemmArguments& a, const Ring& ring) {
+  TileWalk walk(a, 1);
+  int early = 0;
+  while (early < static_cast<int>(ring.stages)) {
+    const int tile = walk.next();
+    if (tile < 0) {
+      break;
+    }
+    const int unit = tile / a.k_tiles;
+    expect_stage<Format>(ring, early, min(a.rows, Format::kMaxRows));
+    load_weight_tile<Format>(a, 0, ring, early, unit, tile - unit * a.k_tiles);
+    early++;
+  }
+  return early;
+}
+
+// The chosen experts in ascending order, by one warp.
+template <class Format>
+__device__ __forceinline__ void find_chosen(const GemmArguments& a, GemmShared& shared, int lane) {
+  GroupPlan plan{0, 0, 0, 0};
+  if (a.plan == nullptr) {
+    plan = lane == 0 ? GroupPlan{0, a.valid_rows, a.rows, 1} : plan;
+  } else if (lane < a.experts) {
+    const uint4 raw = load_written(a.plan + lane);
+    plan = {static_cast<int>(raw.x), static_cast<int>(raw.y), static_cast<int>(raw.z),
+            static_cast<int>(raw.w)};
+  }
+  const unsigned lower = (1u << lane) - 1;
+  const unsigned chosen = __ballot_sync(kAllLanes, plan.rows > 0);
+  const unsigned cut = __ballot_sync(kAllLanes, plan.tile_rows > Format::kMaxRows);
+  const int max_rows =
+      __reduce_max_sync(kAllLanes, min(plan.tile_rows, Format::kMaxRows));
+  if (plan.rows > 0) {
+    const int at = __popc(chosen & lower) + __popc(cut & lower);
+    shared.of[at] = {plan, lane, 0, min(plan.tile_rows, Format::kMaxRows)};
+    if (plan.tile_rows > Format::kMaxRows) {
+      shared.of[at + 1] = {plan, lane, Format::kMaxRows, plan.tile_rows - Format::kMaxRows};
+    }
+  }
+  if (lane == 0) {
+    shared.chosen = __popc(chosen) + __popc(cut);
+    shared.max_rows = max_rows;
+  }
+}
+
+// acc += 64 weight rows x kN tokens over `count` tiles of K.
+template <int kN>
+__device__ __forceinline__ void multiply(GemmBf16, float (&acc)[kN / 2], const Ring& ring,
+                                         RingAt& at, int count, int warpgroup, int lane) {
+  uint32_t previous = 0;
+#pragma unroll 1
+  for (int k = 0; k < count; k++) {
+    barrier_wait(ring.full(at.slot), at.parity);
+    const uint64_t a = matrix_descriptor(ring.weights(at.slot) + warpgroup * (kTileBytes / 2));
+    const uint64_t b = matrix_descriptor(ring.tokens(at.slot));
+    wgmma_fence();
+#pragma unroll
+    for (int i = 0; i < kTileK / 16; i++) {
+      wgmma_bf16<kN>(acc, a + 2 * i, b + 2 * i);
+    }
+    wgmma_commit();
+    wgmma_wait<1>();
+    if (k > 0 && lane == 0) {
+      barrier_arrive(ring.empty(previous));
+    }
+    previous = at.slot;
+    at.next(ring.stages);
+  }
+  wgmma_wait<0>();
+  keep_order(acc);
+  if (lane == 0) {
+    barrier_arrive(ring.empty(previous));
+  }
+}
+
+// The same for codes: they become bf16 on their way from shared memory to registers, while the
+// products of the half tile before run.
+template <int kN, bool kMx>
+__device__ __forceinline__ void multiply(GemmFp8<kMx>, float (&acc)[kN / 2], const Ring& ring,
+                                         RingAt& at, int count, int warpgroup, int lane) {
+  const int strip = warpgroup * 4 + threadIdx.x / kWarpSize % 4;  // of 16 rows, the warp's
+  const int row = strip * 16 + lane / 4;
+  float sum[kMx ? 1 : kN / 2] = {};  // for the same reason as acc
+#pragma unroll 1
+  for (int k = 0; k < count; k++) {
+    barrier_wait(ring.full(at.slot), at.parity);
+    const CodeRows codes(ring.weights(at.slot), ring.scales(at.slot), row, lane, kMx);
+    const float2 scale =
+        kMx ? float2{} : load_shared_float2(ring.scales(at.slot) + strip * sizeof(float2));
+    uint32_t fragments[2][4][4];
+#pragma unroll
+    for (int g = 0; g < 2; g++) {
+      codes.convert(fragments[g], g);
+      const uint64_t b = matrix_descriptor(ring.tokens(at.slot) + g * kN * kRowBytes);
+      wgmma_fence();
+#pragma unroll
+      for (int s = 0; s < 4; s++) {
+        if constexpr (kMx) {
+          wgmma_bf16_registers<kN>(acc, fragments[g][s], b + 2 * s, false);
+        } else {
+          wgmma_bf16_registers<kN>(sum, fragments[g][s], b + 2 * s, g == 0 && s == 0);
+        }
+      }
+      wgmma_commit();
+    }
+    wgmma_wait<0>();
+    if constexpr (kMx) {
+      keep_order(acc);
+    } else {
+      keep_order(sum);
+#pragma unroll
+      for (int i = 0; i < kN / 2; i++) {
+        acc[i] = fmaf(i % 4 < 2 ? scale.x : scale.y, sum[i], acc[i]);
+      }
+    }
+    if (lane == 0) {
+      barrier_arrive(ring.empty(at.slot));
+    }
+    at.next(ring.stages);
+  }
+}
+
+// Of one piece of one n_tile: where its sums go.
+struct Piece {
+  ChosenRows rows;
+  int n_tile;
+  int part;
+};
+
+// Calls the instance of its n.
+template <class Format, class Epilogue, int kN = kTileRowStep>
+__device__ __forceinline__ void multiply_piece(const Piece& piece, const Epilogue& epilogue,
+                                               const Ring& ring, RingAt& at, int count,
+                                               int warpgroup, int lane) {
+  if (piece.rows.n == kN) {
+    float acc[kN / 2] = {};  // left undefined, all sizes' accumulators would be live at once
+    multiply<kN>(Format{}, acc, ring, at, count, warpgroup, lane);
+    epilogue.template finish<kN>(acc, piece);
+  } else if constexpr (kN < Format::kMaxRows) {
+    multiply_piece<Format, Epilogue, kN + kTileRowStep>(piece, epilogue, ring, at, count, warpgroup,
+                                                        lane);
+  }
+}
+
+template <class Format, class Epilogue>
+__device__ __forceinline__ void consume(const GemmArguments& a, const GemmShared& shared,
+                                        const Epilogue& epilogue, const Ring& ring) {
+  const int warpgroup = threadIdx.x / 128;
+  const int lane = threadIdx.x % kWarpSize;
+  const int chunks = ceil_div(a.n_tiles * a.k_tiles, a.steps);
+  RingAt ring_at;
+  for (int chunk = blockIdx.x;; chunk += gridDim.x) {
+    Chunk now(a, shared.chosen, chunk);
+    if (now.at >= now.end) {
+      break;
+    }
+    while (now.at < now.end) {
+      const int unit = now.at / a.k_tiles;
+      const int k_tile = now.at - unit * a.k_tiles;
+      const int entry = unit / a.n_tiles;
+      const int n_tile = unit - entry * a.n_tiles;
+      const int count = min(now.end - now.at, a.k_tiles - k_tile);
+      const Piece piece{shared.of[entry], n_tile,
+                        chunk - entry * chunks - n_tile * a.k_tiles / a.steps};
+      multiply_piece<Format>(piece, epilogue, ring, ring_at, count, warpgroup, lane);
+      now.at += count;
+    }
+  }
+}
+
+// ---- epilogues ----------------------------------------------------------------------------------
+
+// fp32 sums as rows, straight from registers: eight lanes write 32 consecutive bytes.
+struct StoreParts {
+  static constexpr bool kStaging = false;
+  float* parts;  // [parts, rows, width]
+  int rows;
+  int width;
+
+  template <int kN>
+  __device__ __forceinline__ void finish(const float (&acc)[kN / 2], const Piece& piece) const {
+    const int lane = threadIdx.x % kWarpSize;
+    const int column = piece.n_tile * kTileRows + threadIdx.x / kWarpSize * 16 + lane / 4;
+    if (column >= width) {  // a multiple of 16: the whole warp
+      return;
+    }
+    const int first = lane % 4 * 2;
+    float* to = parts + column +
+                (static_cast<size_t>(piece.part) * rows + piece.rows.plan.first_row +
+                 piece.rows.first + first) *
+                    width;
+    const int left = piece.rows.plan.rows - piece.rows.first - first;  // rows from the lane's first on
+#pragma unroll
+    for (int j = 0; j < kN / 8; j++) {
+#pragma unroll
+      for (int c = 0; c < 2; c++) {
+        if (8 * j + c < left) {
+          to[c * width] = acc[4 * j + c];
+          to[c * width + 8] = acc[4 * j + 2 + c];
+        }
+      }
+      to += 8 * width;
+      asm volatile("" : "+l"(to));  // one address at a time: all at once would spill
+    }
+  }
+};
+
+__device__ __forceinline__ uint32_t swiglu_pair(const float (&acc)[4]) {
+  const __nv_bfloat162 pair =
+      __floats2bfloat162_rn(__fdividef(acc[0], 1.0f + __expf(-acc[0])) * acc[2],
+                            __fdividef(acc[1], 1.0f + __expf(-acc[1])) * acc[3]);
+  return *reinterpret_cast<const uint32_t*>(&pair);
+}
+
+// Gate and up are 8 rows apart, in one thread. A warp makes 8 of the tile's 64 columns: one 16-byte
+// chunk of every token, transposed into the image of the token tile and copied from there.
+struct StoreSwiglu {
+  static constexpr bool kStaging = true;
+  __nv_bfloat16* h;
+  int n_tiles;  // of gate_up, k tiles of h
+  uint32_t staging;
+
+  template <int kN>
+  __device__ __forceinline__ void finish(const float (&acc)[kN / 2], const Piece& piece) const {
+    const int lane = threadIdx.x % kWarpSize;
+    const int chunk = threadIdx.x / kWarpSize;
+    named_sync(kConsumerBarrier, kConsumerThreads);  // the last tile has been copied
+#pragma unroll
+    for (int j = 0; j < kN / 8; j += 2) {
+      const float (&first)[4] = reinterpret_cast<const float (&)[4]>(acc[4 * j]);
+      const float (&second)[4] = reinterpret_cast<const float (&)[4]>(acc[4 * j + 4]);
+      store_matrices_transposed(staging + swizzled_bytes(j * 8 + lane % 16, chunk),
+                                {swiglu_pair(first), swiglu_pair(second)});
+    }
+    named_sync(kConsumerBarrier, kConsumerThreads);
+    uint4* tile =
+        reinterpret_cast<uint4*>(h + (static_cast<size_t>(piece.rows.plan.first_row) * n_tiles +
+                                      piece.n_tile * piece.rows.plan.tile_rows + piece.rows.first) *
+                                         kTileK);
+    for (int i = threadIdx.x; i < kN * kChunksPerRow; i += kConsumerThreads) {
+      tile[i] = load_shared_16(staging + i * 16);
+    }
+  }
+};
+
+template <class Format, class Epilogue>
+__device__ __forceinline__ void decode_gemm(const GemmArguments& a, Epilogue epilogue) {
+  GemmShared& shared = *reinterpret_cast<GemmShared*>(dynamic_shared);
+  const int lane = threadIdx.x % kWarpSize;
+  const bool producer = threadIdx.x == kConsumerThreads;
+  const auto ring_for = [&](int max_rows) {
+    const int stage_bytes = stage_bytes_for<Format>(max_rows);
+    const int staging = Epilogue::kStaging ? max_rows * kRowBytes : 0;
+    const int stages = min(kMaxStages, (a.shared_bytes - 2048 - staging) / stage_bytes);
+    return Ring{shared_address(dynamic_shared) + 1024 + staging, static_cast<uint32_t>(stage_bytes),
+                static_cast<uint32_t>(stages)};
+  };
+  int early = 0;
+  if (producer) {
+    for (int slot = 0; slot < kMaxStages; slot++) {
+      barrier_init(shared_address(&shared.full[slot]), 1);
+      barrier_init(shared_address(&shared.empty[slot]), kConsumerThreads / kWarpSize);
+    }
+    barrier_init_fence();
+    fence_async_proxy();
+    if (a.plan == nullptr) {
+      early = early_weights<Format>(a, ring_for(min(a.rows, Format::kMaxRows)));
+    }
+  }
+  wait_for_predecessor();
+  if (threadIdx.x < kWarpSize) {
+    find_chosen<Format>(a, shared, lane);
+  }
+  __syncthreads();
+  release_successor();
+  const Ring ring = ring_for(shared.max_rows);
+  if (threadIdx.x >= kConsumerThreads) {
+    if constexpr (Format::kShiftRegisters) {
+      fewer_registers<56>();
+    }
+    if (producer) {
+      produce<Format>(a, shared, ring, early);
+    }
+  } else {
+    if constexpr (Format::kShiftRegisters) {
+      more_registers<224>();
+    }
+    if constexpr (Epilogue::kStaging) {
+      epilogue.staging = shared_address(dynamic_shared) + 1024;
+    }
+    consume<Format>(a, shared, epilogue, ring);
+  }
+}

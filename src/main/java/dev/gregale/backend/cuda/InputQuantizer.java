@@ -1,0 +1,93 @@
+package dev.gregale.backend.cuda;
+
+import dev.gregale.tensor.InputScaling;
+
+/** Inputs of products with quantised weights: {@code sm90a/quantize_rows.cu}. */
+final class InputQuantizer {
+  private static final String SOURCE = "quantize_rows";
+  private static final int THREADS = 256;
+
+  /** What a row may have at most. */
+  static final int MAX_COLUMNS = 16_384;
+
+  private final KernelLauncher launcher;
+  private final KernelFunction rows;
+  private final KernelFunction gather;
+  private final KernelFunction tiles;
+
+  InputQuantizer(KernelLauncher launcher, KernelModules modules) {
+    this.launcher = launcher;
+    rows = modules.function(SOURCE, "quantize_rows_fp8");
+    gather = modules.function(SOURCE, "quantize_gather_fp8");
+    tiles = modules.function(SOURCE, "quantize_tiles_fp8");
+  }
+
+  /** Bytes of the codes of so many padded rows. */
+  static long codeBytes(int paddedRows, int k) {
+    return (long) paddedRows * WeightFormat.FP8.paddedColumns(k);
+  }
+
+  /** Bytes of their scales, at most. */
+  static long scaleBytes(int paddedRows, int k) {
+    return 4L * paddedRows * WeightFormat.FP8.kTiles(k);
+  }
+
+  /** As {@code input_scales.cuh} counts them. */
+  static int recipe(InputScaling inputs) {
+    return switch (inputs.kind()) {
+      case PER_ROW -> 0;
+      case BLOCK_128 -> 1;
+      case BLOCK_128_POW2 -> 2;
+      case STATIC -> 3;
+      case MX_32 -> 4;
+    };
+  }
+
+  private KernelLauncher begin(GemmKernels.Tokens to) {
+    return launcher.begin().add(to.tiles()).add(to.scales());
+  }
+
+  private void launch(KernelFunction kernel, InputScaling inputs, int paddedRows) {
+    launcher.add(recipe(inputs)).add(inputs.scale()).launch(kernel, paddedRows, THREADS);
+  }
+
+  /** Rows of a projection, row-major, into token tiles. */
+  void rows(
+      GemmKernels.Tokens to,
+      long x,
+      int count,
+      int width,
+      int maxTileRows,
+      InputScaling inputs,
+      int paddedRows) {
+    begin(to).add(x).add(count).add(width).add(maxTileRows);
+    launch(rows, inputs, paddedRows);
+  }
+
+  /** Where the rows of all experts come from. */
+  record Routed(long plan, long rowPair, int experts, int paddedRows) {}
+
+  /** The experts' rows, each from its token's. */
+  void gather(
+      GemmKernels.Tokens to, long x, Routed routed, int perToken, int width, InputScaling inputs) {
+    begin(to)
+        .add(x)
+        .add(routed.plan())
+        .add(routed.rowPair())
+        .add(routed.experts())
+        .add(perToken)
+        .add(width);
+    launch(gather, inputs, routed.paddedRows());
+  }
+
+  /** The experts' rows from token tiles of bf16. */
+  void tiles(GemmKernels.Tokens to, long from, Routed routed, int tokenTiles, InputScaling inputs) {
+    begin(to)
+        .add(from)
+        .add(routed.plan())
+        .add(routed.rowPair())
+        .add(routed.experts())
+        .add(tokenTiles);
+    launch(tiles, inputs, routed.paddedRows());
+  }
+}

@@ -1,0 +1,73 @@
+package dev.gregale.config;
+
+import dev.gregale.backend.Backend;
+import dev.gregale.backend.DeviceMemory;
+import dev.gregale.model.KvCache;
+import dev.gregale.model.WeightClass;
+import dev.gregale.model.WeightStatistics;
+import io.micrometer.core.instrument.Gauge;
+import io.micrometer.core.instrument.MeterRegistry;
+import io.micrometer.core.instrument.binder.MeterBinder;
+import java.util.Locale;
+
+/** What the model takes of memory, and how full the device is where the backend has one. */
+final class ModelMetrics implements MeterBinder {
+  private static final String BYTES = "bytes";
+
+  private final ModelAssembly assembly;
+
+  ModelMetrics(ModelAssembly assembly) {
+    this.assembly = assembly;
+  }
+
+  @Override
+  public void bindTo(MeterRegistry registry) {
+    WeightStatistics weights = assembly.loader().statistics();
+    for (WeightClass kind : WeightClass.values()) {
+      String tag = kind.name().toLowerCase(Locale.ROOT);
+      Gauge.builder("gregale.weights", weights, w -> w.bytes(kind))
+          .description("Memory that the weights of a class take, as far as they are loaded")
+          .baseUnit(BYTES)
+          .tag("class", tag)
+          .register(registry);
+      Gauge.builder("gregale.weights.saturated", weights, w -> w.saturated(kind))
+          .description("FP8 codes of the largest magnitude: many mean that values were cut off")
+          .baseUnit("codes")
+          .tag("class", tag)
+          .register(registry);
+    }
+    Gauge.builder("gregale.kv.cache", assembly, ModelMetrics::cacheBytes)
+        .description("Memory that the KV cache takes, scales included")
+        .baseUnit(BYTES)
+        .register(registry);
+    bindDevice(registry, assembly.backend());
+  }
+
+  private static double cacheBytes(ModelAssembly assembly) {
+    return (double) assembly.limits().numBlocks()
+        * KvCache.bytesPerBlock(
+            assembly.backend(),
+            assembly.config(),
+            assembly.limits().blockSize(),
+            assembly.kvCacheDType());
+  }
+
+  private static void bindDevice(MeterRegistry registry, Backend backend) {
+    DeviceMemory now = backend.deviceMemory();
+    if (now != null) {
+      Gauge.builder("gregale.device.memory.total", now, DeviceMemory::totalBytes)
+          .description("Memory of the device")
+          .baseUnit(BYTES)
+          .register(registry);
+      Gauge.builder("gregale.device.memory.allocated", backend, ModelMetrics::allocated)
+          .description("Memory of the device that weights, KV cache and scratch take")
+          .baseUnit(BYTES)
+          .register(registry);
+    }
+  }
+
+  private static double allocated(Backend backend) {
+    DeviceMemory memory = backend.deviceMemory();
+    return memory == null ? 0 : memory.allocatedBytes();
+  }
+}

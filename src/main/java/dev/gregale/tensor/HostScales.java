@@ -1,0 +1,96 @@
+package dev.gregale.tensor;
+
+import java.lang.foreign.MemorySegment;
+import java.util.Comparator;
+import java.util.List;
+
+/**
+ * The scales of a {@link HostTensor} of F8_E4M3 codes. A tensor that consists of several quantised
+ * matrices one below the other (q, k and v; gate and up of all experts) keeps the scales of each:
+ * its rows are cut into parts, and each part has a grid of blocks of its own. All grids below each
+ * other are the tensor's grid, {@code [gridRows, gridColumns]}.
+ *
+ * @param scaling what the scales mean
+ * @param partRows rows of each part, first to last; of a tensor {@code [E, N, M]} they add up to E
+ *     N
+ * @param slabs the grid, row-major, little-endian, in contiguous pieces one after the other
+ */
+public record HostScales(WeightScaling scaling, List<Integer> partRows, List<MemorySegment> slabs) {
+
+  public HostScales {
+    partRows = List.copyOf(partRows);
+    slabs = List.copyOf(slabs);
+  }
+
+  /**
+   * The scales of several matrices below each other. Inputs that are shared and have a fixed scale
+   * get the largest of them, as in vLLM.
+   *
+   * @param parts all of the same kind
+   */
+  public static HostScales join(List<HostScales> parts) {
+    WeightScaling scaling =
+        parts.stream()
+            .map(HostScales::scaling)
+            .max(Comparator.comparing(each -> each.inputs().scale()))
+            .orElseThrow();
+    return new HostScales(
+        scaling,
+        parts.stream().flatMap(part -> part.partRows().stream()).toList(),
+        parts.stream().flatMap(part -> part.slabs().stream()).toList());
+  }
+
+  /** The same weights, for products that do something else to their inputs. */
+  public HostScales with(InputScaling inputs) {
+    return new HostScales(scaling.with(inputs), partRows, slabs);
+  }
+
+  /** Rows of all parts' grids together. */
+  public int gridRows() {
+    return partRows.stream().mapToInt(scaling::gridRows).sum();
+  }
+
+  /** Of each row of the tensor the row of the grid that holds its scales. */
+  public int[] gridRowOfRow() {
+    int[] grid = new int[partRows.stream().mapToInt(Integer::intValue).sum()];
+    int row = 0;
+    int start = 0;
+    for (int rows : partRows) {
+      for (int i = 0; i < rows; i++) {
+        grid[row++] = start + i / scaling.blockRows();
+      }
+      start += scaling.gridRows(rows);
+    }
+    return grid;
+  }
+
+  /** All scales as fp32, {@code [gridRows, gridColumns]}. */
+  public float[] values() {
+    int scaleBytes = scaling.dtype().bytes();
+    long bytes = slabs.stream().mapToLong(MemorySegment::byteSize).sum();
+    float[] values = new float[Math.toIntExact(bytes / scaleBytes)];
+    int at = 0;
+    for (MemorySegment slab : slabs) {
+      for (long i = 0; i < slab.byteSize() / scaleBytes; i++) {
+        values[at++] = TensorReader.load(slab, scaling.dtype(), i);
+      }
+    }
+    return values;
+  }
+
+  /**
+   * @throws IllegalArgumentException if parts or bytes are not those of a tensor of that shape
+   */
+  void requireFor(String name, Shape shape) {
+    long columns = shape.dim(shape.rank() - 1);
+    long rows = columns == 0 ? 0 : shape.numElements() / columns;
+    long inParts = partRows.stream().mapToLong(Integer::longValue).sum();
+    long expected = (long) gridRows() * scaling.gridColumns(columns) * scaling.dtype().bytes();
+    long found = slabs.stream().mapToLong(MemorySegment::byteSize).sum();
+    if (inParts != rows || expected != found) {
+      throw new IllegalArgumentException(
+          "tensor %s %s: scales of %s for %d rows in %d parts, %d bytes, expected %d"
+              .formatted(name, shape, scaling, inParts, partRows.size(), found, expected));
+    }
+  }
+}

@@ -1,0 +1,202 @@
+package dev.gregale.model;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.gregale.backend.Backend;
+import dev.gregale.backend.cpu.CpuBackends;
+import dev.gregale.checkpoint.SafetensorsFile;
+import dev.gregale.quantization.Float8BlockScaling;
+import dev.gregale.quantization.Float8CurrentScaling;
+import dev.gregale.quantization.MXFP8BlockScaling;
+import dev.gregale.quantization.MXFP8BlockScaling.Rounding;
+import dev.gregale.quantization.Recipe;
+import dev.gregale.tensor.DType;
+import dev.gregale.tensor.InputScaling.When;
+import java.nio.file.Files;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+
+/**
+ * What FP8 costs: the demo model's loss on held-out text under every recipe that can be asked for,
+ * against the reference values of the same recipe. A regression of accuracy fails here. (The other
+ * recipes' weights are the reference's bit for bit, see RecipeGoldenTest.)
+ */
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+class QuantizedAccuracyTest {
+  private static final int WINDOW = 512;
+  private static final int ALL_WINDOWS = 65;
+
+  /** The first eighth of the text, whose loss in fp32 is known window by window. */
+  private static final int SOME_WINDOWS = 8;
+
+  private static final double WEIGHT_ONLY = 0.0005;
+  private static final double AGAINST_FP32 = 0.02;
+
+  /** Under the names of golden/heldout/loss.json. */
+  private static Map<String, Recipe> recipes() {
+    Map<String, Recipe> recipes = new LinkedHashMap<>();
+    recipes.put("per_tensor_current", new Float8CurrentScaling());
+    recipes.put("block128x128_pow2scale", new Float8BlockScaling(true));
+    recipes.put("mxfp8_te", new MXFP8BlockScaling(Rounding.UP));
+    return recipes;
+  }
+
+  protected Stream<Backend> backends() {
+    return CpuBackends.candidates().stream().skip(1); // the other is closed unused
+  }
+
+  /** Those that give a row the same bits in every batch. */
+  protected Stream<Backend> exactBackends() {
+    return backends();
+  }
+
+  /** How far the loss may be from the reference's, whose activations are fp32. */
+  protected double weightOnlyTolerance() {
+    return WEIGHT_ONLY;
+  }
+
+  /**
+   * @param loss mean over all tokens, in nats
+   * @param sameArgmax share of positions whose likeliest token is that of fp32
+   */
+  private record Score(double loss, double sameArgmax) {}
+
+  private static Score score(Backend backend, Precision precision, DType cache, int windows) {
+    ForwardFixture forward = new ForwardFixture(backend, precision, cache, WINDOW, WINDOW);
+    int vocabSize = forward.config.vocabSize();
+    try (SafetensorsFile file = Golden.open("heldout/windows.safetensors")) {
+      int[] all = Golden.ints(file, "windows");
+      int[] argmax = Golden.ints(file, "argmax_fp32");
+      double total = 0;
+      int same = 0;
+      for (int w = 0; w < windows; w++) {
+        int[] ids = Arrays.copyOfRange(all, w * WINDOW, (w + 1) * WINDOW);
+        float[] logits = forward.logits(List.of(ids));
+        for (float logprob : MixtralGoldenTest.logprobs(logits, ids, vocabSize)) {
+          total -= logprob;
+        }
+        for (int t = 0; t < WINDOW; t++) {
+          same += likeliest(logits, t * vocabSize, vocabSize) == argmax[w * WINDOW + t] ? 1 : 0;
+        }
+      }
+      return new Score(total / (windows * (WINDOW - 1)), (double) same / (windows * WINDOW));
+    }
+  }
+
+  private static int likeliest(float[] logits, int from, int vocabSize) {
+    int best = 0;
+    for (int i = 1; i < vocabSize; i++) {
+      best = logits[from + i] > logits[from + best] ? i : best;
+    }
+    return best;
+  }
+
+  private static JsonNode golden() throws Exception {
+    return JsonMapper.shared().readTree(Files.readString(Golden.path("heldout/loss.json")));
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void weightsOnly(Backend backend) throws Exception {
+    JsonNode golden = golden();
+    for (Map.Entry<String, Recipe> entry : recipes().entrySet()) {
+      String name = entry.getKey() + "_weight_only";
+      Score found =
+          score(
+              backend,
+              new Precision(entry.getValue(), When.NEVER),
+              backend.kvCacheDType(),
+              ALL_WINDOWS);
+      double expected = golden.get("loss").get(name).asDouble();
+      double agreement = golden.get("top1_agreement_with_fp32").get(name).asDouble();
+      System.out.printf(
+          "%s on %s: loss %.6f (reference %.6f), same likeliest token as fp32 %.4f (reference"
+              + " %.4f)%n",
+          name, backend.description(), found.loss(), expected, found.sameArgmax(), agreement);
+      assertEquals(expected, found.loss(), weightOnlyTolerance(), name);
+      assertEquals(agreement, found.sameArgmax(), 0.005, name);
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void weightsAndInputs(Backend backend) throws Exception {
+    for (Map.Entry<String, Recipe> entry : recipes().entrySet()) {
+      Precision precision = new Precision(entry.getValue(), When.ALWAYS);
+      assertNearFp32(backend, entry.getKey() + " W8A8", precision, backend.kvCacheDType());
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void keysAndValues(Backend backend) throws Exception {
+    if (backend.kvCacheDTypes().contains(DType.F8_E4M3)) {
+      assertNearFp32(backend, "FP8 KV cache", Precision.AS_STORED, DType.F8_E4M3);
+    }
+  }
+
+  private static void assertNearFp32(Backend backend, String what, Precision precision, DType cache)
+      throws Exception {
+    double expected = 0;
+    for (int w = 0; w < SOME_WINDOWS; w++) {
+      expected += golden().get("fp32_nll_per_window").get(w).asDouble();
+    }
+    expected /= SOME_WINDOWS * (WINDOW - 1);
+    Score found = score(backend, precision, cache, SOME_WINDOWS);
+    System.out.printf(
+        "%s on %s: loss %.6f (fp32 %.6f), same likeliest token as fp32 %.4f%n",
+        what, backend.description(), found.loss(), expected, found.sameArgmax());
+    assertEquals(expected, found.loss(), AGAINST_FP32, what);
+    assertTrue(found.sameArgmax() > 0.85, what + ": " + found.sameArgmax());
+  }
+
+  /** Packed, in chunks or token by token: a sequence has the logits that it has alone. */
+  @ParameterizedTest
+  @MethodSource("exactBackends")
+  void packedIsAlone(Backend backend) {
+    for (Map.Entry<String, Recipe> entry : recipes().entrySet()) {
+      ForwardFixture forward =
+          new ForwardFixture(
+              backend, new Precision(entry.getValue(), When.ALWAYS), DType.F8_E4M3, 256, 256);
+      try (SafetensorsFile golden = Golden.open("packed/packed.safetensors")) {
+        assertPackedIsAlone(entry.getKey(), forward, golden);
+      }
+    }
+  }
+
+  private static void assertPackedIsAlone(
+      String what, ForwardFixture forward, SafetensorsFile golden) {
+    int[] ids = Golden.ints(golden, "input_ids");
+    int[] cu = Golden.ints(golden, "cu_seqlens");
+    int vocabSize = forward.config.vocabSize();
+    List<int[]> sequences = new ArrayList<>();
+    for (int s = 0; s + 1 < cu.length; s++) {
+      sequences.add(Arrays.copyOfRange(ids, cu[s], cu[s + 1]));
+    }
+    float[] packed = forward.logits(sequences);
+    for (int s = 0; s < sequences.size(); s++) {
+      float[] together = Arrays.copyOfRange(packed, cu[s] * vocabSize, cu[s + 1] * vocabSize);
+      assertArrayEquals(forward.logits(List.of(sequences.get(s))), together, what + ", packed");
+    }
+    int[] first = sequences.getFirst();
+    float[] whole = forward.logits(List.of(first));
+    for (int computed = 0; computed < first.length; computed++) {
+      float[] next = forward.logits(List.of(new int[] {first[computed]}), new int[] {computed});
+      assertArrayEquals(
+          Arrays.copyOfRange(whole, computed * vocabSize, (computed + 1) * vocabSize),
+          next,
+          what + ", token by token");
+    }
+  }
+}
