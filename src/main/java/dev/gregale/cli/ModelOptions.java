@@ -70,6 +70,7 @@ final class ModelOptions {
             gpuMemoryUtilization,
             1,
             1,
+            1,
             maxNumSeqs,
             maxNumBatchedTokens,
             maxModelLen,

@@ -23,15 +23,35 @@ final class BackendFactory {
   private BackendFactory() {}
 
   /**
-   * The backend that the properties ask for, of one device or of several ranks.
+   * The backends that the properties ask for: one for each replica of the model, each of one device
+   * or of several ranks.
    *
-   * @throws StartupException if it cannot be had here, or the model cannot be divided so
+   * @throws StartupException if they cannot be had here, or the model cannot be divided so
    */
-  static Backend create(EngineProperties properties, ModelLoader loader) {
-    MixtralConfig model = loader.config();
+  static List<Backend> create(EngineProperties properties, ModelLoader loader) {
+    int replicas = properties.dataParallelSize();
+    if (replicas < 1) {
+      throw new StartupException(
+          ExitCode.CONFIG,
+          "gregale.engine.data-parallel-size is %d, not 1 or more".formatted(replicas));
+    }
     RankLayout layout = layout(properties, loader);
+    List<Backend> backends = new ArrayList<>();
+    try {
+      for (int replica = 0; replica < replicas; replica++) {
+        backends.add(replica(properties, layout, loader.config(), replica));
+      }
+    } catch (RuntimeException e) {
+      backends.forEach(Backend::close);
+      throw e;
+    }
+    return List.copyOf(backends);
+  }
+
+  private static Backend replica(
+      EngineProperties properties, RankLayout layout, MixtralConfig model, int replica) {
     if (layout.size() == 1) {
-      return create(properties, () -> CudaBackend.open(0, properties.deterministic()));
+      return create(properties, () -> CudaBackend.open(replica, properties.deterministic()));
     }
     if (properties.backend() != EngineProperties.BackendChoice.CPU) {
       throw new StartupException(
@@ -40,14 +60,22 @@ final class BackendFactory {
                   .formatted(layout.size())
               + " gregale.engine.backend=cpu runs the ranks one after the other");
     }
-    int threads = Math.ceilDiv(properties.threads(), layout.size());
     List<Backend> ranks = new ArrayList<>();
     for (int rank = 0; rank < layout.size(); rank++) {
-      ranks.add(CpuBackend.create(threads));
+      ranks.add(CpuBackend.create(threads(properties, layout.size())));
     }
     Backend backend = new ParallelBackend(ranks, layout, model.attentionShape());
     LOG.info("Backend: {}", backend.description());
     return backend;
+  }
+
+  /** Of each of so many ranks of a replica. */
+  private static int threads(EngineProperties properties, int ranks) {
+    int all = properties.threads();
+    if (all == 0) {
+      all = Runtime.getRuntime().availableProcessors();
+    }
+    return Math.ceilDiv(all, ranks * properties.dataParallelSize());
   }
 
   private static RankLayout layout(EngineProperties properties, ModelLoader loader) {
@@ -80,7 +108,7 @@ final class BackendFactory {
   static Backend create(EngineProperties properties, Supplier<Backend> cuda) {
     Backend backend =
         switch (properties.backend()) {
-          case CPU -> CpuBackend.create(properties.threads());
+          case CPU -> CpuBackend.create(threads(properties, 1));
           case CUDA -> required(cuda);
           case AUTO -> ifAny(cuda, properties);
         };
@@ -102,7 +130,7 @@ final class BackendFactory {
       return cuda.get();
     } catch (CudaUnavailableException | BackendException e) {
       LOG.info("No CUDA, taking the CPU: {}", e.getMessage());
-      return CpuBackend.create(properties.threads());
+      return CpuBackend.create(threads(properties, 1));
     }
   }
 }

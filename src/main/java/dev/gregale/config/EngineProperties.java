@@ -21,6 +21,8 @@ import org.springframework.boot.context.properties.bind.DefaultValue;
  * @param expertParallelSize Groups of ranks that the experts are dealt out to; must divide
  *     tensor-parallel-size. 1 divides every expert among all ranks; as many as there are ranks
  *     gives each whole experts.
+ * @param dataParallelSize Replicas of the model, each on tensor-parallel-size devices of its own,
+ *     with max-num-seqs and a KV cache of its own, behind one queue.
  * @param maxNumSeqs Sequences that run together at most.
  * @param maxNumBatchedTokens Tokens computed in one step at most; longer prompts are computed in
  *     chunks.
@@ -49,6 +51,7 @@ public record EngineProperties(
     @DefaultValue("0.90") double gpuMemoryUtilization,
     @DefaultValue("1") int tensorParallelSize,
     @DefaultValue("1") int expertParallelSize,
+    @DefaultValue("1") int dataParallelSize,
     @DefaultValue("64") int maxNumSeqs,
     @DefaultValue("512") int maxNumBatchedTokens,
     @Nullable Integer maxModelLen,

@@ -9,6 +9,8 @@ import io.micrometer.core.instrument.Gauge;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.binder.MeterBinder;
 import java.util.Locale;
+import java.util.Objects;
+import java.util.function.ToDoubleFunction;
 
 /** What the model takes of memory, and how full the device is where the backend has one. */
 final class ModelMetrics implements MeterBinder {
@@ -40,11 +42,13 @@ final class ModelMetrics implements MeterBinder {
         .description("Memory that the KV cache takes, scales included")
         .baseUnit(BYTES)
         .register(registry);
-    bindDevice(registry, assembly.backend());
+    bindDevice(registry, assembly);
   }
 
+  /** Of all replicas. */
   private static double cacheBytes(ModelAssembly assembly) {
-    return (double) assembly.limits().numBlocks()
+    return (double) assembly.backends().size()
+        * assembly.limits().numBlocks()
         * KvCache.bytesPerBlock(
             assembly.backend(),
             assembly.config(),
@@ -52,22 +56,27 @@ final class ModelMetrics implements MeterBinder {
             assembly.kvCacheDType());
   }
 
-  private static void bindDevice(MeterRegistry registry, Backend backend) {
-    DeviceMemory now = backend.deviceMemory();
-    if (now != null) {
-      Gauge.builder("gregale.device.memory.total", now, DeviceMemory::totalBytes)
-          .description("Memory of the device")
+  private static void bindDevice(MeterRegistry registry, ModelAssembly assembly) {
+    if (assembly.backend().deviceMemory() != null) {
+      Gauge.builder("gregale.device.memory.total", assembly, a -> sum(a, DeviceMemory::totalBytes))
+          .description("Memory of all devices in use")
           .baseUnit(BYTES)
           .register(registry);
-      Gauge.builder("gregale.device.memory.allocated", backend, ModelMetrics::allocated)
-          .description("Memory of the device that weights, KV cache and scratch take")
+      Gauge.builder(
+              "gregale.device.memory.allocated",
+              assembly,
+              a -> sum(a, DeviceMemory::allocatedBytes))
+          .description("Memory of the devices that weights, KV caches and scratch take")
           .baseUnit(BYTES)
           .register(registry);
     }
   }
 
-  private static double allocated(Backend backend) {
-    DeviceMemory memory = backend.deviceMemory();
-    return memory == null ? 0 : memory.allocatedBytes();
+  private static double sum(ModelAssembly assembly, ToDoubleFunction<DeviceMemory> figure) {
+    return assembly.backends().stream()
+        .map(Backend::deviceMemory)
+        .filter(Objects::nonNull)
+        .mapToDouble(figure)
+        .sum();
   }
 }

@@ -35,6 +35,7 @@ class BackendFactoryTest {
         0.9,
         ranks,
         expertGroups,
+        1,
         8,
         512,
         null,
@@ -121,7 +122,7 @@ class BackendFactoryTest {
           ranks(4, 1),
           "gregale.engine.tensor-parallel-size=4, expert-parallel-size=1: 6 query heads cannot be"
               + " divided by 4: 2 remain");
-      try (Backend two = BackendFactory.create(ranks(2, 2), demo)) {
+      try (Backend two = BackendFactory.create(ranks(2, 2), demo).getFirst()) {
         assertEquals("cpu", two.name());
       }
     }

@@ -28,6 +28,7 @@ class KvPlanTest {
         0.9,
         1,
         1,
+        1,
         8,
         512,
         maxModelLen,

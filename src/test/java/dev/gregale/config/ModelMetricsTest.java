@@ -29,6 +29,7 @@ class ModelMetricsTest {
             0.9,
             1,
             1,
+            1,
             4,
             64,
             128,
