@@ -97,11 +97,6 @@ public interface Backend extends AutoCloseable {
     return allocate(dtype, shape);
   }
 
-  /** What this backend and others of its kind, itself among them, do together as ranks. */
-  default Collective collective(List<Backend> ranks) {
-    throw new UnsupportedOperationException(name() + " does not run one model on several devices");
-  }
-
   /** Several zeroed dense arrays of one shape, which {@link #readback(List)} fetches at once. */
   default List<Tensor> allocateTogether(DType dtype, Shape shape, int count) {
     return Stream.generate(() -> allocate(dtype, shape)).limit(count).toList();

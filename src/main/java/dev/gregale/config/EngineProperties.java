@@ -2,6 +2,7 @@ package dev.gregale.config;
 
 import dev.gregale.engine.SchedulingPolicy;
 import java.time.Duration;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.springframework.boot.context.properties.ConfigurationProperties;
 import org.springframework.boot.context.properties.bind.DefaultValue;
@@ -23,6 +24,10 @@ import org.springframework.boot.context.properties.bind.DefaultValue;
  *     gives each whole experts.
  * @param dataParallelSize Replicas of the model, each on tensor-parallel-size devices of its own,
  *     with max-num-seqs and a KV cache of its own, behind one queue.
+ * @param devices GPUs to run on, as nvidia-smi counts them, one for each rank of the first replica,
+ *     then of the second, and so on. Default: 0, 1, 2 ...
+ * @param ncclLibrary File of NCCL's library, for sums of long messages between GPUs. Default: ranks
+ *     add them up themselves; where they cannot reach each other's memory, libnccl.so.2.
  * @param maxNumSeqs Sequences that run together at most.
  * @param maxNumBatchedTokens Tokens computed in one step at most; longer prompts are computed in
  *     chunks.
@@ -52,6 +57,8 @@ public record EngineProperties(
     @DefaultValue("1") int tensorParallelSize,
     @DefaultValue("1") int expertParallelSize,
     @DefaultValue("1") int dataParallelSize,
+    @DefaultValue List<Integer> devices,
+    @Nullable String ncclLibrary,
     @DefaultValue("64") int maxNumSeqs,
     @DefaultValue("512") int maxNumBatchedTokens,
     @Nullable Integer maxModelLen,

@@ -18,16 +18,15 @@ import dev.gregale.quantization.Quantization;
 import dev.gregale.tensor.InputScaling;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.List;
+import java.util.Set;
 import java.util.function.Supplier;
 import org.junit.jupiter.api.Test;
 
 class BackendFactoryTest {
 
-  private static EngineProperties properties(BackendChoice backend) {
-    return properties(backend, 1, 1);
-  }
-
-  private static EngineProperties properties(BackendChoice backend, int ranks, int expertGroups) {
+  private static EngineProperties properties(
+      BackendChoice backend, int ranks, int expertGroups, int replicas, List<Integer> devices) {
     return new EngineProperties(
         backend,
         1,
@@ -35,7 +34,9 @@ class BackendFactoryTest {
         0.9,
         ranks,
         expertGroups,
-        1,
+        replicas,
+        devices,
+        null,
         8,
         512,
         null,
@@ -75,29 +76,25 @@ class BackendFactoryTest {
     StartupException e =
         assertThrows(
             StartupException.class,
-            () -> BackendFactory.create(properties(BackendChoice.CUDA), cuda));
+            () -> BackendFactory.choose(BackendChoice.CUDA, cuda, BackendFactoryTest::unwanted));
     assertEquals("gregale.engine.backend=cuda: " + reason, e.getMessage());
     assertEquals(ExitCode.UNAVAILABLE, e.exitCode());
   }
 
-  @Test
-  void autoTakesWhatWorks() {
-    try (Backend cpu = BackendFactory.create(properties(BackendChoice.AUTO), () -> missing())) {
-      assertEquals("cpu", cpu.name());
-    }
-    try (Backend gpu = CpuBackend.reference()) {
-      assertSame(gpu, BackendFactory.create(properties(BackendChoice.AUTO), () -> gpu));
-    }
+  private static Backend unwanted() {
+    throw new AssertionError("asked for the other one");
   }
 
   @Test
-  void cpuAsksForNoGpu() {
-    Supplier<Backend> unwanted =
-        () -> {
-          throw new AssertionError("asked for a GPU");
-        };
-    try (Backend cpu = BackendFactory.create(properties(BackendChoice.CPU), unwanted)) {
-      assertEquals("cpu", cpu.name());
+  void autoTakesWhatWorks() {
+    try (Backend backend = CpuBackend.reference()) {
+      Supplier<Backend> works = () -> backend;
+      assertSame(
+          backend, BackendFactory.choose(BackendChoice.AUTO, BackendFactoryTest::missing, works));
+      assertSame(
+          backend, BackendFactory.choose(BackendChoice.AUTO, works, BackendFactoryTest::unwanted));
+      assertSame(
+          backend, BackendFactory.choose(BackendChoice.CPU, BackendFactoryTest::unwanted, works));
     }
   }
 
@@ -149,6 +146,30 @@ class BackendFactoryTest {
   }
 
   private static EngineProperties ranks(int size, int expertGroups) {
-    return properties(BackendChoice.CPU, size, expertGroups);
+    return properties(BackendChoice.CPU, size, expertGroups, 1, List.of());
+  }
+
+  @Test
+  void eachReplicaIsABackendOfItsOwn() {
+    try (ModelLoader demo = demo(Precision.AS_STORED)) {
+      List<Backend> three =
+          BackendFactory.create(properties(BackendChoice.CPU, 1, 1, 3, List.of()), demo);
+      assertEquals(3, Set.copyOf(three).size());
+      three.forEach(Backend::close);
+    }
+  }
+
+  @Test
+  void devicesMustBeAsManyAsRanks() {
+    try (ModelLoader demo = demo(Precision.AS_STORED)) {
+      assertIndivisible(
+          demo,
+          properties(BackendChoice.AUTO, 2, 1, 2, List.of(0, 1, 2)),
+          "gregale.engine.devices names 3 GPUs, but 2 replicas of 2 ranks take 4");
+      assertIndivisible(
+          demo,
+          properties(BackendChoice.AUTO, 1, 1, 0, List.of()),
+          "gregale.engine.data-parallel-size is 0, not 1 or more");
+    }
   }
 }

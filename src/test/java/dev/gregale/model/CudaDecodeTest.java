@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.cuda.CudaBackends;
 import dev.gregale.engine.StepPipeline;
@@ -18,7 +19,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import tools.jackson.databind.JsonNode;
@@ -28,8 +28,22 @@ import tools.jackson.databind.json.JsonMapper;
 @Tag("gpu")
 class CudaDecodeTest {
 
+  private static final AttentionShape DEMO = new AttentionShape(6, 2, 32, 0);
+
+  /** One after the other, so that no two are open at once. */
   static Stream<Backend> backends() {
-    return CudaBackends.both();
+    return Stream.concat(
+        CudaBackends.both(),
+        Stream.of(1, 2).map(groups -> CudaBackends.ranks(2, groups, DEMO, groups == 1)));
+  }
+
+  static Stream<Backend> deterministic() {
+    return Stream.of(1, 2)
+        .map(
+            size ->
+                size == 1
+                    ? CudaBackends.deterministic()
+                    : CudaBackends.ranks(size, 1, DEMO, /* deterministic= */ true));
   }
 
   private record Run(Scheduler scheduler, StepPipeline pipeline) {
@@ -41,6 +55,7 @@ class CudaDecodeTest {
       try (ModelLoader loader =
           ModelLoader.open(Golden.DEMO_MODEL, LoadFormat.AUTO, Precision.AS_STORED)) {
         MixtralConfig config = loader.config();
+        backend.reserve(ModelRunner.workspaceLimits(config, 256, maxSeqs, 256));
         ModelRunner runner =
             new ModelRunner(
                 backend,
@@ -153,44 +168,43 @@ class CudaDecodeTest {
   }
 
   /** In the deterministic mode recorded decode steps have the bits of a prefill of the whole. */
-  @Test
-  void decodeIsPrefillBitForBit() throws Exception {
-    try (Backend backend = CudaBackends.deterministic()) {
-      ForwardFixture forward =
-          new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 128, 128);
-      int vocabSize = forward.config.vocabSize();
-      for (Sequence sequence : continuations(backend, golden())) {
-        int[] ids = new int[sequence.numTokens() - 1];
-        Arrays.setAll(ids, sequence::token);
-        float[] logits = forward.logits(List.of(ids));
-        int prompt = sequence.numPromptTokens();
-        for (int t = prompt - 1; t < ids.length; t++) {
-          int best = 0;
-          for (int i = 1; i < vocabSize; i++) {
-            best = logits[t * vocabSize + i] > logits[t * vocabSize + best] ? i : best;
-          }
-          assertEquals(best, sequence.token(t + 1), "token after " + t);
+  @ParameterizedTest
+  @MethodSource("deterministic")
+  void decodeIsPrefillBitForBit(Backend backend) throws Exception {
+    List<Sequence> continuations = continuations(backend, golden());
+    ForwardFixture forward =
+        new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 128, 128);
+    int vocabSize = forward.config.vocabSize();
+    for (Sequence sequence : continuations) {
+      int[] ids = new int[sequence.numTokens() - 1];
+      Arrays.setAll(ids, sequence::token);
+      float[] logits = forward.logits(List.of(ids));
+      int prompt = sequence.numPromptTokens();
+      for (int t = prompt - 1; t < ids.length; t++) {
+        int best = 0;
+        for (int i = 1; i < vocabSize; i++) {
+          best = logits[t * vocabSize + i] > logits[t * vocabSize + best] ? i : best;
         }
+        assertEquals(best, sequence.token(t + 1), "token after " + t);
       }
     }
   }
 
   /** In the deterministic mode a sequence's tokens do not depend on who shares its steps. */
-  @Test
-  void companyChangesNothing() {
-    try (Backend backend = CudaBackends.deterministic()) {
-      Run run = Run.of(backend, 24);
-      int[] prompt = {1, 2579, 591, 261, 565};
-      Sequence alone = sampled(prompt, 40);
-      run.finish(List.of(alone));
-      List<Sequence> company = new ArrayList<>();
-      for (int i = 0; i < 21; i++) {
-        company.add(sampled(prompt, 20 + i)); // they leave one by one: every number of rows
-      }
-      run.finish(company);
-      for (Sequence one : company) {
-        assertArrayEquals(Arrays.copyOf(output(alone), one.numOutputTokens()), output(one));
-      }
+  @ParameterizedTest
+  @MethodSource("deterministic")
+  void companyChangesNothing(Backend backend) {
+    Run run = Run.of(backend, 24);
+    int[] prompt = {1, 2579, 591, 261, 565};
+    Sequence alone = sampled(prompt, 40);
+    run.finish(List.of(alone));
+    List<Sequence> company = new ArrayList<>();
+    for (int i = 0; i < 21; i++) {
+      company.add(sampled(prompt, 20 + i)); // they leave one by one: every number of rows
+    }
+    run.finish(company);
+    for (Sequence one : company) {
+      assertArrayEquals(Arrays.copyOf(output(alone), one.numOutputTokens()), output(one));
     }
   }
 

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.cuda.CudaBackends;
 import dev.gregale.checkpoint.SafetensorsFile;
@@ -37,8 +38,26 @@ class CudaGoldenTest {
   /** How far Hugging Face's bf16 is off in held-out loss, in nats. */
   private static final double LOSS = 7e-4;
 
+  private static final AttentionShape DEMO = new AttentionShape(6, 2, 32, 0);
+
   static Stream<Backend> backends() {
     return CudaBackends.both();
+  }
+
+  /** Also two ranks of the demo model. */
+  static Stream<Backend> withRanks() {
+    return Stream.concat(
+        backends(),
+        Stream.of(1, 2).map(groups -> CudaBackends.ranks(2, groups, DEMO, groups == 1)));
+  }
+
+  static Stream<Backend> deterministic() {
+    return Stream.of(1, 2)
+        .map(
+            size ->
+                size == 1
+                    ? CudaBackends.deterministic()
+                    : CudaBackends.ranks(size, size, DEMO, /* deterministic= */ true));
   }
 
   private static JsonNode json(String name) throws Exception {
@@ -46,7 +65,7 @@ class CudaGoldenTest {
   }
 
   @ParameterizedTest
-  @MethodSource("backends")
+  @MethodSource("withRanks")
   void logitsOfPrompts(Backend backend) throws Exception {
     JsonNode index = json("logits/index.json");
     ForwardFixture forward =
@@ -144,7 +163,7 @@ class CudaGoldenTest {
 
   /** The same batch has the same bits every time. */
   @ParameterizedTest
-  @MethodSource("backends")
+  @MethodSource("withRanks")
   void sameBatchSameBits(Backend backend) {
     ForwardFixture forward =
         new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 256, 256);
@@ -168,21 +187,20 @@ class CudaGoldenTest {
   }
 
   /** In the deterministic mode: several sequences packed have the bits that each has alone. */
-  @Test
-  void packedSequences() {
-    try (Backend backend = CudaBackends.deterministic()) {
-      ForwardFixture forward =
-          new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 256, 256);
-      List<int[]> sequences = packed();
-      float[] together = forward.logits(sequences);
-      int at = 0;
-      for (int[] sequence : sequences) {
-        float[] alone = forward.logits(List.of(sequence));
-        assertArrayEquals(alone, Arrays.copyOfRange(together, at, at + alone.length));
-        at += alone.length;
-      }
-      assertEquals(together.length, at);
+  @ParameterizedTest
+  @MethodSource("deterministic")
+  void packedSequences(Backend backend) {
+    ForwardFixture forward =
+        new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 256, 256);
+    List<int[]> sequences = packed();
+    float[] together = forward.logits(sequences);
+    int at = 0;
+    for (int[] sequence : sequences) {
+      float[] alone = forward.logits(List.of(sequence));
+      assertArrayEquals(alone, Arrays.copyOfRange(together, at, at + alone.length));
+      at += alone.length;
     }
+    assertEquals(together.length, at);
   }
 
   /** In the deterministic mode: chunks, and single tokens, have the bits of the prompt at once. */

@@ -7,21 +7,14 @@ import static org.assertj.core.api.Assertions.within;
 import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.cpu.CpuBackend;
+import dev.gregale.backend.cpu.CpuCollective;
 import dev.gregale.backend.parallel.ParallelBackend;
 import dev.gregale.backend.parallel.RankLayout;
-import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.checkpoint.ModelDimensions;
 import dev.gregale.checkpoint.SafetensorsFile;
-import dev.gregale.checkpoint.SafetensorsWriter;
 import dev.gregale.quantization.Quantization;
 import dev.gregale.tensor.DType;
-import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.InputScaling.When;
-import dev.gregale.tensor.Shape;
-import java.lang.foreign.MemorySegment;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -43,7 +36,7 @@ class ParallelModelTest {
   private static Backend parallel(int size, int expertGroups, AttentionShape attention) {
     RankLayout layout = new RankLayout(size, expertGroups);
     List<Backend> ranks = Stream.<Backend>generate(() -> CpuBackend.create(1)).limit(size).toList();
-    return new ParallelBackend(ranks, layout, attention);
+    return new ParallelBackend(ranks, new CpuCollective(size), layout, attention);
   }
 
   @ParameterizedTest
@@ -90,7 +83,7 @@ class ParallelModelTest {
   @CsvSource({"2, 1", "2, 2", "4, 1", "4, 2", "4, 4"})
   void everyDivisionGivesTheLogitsOfOneRank(int size, int expertGroups) throws Exception {
     ModelDimensions dims = new ModelDimensions(64, 2, 8, 4, 16, 8, 48, 128, false);
-    writeRandom(dims);
+    RandomModel.write(directory, dims);
     int[] ids = new Random(3).ints(40, 0, 128).toArray();
     float[] expected;
     try (Backend one = CpuBackend.create(1)) {
@@ -110,7 +103,7 @@ class ParallelModelTest {
   @CsvSource({"FP8, 2, 1", "FP8_BLOCK, 2, 1", "FP8_BLOCK, 2, 2", "MXFP8, 2, 1", "MXFP8, 4, 2"})
   void quantisedWeightsGiveTheLogitsOfOneRank(Quantization format, int size, int expertGroups)
       throws Exception {
-    writeRandom(new ModelDimensions(128, 2, 8, 4, 32, 4, 256, 128, false));
+    RandomModel.write(directory, new ModelDimensions(128, 2, 8, 4, 32, 4, 256, 128, false));
     Precision precision = new Precision(format.recipe(), When.NEVER);
     int[] ids = new Random(5).ints(40, 0, 128).toArray();
     float[] expected;
@@ -124,45 +117,7 @@ class ParallelModelTest {
   }
 
   private ForwardFixture quantised(Backend backend, Precision precision) {
-    return new ForwardFixture(backend, directory, precision, DType.F8_E4M3, 64, 64);
-  }
-
-  private void writeRandom(ModelDimensions dims) throws Exception {
-    Random random = new Random(7);
-    List<HostTensor> tensors = new ArrayList<>();
-    CheckpointLayout.HUGGING_FACE.forEachTensor(
-        dims, (name, shape) -> tensors.add(gaussians(name, shape, random)));
-    SafetensorsWriter.write(
-        directory.resolve("model.safetensors"), tensors, SafetensorsWriter.PYTORCH_METADATA);
-    Files.writeString(
-        directory.resolve("config.json"),
-        """
-        {"model_type": "mixtral", "hidden_size": %d, "num_hidden_layers": %d,
-         "num_attention_heads": %d, "num_key_value_heads": %d, "head_dim": %d,
-         "num_local_experts": %d, "num_experts_per_tok": 2, "intermediate_size": %d,
-         "vocab_size": %d, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
-         "rope_theta": 1e4, "eos_token_id": 2}
-        """
-            .formatted(
-                dims.hiddenSize(),
-                dims.numLayers(),
-                dims.numHeads(),
-                dims.numKvHeads(),
-                dims.headDim(),
-                dims.numExperts(),
-                dims.intermediateSize(),
-                dims.vocabSize()));
-  }
-
-  private static HostTensor gaussians(String name, Shape shape, Random random) {
-    ByteBuffer bytes =
-        ByteBuffer.allocate(Math.toIntExact(shape.numBytes(DType.F32)))
-            .order(ByteOrder.LITTLE_ENDIAN);
-    float mean = shape.rank() == 1 ? 1 : 0; // a norm's gains
-    while (bytes.hasRemaining()) {
-      bytes.putFloat(mean + 0.1f * (float) random.nextGaussian());
-    }
-    return new HostTensor(name, DType.F32, shape, List.of(MemorySegment.ofArray(bytes.array())));
+    return new ForwardFixture(backend, directory, precision, DType.F8_E4M3, 64, 64, 16);
   }
 
   @ParameterizedTest

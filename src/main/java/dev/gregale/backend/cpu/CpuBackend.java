@@ -1,7 +1,6 @@
 package dev.gregale.backend.cpu;
 
 import dev.gregale.backend.Backend;
-import dev.gregale.backend.Collective;
 import dev.gregale.backend.Readback;
 import dev.gregale.backend.Step;
 import dev.gregale.backend.Tensor;
@@ -105,11 +104,6 @@ public abstract class CpuBackend implements Backend {
   @Override
   public void read(Tensor source, float[] values, int count) {
     System.arraycopy(CpuTensor.floats(source), 0, values, 0, count);
-  }
-
-  @Override
-  public Collective collective(List<Backend> ranks) {
-    return new CpuCollective();
   }
 
   @Override

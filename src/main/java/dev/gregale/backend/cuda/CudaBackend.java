@@ -80,6 +80,24 @@ public final class CudaBackend implements Backend {
     }
   }
 
+  CudaContext context() {
+    return context;
+  }
+
+  CudaMemory memory() {
+    return memory;
+  }
+
+  KernelModules modules() {
+    return modules;
+  }
+
+  /** For launches among this backend's ops. */
+  KernelLauncher launcher() {
+    context.enter();
+    return launcher;
+  }
+
   @Override
   public String name() {
     return "cuda";
@@ -285,6 +303,9 @@ public final class CudaBackend implements Backend {
   /** Frees all device and page-locked memory. */
   @Override
   public void close() {
+    if (context.isLost()) {
+      return; // it would wait for ever; the end of the process frees all
+    }
     context.enter();
     graphs.forEach(CudaGraphStep::destroy);
     readbacks.forEach(CudaReadback::close);

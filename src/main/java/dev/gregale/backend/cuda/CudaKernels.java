@@ -31,6 +31,7 @@ final class CudaKernels implements Kernels {
   private final KernelFunction ropeAndCacheKv;
   private final KvCodes.Kernels kvCodes;
   private final KernelFunction routeTopK;
+  private final KernelFunction dispatch;
   private final KernelFunction sample;
 
   CudaKernels(
@@ -46,6 +47,7 @@ final class CudaKernels implements Kernels {
     ropeAndCacheKv = modules.function("rope_and_cache_kv", "rope_and_cache_kv_bf16");
     kvCodes = new KvCodes.Kernels(launcher, modules);
     routeTopK = modules.function("route_top_k", "route_top_k_f32");
+    dispatch = modules.function("route_top_k", "expert_ids_own_i32");
     sample = modules.function("sample", "sample_f32");
   }
 
@@ -160,6 +162,20 @@ final class CudaKernels implements Kernels {
   }
 
   @Override
+  public void dispatch(
+      Tensor localIds, Tensor expertIds, int firstExpert, int numExperts, int rows) {
+    int choices = rows * expertIds.shape().intDim(1);
+    launcher
+        .begin()
+        .add(CudaTensor.of(localIds))
+        .add(CudaTensor.of(expertIds))
+        .add(firstExpert)
+        .add(numExperts)
+        .add(choices)
+        .launch(dispatch, Math.ceilDiv(choices, ROW_THREADS), ROW_THREADS);
+  }
+
+  @Override
   public void expertFeedForward(
       Tensor out, Tensor x, ExpertRouting routing, Tensor gateUp, Tensor down, int rows) {
     ExpertKernel.Call call =
@@ -187,6 +203,7 @@ final class CudaKernels implements Kernels {
 
   @Override
   public void attentionBlock(
+      Tensor out,
       Tensor residual,
       AttentionWeights weights,
       float eps,
@@ -197,6 +214,7 @@ final class CudaKernels implements Kernels {
       BlockScratch scratch) {
     DecodeKernels.AttentionBlock block =
         new DecodeKernels.AttentionBlock(
+            f32(out, "the block's out"),
             f32(residual, "the residual"),
             f32(weights.norm(), "the norm's gain"),
             weight(weights.qkv(), "QKV"),
@@ -209,7 +227,8 @@ final class CudaKernels implements Kernels {
             scratch);
     DecodeKernels decode = choice.decode(kernels -> kernels.limits().allow(block));
     if (decode == null) {
-      Kernels.super.attentionBlock(residual, weights, eps, kv, ropeTable, shape, batch, scratch);
+      Kernels.super.attentionBlock(
+          out, residual, weights, eps, kv, ropeTable, shape, batch, scratch);
     } else {
       decode.launch(block);
     }
@@ -217,9 +236,15 @@ final class CudaKernels implements Kernels {
 
   @Override
   public void expertBlock(
-      Tensor residual, ExpertWeights weights, float eps, ForwardBatch batch, BlockScratch scratch) {
+      Tensor out,
+      Tensor residual,
+      ExpertWeights weights,
+      float eps,
+      ForwardBatch batch,
+      BlockScratch scratch) {
     DecodeKernels.ExpertBlock block =
         new DecodeKernels.ExpertBlock(
+            f32(out, "the block's out"),
             f32(residual, "the residual"),
             f32(weights.norm(), "the norm's gain"),
             bf16(weights.router(), "the router"),
@@ -230,7 +255,7 @@ final class CudaKernels implements Kernels {
             scratch);
     DecodeKernels decode = choice.decode(kernels -> kernels.limits().allow(block));
     if (decode == null) {
-      Kernels.super.expertBlock(residual, weights, eps, batch, scratch);
+      Kernels.super.expertBlock(out, residual, weights, eps, batch, scratch);
     } else {
       decode.launch(block);
     }

@@ -31,22 +31,29 @@ import org.jspecify.annotations.Nullable;
 public final class ParallelBackend implements Backend {
   private final List<Backend> ranks;
   private final RankLayout layout;
+  private final int size;
   private final Collective collective;
   private final WeightShards shards;
   private final ParallelKernels kernels;
 
   /**
    * @param ranks one per rank of the layout; closed with this
+   * @param collective of these
    * @param attention of the model, which {@link RankLayout#check} has found to be divisible
    */
-  public ParallelBackend(List<Backend> ranks, RankLayout layout, AttentionShape attention) {
+  public ParallelBackend(
+      List<? extends Backend> ranks,
+      Collective collective,
+      RankLayout layout,
+      AttentionShape attention) {
     if (ranks.size() != layout.size()) {
       throw new IllegalArgumentException(
           "%d backends for %d ranks".formatted(ranks.size(), layout.size()));
     }
     this.ranks = List.copyOf(ranks);
     this.layout = layout;
-    this.collective = first().collective(this.ranks);
+    this.size = layout.size();
+    this.collective = collective;
     this.shards = new WeightShards(layout, attention);
     this.kernels = new ParallelKernels(this.ranks, layout, collective);
   }
@@ -64,8 +71,7 @@ public final class ParallelBackend implements Backend {
   }
 
   private RankTensor tensor(DType dtype, Shape shape, Function<Backend, Tensor> make) {
-    return new RankTensor(
-        dtype, shape, ranks.stream().map(make).toList(), /* isPartialSum= */ false);
+    return new RankTensor(dtype, shape, ranks.stream().map(make).toList());
   }
 
   @Override
@@ -107,7 +113,7 @@ public final class ParallelBackend implements Backend {
   /** Of all ranks together. */
   @Override
   public long kvBlockBytes(int blockSize, AttentionShape shape, DType dtype) {
-    return layout.size() * first().kvBlockBytes(blockSize, layout.shard(shape), dtype);
+    return size * first().kvBlockBytes(blockSize, layout.shard(shape), dtype);
   }
 
   /** Of all ranks together: what the fullest has, on each. */
@@ -118,13 +124,13 @@ public final class ParallelBackend implements Backend {
 
   @Override
   public long freeBytesBeside(ModelBytes model, double utilization) {
-    ModelBytes share = new ModelBytes(Math.ceilDiv(model.divided(), layout.size()), model.common());
+    ModelBytes share = new ModelBytes(Math.ceilDiv(model.divided(), size), model.common());
     return together(ranks.stream().mapToLong(rank -> rank.freeBytesBeside(share, utilization)));
   }
 
   private long together(LongStream ofEach) {
     long least = ofEach.min().orElseThrow();
-    return least < 0 || collective.sharesMemory() ? least : layout.size() * least;
+    return least < 0 || collective.sharesMemory() ? least : size * least;
   }
 
   /** Of all devices together. */
@@ -145,41 +151,33 @@ public final class ParallelBackend implements Backend {
 
   @Override
   public Tensor upload(WeightRole role, HostTensor source) {
-    return weight(
-        role,
+    return new RankTensor(
         source.dtype(),
         source.shape(),
-        rank -> ranks.get(rank).upload(role, shards.shard(role, source, rank)));
+        each(size, rank -> ranks.get(rank).upload(role, shards.shard(role, source, rank))));
   }
 
   @Override
   public Tensor dummy(WeightRole role, DType dtype, Shape shape, long seed) {
     Shape shard = shards.shape(role, shape);
-    return weight(
-        role,
+    return new RankTensor(
         dtype,
         shape,
-        rank -> ranks.get(rank).dummy(role, dtype, shard, seedOn(role, seed, rank)));
+        each(size, rank -> ranks.get(rank).dummy(role, dtype, shard, seedOn(role, seed, rank))));
   }
 
   @Override
   public Tensor dummy(WeightRole role, WeightScaling scaling, Shape shape, long seed) {
     Shape shard = shards.shape(role, shape);
-    return weight(
-        role,
+    return new RankTensor(
         DType.F8_E4M3,
         shape,
-        rank -> ranks.get(rank).dummy(role, scaling, shard, seedOn(role, seed, rank)));
+        each(size, rank -> ranks.get(rank).dummy(role, scaling, shard, seedOn(role, seed, rank))));
   }
 
   /** What all ranks have alike must be so. */
   private static long seedOn(WeightRole role, long seed, int rank) {
     return WeightShards.isDivided(role) ? seed + 31L * rank : seed;
-  }
-
-  private RankTensor weight(WeightRole role, DType dtype, Shape shape, IntFunction<Tensor> onRank) {
-    return new RankTensor(
-        dtype, shape, each(layout.size(), onRank), WeightShards.isPartialSum(role));
   }
 
   @Override
@@ -193,12 +191,7 @@ public final class ParallelBackend implements Backend {
         ranks.stream().map(rank -> rank.allocateTogether(dtype, shape, count)).toList();
     return each(
         count,
-        i ->
-            new RankTensor(
-                dtype,
-                shape,
-                onRanks.stream().map(parts -> parts.get(i)).toList(),
-                /* isPartialSum= */ false));
+        i -> new RankTensor(dtype, shape, onRanks.stream().map(parts -> parts.get(i)).toList()));
   }
 
   @Override
@@ -239,16 +232,20 @@ public final class ParallelBackend implements Backend {
   @Override
   public void read(Tensor source, int[] values, int count) {
     first().read(RankTensor.part(source, 0), values, count);
+    collective.requireHealthy();
   }
 
   @Override
   public void read(Tensor source, float[] values, int count) {
     first().read(RankTensor.part(source, 0), values, count);
+    collective.requireHealthy();
   }
 
   @Override
   public Readback readback(List<Tensor> together) {
-    return first().readback(together.stream().map(each -> RankTensor.part(each, 0)).toList());
+    return new RankReadback(
+        first().readback(together.stream().map(each -> RankTensor.part(each, 0)).toList()),
+        collective);
   }
 
   @Override
@@ -270,13 +267,35 @@ public final class ParallelBackend implements Backend {
             limits.intermediate() / layout.ranksPerGroup());
     ranks.forEach(rank -> rank.reserve(shard));
     Shape choices = Shape.of(limits.tokens(), limits.expertsPerToken());
-    kernels.keepLocalExpertsIn(
-        ranks.stream().map(rank -> rank.allocate(DType.I32, choices)).toList());
+    kernels.reserve(
+        ranks.stream().map(rank -> rank.allocate(DType.I32, choices)).toList(),
+        collective.allocateParts(Shape.of(limits.tokens(), limits.hidden())));
   }
 
   @Override
+  public boolean isAsynchronous() {
+    return first().isAsynchronous();
+  }
+
+  @Override
+  public int recordedRows(int numSeqs) {
+    return first().recordedRows(numSeqs);
+  }
+
+  /** Each rank records its own part of the work. */
+  @Override
   public Step record(Runnable work) {
-    return work::run;
+    List<Step> steps = new ArrayList<>();
+    recordFrom(0, work, steps);
+    return () -> steps.forEach(Step::run);
+  }
+
+  private void recordFrom(int rank, Runnable work, List<Step> steps) {
+    if (rank == size) {
+      work.run();
+    } else {
+      steps.addFirst(ranks.get(rank).record(() -> recordFrom(rank + 1, work, steps)));
+    }
   }
 
   @Override

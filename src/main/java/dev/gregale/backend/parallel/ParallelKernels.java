@@ -1,9 +1,12 @@
 package dev.gregale.backend.parallel;
 
 import dev.gregale.backend.AttentionShape;
+import dev.gregale.backend.AttentionWeights;
 import dev.gregale.backend.Backend;
+import dev.gregale.backend.BlockScratch;
 import dev.gregale.backend.Collective;
 import dev.gregale.backend.ExpertRouting;
+import dev.gregale.backend.ExpertWeights;
 import dev.gregale.backend.ForwardBatch;
 import dev.gregale.backend.Kernels;
 import dev.gregale.backend.KvLayer;
@@ -13,12 +16,12 @@ import dev.gregale.backend.Tensor;
 import java.util.List;
 
 /**
- * Every op on every rank, each over its share; where a rank has but a part of a sum, all parts are
- * added up. That is twice a layer: behind attention's output projection and behind the experts.
- * What is not divided is computed alike by all, so that nothing else has to travel.
+ * Every op on every rank, each over its share. Of the two blocks of a layer a rank computes its
+ * part of a sum, and all parts are added up. What is not divided is computed alike by all, so that
+ * nothing else has to travel. One thread issues the ops of all ranks, one rank's after the other's.
  */
 final class ParallelKernels implements Kernels {
-  private final List<Kernels> ranks;
+  private final List<Backend> ranks;
   private final RankLayout layout;
   private final Collective collective;
   private final PerRank<ForwardBatch> batches;
@@ -26,9 +29,10 @@ final class ParallelKernels implements Kernels {
   private final PerRank<SamplingOutputs> samplingOutputs;
   private final PerRank<AttentionShape> shapes;
   private List<Tensor> localExpertIds = List.of(); // each [T, K]
+  private List<Tensor> partialSums = List.of(); // each [T, D]
 
-  ParallelKernels(List<Backend> backends, RankLayout layout, Collective collective) {
-    ranks = backends.stream().map(Backend::kernels).toList();
+  ParallelKernels(List<Backend> ranks, RankLayout layout, Collective collective) {
+    this.ranks = ranks;
     this.layout = layout;
     this.collective = collective;
     int size = ranks.size();
@@ -39,12 +43,19 @@ final class ParallelKernels implements Kernels {
   }
 
   /**
-   * Where each rank keeps which of a token's experts are its own.
+   * Takes the arrays that ranks keep their own in.
    *
-   * @param expertIds int32 {@code [T, K]}, one per rank
+   * @param expertIds int32 {@code [T, K]} on each rank: which of a token's experts are its own
+   * @param sums fp32 {@code [T, D]} on each rank, of zeros: its parts of the blocks' sums
    */
-  void keepLocalExpertsIn(List<Tensor> expertIds) {
+  void reserve(List<Tensor> expertIds, List<Tensor> sums) {
     localExpertIds = List.copyOf(expertIds);
+    partialSums = List.copyOf(sums);
+  }
+
+  /** The ops of a rank, whose device is the calling thread's from now on. */
+  private Kernels on(int rank) {
+    return ranks.get(rank).kernels();
   }
 
   private static Tensor part(Tensor tensor, int rank) {
@@ -105,45 +116,35 @@ final class ParallelKernels implements Kernels {
   @Override
   public void gatherTokens(Tensor tokenIds, Tensor sources, Tensor drawn, int vocabSize, int rows) {
     for (int r = 0; r < ranks.size(); r++) {
-      ranks
-          .get(r)
-          .gatherTokens(part(tokenIds, r), part(sources, r), part(drawn, r), vocabSize, rows);
+      on(r).gatherTokens(part(tokenIds, r), part(sources, r), part(drawn, r), vocabSize, rows);
     }
   }
 
   @Override
   public void embed(Tensor out, Tensor table, ForwardBatch batch) {
     for (int r = 0; r < ranks.size(); r++) {
-      ranks.get(r).embed(part(out, r), part(table, r), batch(batch, r));
+      on(r).embed(part(out, r), part(table, r), batch(batch, r));
     }
   }
 
   @Override
   public void rmsNorm(Tensor out, Tensor x, Tensor weight, float eps, int rows) {
     for (int r = 0; r < ranks.size(); r++) {
-      ranks.get(r).rmsNorm(part(out, r), part(x, r), part(weight, r), eps, rows);
+      on(r).rmsNorm(part(out, r), part(x, r), part(weight, r), eps, rows);
     }
   }
 
   @Override
   public void add(Tensor residual, Tensor x, int rows) {
     for (int r = 0; r < ranks.size(); r++) {
-      ranks.get(r).add(part(residual, r), part(x, r), rows);
+      on(r).add(part(residual, r), part(x, r), rows);
     }
   }
 
   @Override
   public void matmul(Tensor out, Tensor x, Tensor weight, int rows) {
     for (int r = 0; r < ranks.size(); r++) {
-      ranks.get(r).matmul(part(out, r), part(x, r), part(weight, r), rows);
-    }
-    addUp(out, weight, rows);
-  }
-
-  /** Makes the whole of the ranks' results where those are parts of a sum. */
-  private void addUp(Tensor out, Tensor weight, int rows) {
-    if (RankTensor.of(weight).isPartialSum()) {
-      collective.allReduce(RankTensor.of(out).parts(), rows);
+      on(r).matmul(part(out, r), part(x, r), part(weight, r), rows);
     }
   }
 
@@ -151,8 +152,7 @@ final class ParallelKernels implements Kernels {
   public void ropeAndCacheKv(
       Tensor qkv, KvLayer kv, Tensor ropeTable, AttentionShape shape, ForwardBatch batch) {
     for (int r = 0; r < ranks.size(); r++) {
-      ranks
-          .get(r)
+      on(r)
           .ropeAndCacheKv(
               part(qkv, r),
               RankKvLayer.part(kv, r),
@@ -166,8 +166,7 @@ final class ParallelKernels implements Kernels {
   public void pagedAttention(
       Tensor out, Tensor qkv, KvLayer kv, AttentionShape shape, ForwardBatch batch) {
     for (int r = 0; r < ranks.size(); r++) {
-      ranks
-          .get(r)
+      on(r)
           .pagedAttention(
               part(out, r),
               part(qkv, r),
@@ -180,7 +179,7 @@ final class ParallelKernels implements Kernels {
   @Override
   public void routeTopK(ExpertRouting routing, Tensor routerLogits, int rows) {
     for (int r = 0; r < ranks.size(); r++) {
-      ranks.get(r).routeTopK(part(routing, r), part(routerLogits, r), rows);
+      on(r).routeTopK(part(routing, r), part(routerLogits, r), rows);
     }
   }
 
@@ -188,42 +187,142 @@ final class ParallelKernels implements Kernels {
   public void dispatch(
       Tensor localIds, Tensor expertIds, int firstExpert, int numExperts, int rows) {
     for (int r = 0; r < ranks.size(); r++) {
-      ranks.get(r).dispatch(part(localIds, r), part(expertIds, r), firstExpert, numExperts, rows);
+      on(r).dispatch(part(localIds, r), part(expertIds, r), firstExpert, numExperts, rows);
     }
+  }
+
+  @Override
+  public void expertFeedForward(
+      Tensor out, Tensor x, ExpertRouting routing, Tensor gateUp, Tensor down, int rows) {
+    throw new UnsupportedOperationException("the experts' parts are added up by expertBlock");
+  }
+
+  @Override
+  public void attentionBlock(
+      Tensor out,
+      Tensor residual,
+      AttentionWeights weights,
+      float eps,
+      KvLayer kv,
+      Tensor ropeTable,
+      AttentionShape shape,
+      ForwardBatch batch,
+      BlockScratch scratch) {
+    for (int r = 0; r < ranks.size(); r++) {
+      on(r)
+          .attentionBlock(
+              partialSums.get(r),
+              part(residual, r),
+              new AttentionWeights(
+                  part(weights.norm(), r), part(weights.qkv(), r), part(weights.output(), r)),
+              eps,
+              RankKvLayer.part(kv, r),
+              part(ropeTable, r),
+              shapes.of(shape).get(r),
+              batch(batch, r),
+              part(scratch, r));
+    }
+    collective.addUp(RankTensor.of(out).parts(), batch.numTokens());
   }
 
   /** Each rank takes the tokens of its own experts; the sum over ranks combines their answers. */
   @Override
-  public void expertFeedForward(
-      Tensor out, Tensor x, ExpertRouting routing, Tensor gateUp, Tensor down, int rows) {
-    int numExperts = down.shape().intDim(0);
+  public void expertBlock(
+      Tensor out,
+      Tensor residual,
+      ExpertWeights weights,
+      float eps,
+      ForwardBatch batch,
+      BlockScratch scratch) {
     for (int r = 0; r < ranks.size(); r++) {
-      Kernels rank = ranks.get(r);
-      ExpertRouting own = part(routing, r);
-      if (layout.expertGroups() > 1) {
-        Tensor localIds = localExpertIds.get(r);
-        int first = layout.firstExpert(r, numExperts);
-        int count = layout.numLocalExperts(numExperts);
-        rank.dispatch(localIds, own.expertIds(), first, count, rows);
-        own = new ExpertRouting(localIds, own.expertWeights());
+      ExpertWeights own =
+          new ExpertWeights(
+              part(weights.norm(), r),
+              part(weights.router(), r),
+              part(weights.gateUp(), r),
+              part(weights.down(), r));
+      BlockScratch ownScratch = part(scratch, r);
+      if (layout.expertGroups() == 1) {
+        on(r)
+            .expertBlock(
+                partialSums.get(r), part(residual, r), own, eps, batch(batch, r), ownScratch);
+      } else {
+        ownExperts(r, part(residual, r), own, eps, batch.numTokens(), ownScratch);
       }
-      rank.expertFeedForward(part(out, r), part(x, r), own, part(gateUp, r), part(down, r), rows);
     }
-    addUp(out, down, rows);
+    collective.addUp(RankTensor.of(out).parts(), batch.numTokens());
+  }
+
+  /** A rank's part of the block where experts are dealt out: routing is over all of them. */
+  private void ownExperts(
+      int rank,
+      Tensor residual,
+      ExpertWeights weights,
+      float eps,
+      int tokens,
+      BlockScratch scratch) {
+    Kernels ops = on(rank);
+    ExpertRouting routing = scratch.routing();
+    int count = weights.down().shape().intDim(0);
+    Tensor localIds = localExpertIds.get(rank);
+    ops.rmsNorm(scratch.hidden(), residual, weights.norm(), eps, tokens); // [T, D]
+    ops.matmul(scratch.routerLogits(), scratch.hidden(), weights.router(), tokens); // [T, E]
+    ops.routeTopK(routing, scratch.routerLogits(), tokens); // [T, K]
+    int first = layout.firstExpert(rank, count * layout.expertGroups());
+    ops.dispatch(localIds, routing.expertIds(), first, count, tokens);
+    ops.expertFeedForward(
+        partialSums.get(rank),
+        scratch.hidden(),
+        new ExpertRouting(localIds, routing.expertWeights()),
+        weights.gateUp(),
+        weights.down(),
+        tokens); // [T, D]
+  }
+
+  private static BlockScratch part(BlockScratch scratch, int rank) {
+    return new BlockScratch(
+        part(scratch.hidden(), rank),
+        part(scratch.update(), rank),
+        part(scratch.qkv(), rank),
+        part(scratch.context(), rank),
+        part(scratch.routerLogits(), rank),
+        part(scratch.routing(), rank),
+        part(scratch.lastHidden(), rank));
+  }
+
+  @Override
+  public void computeLogits(
+      Tensor logits,
+      Tensor residual,
+      Tensor norm,
+      float eps,
+      Tensor lmHead,
+      ForwardBatch batch,
+      BlockScratch scratch) {
+    for (int r = 0; r < ranks.size(); r++) {
+      on(r)
+          .computeLogits(
+              part(logits, r),
+              part(residual, r),
+              part(norm, r),
+              eps,
+              part(lmHead, r),
+              batch(batch, r),
+              part(scratch, r));
+    }
   }
 
   @Override
   public void gatherRows(Tensor out, Tensor x, Tensor rowIds, int rows) {
     for (int r = 0; r < ranks.size(); r++) {
-      ranks.get(r).gatherRows(part(out, r), part(x, r), part(rowIds, r), rows);
+      on(r).gatherRows(part(out, r), part(x, r), part(rowIds, r), rows);
     }
   }
 
   @Override
   public void sample(SamplingOutputs out, Tensor logits, SamplingInputs in, int rows) {
     for (int r = 0; r < ranks.size(); r++) {
-      ranks
-          .get(r)
+      on(r)
           .sample(
               samplingOutputs.of(out).get(r), part(logits, r), samplingInputs.of(in).get(r), rows);
     }

@@ -10,10 +10,8 @@ import java.util.List;
  *
  * @param shape of the whole
  * @param parts each rank's: the same everywhere, or its share
- * @param isPartialSum whether a product with it is but one rank's share of a sum
  */
-record RankTensor(DType dtype, Shape shape, List<Tensor> parts, boolean isPartialSum)
-    implements Tensor {
+record RankTensor(DType dtype, Shape shape, List<Tensor> parts) implements Tensor {
 
   RankTensor {
     parts = List.copyOf(parts);

@@ -43,11 +43,6 @@ final class WeightShards {
     };
   }
 
-  /** Whether products with a rank's share are partial sums. */
-  static boolean isPartialSum(WeightRole role) {
-    return role == WeightRole.ATTENTION_OUTPUT || role == WeightRole.EXPERTS_DOWN;
-  }
-
   /** The shape of a rank's share. */
   Shape shape(WeightRole role, Shape whole) {
     int parts = layout.ranksPerGroup();

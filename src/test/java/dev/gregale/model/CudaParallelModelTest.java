@@ -1,0 +1,133 @@
+package dev.gregale.model;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.gregale.backend.AttentionShape;
+import dev.gregale.backend.Backend;
+import dev.gregale.backend.cuda.CudaBackends;
+import dev.gregale.checkpoint.ModelDimensions;
+import dev.gregale.quantization.Quantization;
+import dev.gregale.tensor.DType;
+import dev.gregale.tensor.InputScaling.When;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.SplittableRandom;
+import java.util.function.Supplier;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/**
+ * Ranks against one GPU: a model of shapes that Hopper's kernels take, in prefill and decode of
+ * every size. Where there are too few GPUs, the ranks share the first.
+ */
+@Tag("gpu")
+class CudaParallelModelTest {
+  private static final int VOCAB = 1024;
+  private static final AttentionShape ATTENTION = new AttentionShape(8, 4, 128, 0);
+  private static final ModelDimensions DIMENSIONS =
+      new ModelDimensions(512, 2, 8, 4, 128, 8, 768, VOCAB, false);
+
+  /** As in CudaFastPathTest: about 20 roundings to bf16 in a row on each side. */
+  private static final double RELATIVE = 2e-2;
+
+  /** A router's choice may be in doubt; its row goes elsewhere then. */
+  private static final double ROWS_IN_DOUBT = 0.05;
+
+  @ParameterizedTest
+  @CsvSource({"2, 1, NONE", "2, 2, NONE", "4, 2, NONE", "2, 1, FP8_BLOCK", "2, 2, MXFP8"})
+  void ranksGiveTheLogitsOfOneGpu(
+      int size, int groups, Quantization weights, @TempDir Path directory) throws Exception {
+    RandomModel.write(directory, DIMENSIONS);
+    List<float[]> expected = run(directory, weights, CudaBackends::fastest);
+    List<float[]> found =
+        run(directory, weights, () -> CudaBackends.ranks(size, groups, ATTENTION, false));
+    List<float[]> again =
+        run(directory, weights, () -> CudaBackends.ranks(size, groups, ATTENTION, false));
+    for (int step = 0; step < expected.size(); step++) {
+      String what = "%d ranks, %d groups, %s, step %d".formatted(size, groups, weights, step);
+      assertClose(what, expected.get(step), found.get(step));
+      assertArrayEquals(found.get(step), again.get(step), what);
+    }
+  }
+
+  /** Logits of prefills, and of decode steps with 1, 2, 8, 9, 64 and 130 sequences. */
+  private static List<float[]> run(Path directory, Quantization weights, Supplier<Backend> open) {
+    List<float[]> logits = new ArrayList<>();
+    try (Backend backend = open.get()) {
+      ForwardFixture forward =
+          new ForwardFixture(
+              backend,
+              directory,
+              new Precision(weights.recipe(), When.NEVER),
+              DType.BF16,
+              1024,
+              256,
+              130);
+      for (int seqs : new int[] {1, 2, 8, 9, 64, 130}) {
+        SplittableRandom random = new SplittableRandom(seqs);
+        int[] lengths = random.ints(seqs, 1, 2 + Math.min(200, 900 / seqs)).toArray();
+        logits.add(forward.logits(tokens(random, lengths)));
+        int[] ones = new int[seqs];
+        Arrays.fill(ones, 1);
+        for (int step = 0; step < 2; step++) {
+          logits.add(forward.logits(tokens(random, ones), lengths));
+          Arrays.setAll(lengths, s -> lengths[s] + 1);
+        }
+      }
+    }
+    return logits;
+  }
+
+  private static List<int[]> tokens(SplittableRandom random, int[] lengths) {
+    return Arrays.stream(lengths).mapToObj(n -> random.ints(n, 0, VOCAB).toArray()).toList();
+  }
+
+  private static void assertClose(String what, float[] expected, float[] found) {
+    int rows = expected.length / VOCAB;
+    int far = 0;
+    double[] errors = new double[rows];
+    for (int row = 0; row < rows; row++) {
+      double error = 0;
+      double norm = 0;
+      for (int i = row * VOCAB; i < (row + 1) * VOCAB; i++) {
+        double difference = (double) expected[i] - found[i];
+        error += difference * difference;
+        norm += (double) expected[i] * expected[i];
+      }
+      errors[row] = Math.sqrt(error / norm);
+      far += errors[row] <= RELATIVE ? 0 : 1;
+    }
+    Arrays.sort(errors);
+    System.out.printf(
+        "%s: %d rows, median relative error %.2e, largest %.2e, %d in doubt%n",
+        what, rows, errors[rows / 2], errors[rows - 1], far);
+    assertTrue(errors[rows / 2] <= RELATIVE, what + ": median " + errors[rows / 2]);
+    assertTrue(far <= Math.ceil(ROWS_IN_DOUBT * rows), what + ": " + far + " of " + rows);
+  }
+
+  /** In the deterministic mode a row has the same bits alone, on two ranks too. */
+  @Test
+  void companyChangesNoBit(@TempDir Path directory) throws Exception {
+    RandomModel.write(directory, DIMENSIONS);
+    try (Backend backend = CudaBackends.ranks(2, 1, ATTENTION, /* deterministic= */ true)) {
+      ForwardFixture forward =
+          new ForwardFixture(backend, directory, LoadFormat.AUTO, 1024, 256, 16);
+      SplittableRandom random = new SplittableRandom(5);
+      int[] lengths = random.ints(16, 1, 60).toArray();
+      List<int[]> sequences = tokens(random, lengths);
+      float[] together = forward.logits(sequences);
+      int at = 0;
+      for (int[] sequence : sequences) {
+        float[] alone = forward.logits(List.of(sequence));
+        assertArrayEquals(alone, Arrays.copyOfRange(together, at, at + alone.length));
+        at += alone.length;
+      }
+    }
+  }
+}
