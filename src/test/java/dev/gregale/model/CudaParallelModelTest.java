@@ -30,14 +30,13 @@ import org.junit.jupiter.params.provider.CsvSource;
 class CudaParallelModelTest {
   private static final int VOCAB = 1024;
   private static final AttentionShape ATTENTION = new AttentionShape(8, 4, 128, 0);
+
+  /** Two experts, which every token takes both: a choice in doubt would lead rows elsewhere. */
   private static final ModelDimensions DIMENSIONS =
-      new ModelDimensions(512, 2, 8, 4, 128, 8, 768, VOCAB, false);
+      new ModelDimensions(512, 2, 8, 4, 128, 2, 768, VOCAB, false);
 
   /** As in CudaFastPathTest: about 20 roundings to bf16 in a row on each side. */
   private static final double RELATIVE = 2e-2;
-
-  /** A router's choice may be in doubt; its row goes elsewhere then. */
-  private static final double ROWS_IN_DOUBT = 0.05;
 
   @ParameterizedTest
   @CsvSource({"2, 1, NONE", "2, 2, NONE", "4, 2, NONE", "2, 1, FP8_BLOCK", "2, 2, MXFP8"})
@@ -90,7 +89,6 @@ class CudaParallelModelTest {
 
   private static void assertClose(String what, float[] expected, float[] found) {
     int rows = expected.length / VOCAB;
-    int far = 0;
     double[] errors = new double[rows];
     for (int row = 0; row < rows; row++) {
       double error = 0;
@@ -101,14 +99,12 @@ class CudaParallelModelTest {
         norm += (double) expected[i] * expected[i];
       }
       errors[row] = Math.sqrt(error / norm);
-      far += errors[row] <= RELATIVE ? 0 : 1;
     }
     Arrays.sort(errors);
     System.out.printf(
-        "%s: %d rows, median relative error %.2e, largest %.2e, %d in doubt%n",
-        what, rows, errors[rows / 2], errors[rows - 1], far);
-    assertTrue(errors[rows / 2] <= RELATIVE, what + ": median " + errors[rows / 2]);
-    assertTrue(far <= Math.ceil(ROWS_IN_DOUBT * rows), what + ": " + far + " of " + rows);
+        "%s: %d rows, median relative error %.2e, largest %.2e%n",
+        what, rows, errors[rows / 2], errors[rows - 1]);
+    assertTrue(errors[rows - 1] <= RELATIVE, what + ": " + errors[rows - 1]);
   }
 
   /** In the deterministic mode a row has the same bits alone, on two ranks too. */
