@@ -11,6 +11,7 @@
 #   ./app/gregale serve                 or any other command
 #   ./app/gpu-tests [CLASS ...]         with --tests; from the folder that holds src/
 #   ./app/http-load URL MODEL 64 512 256   with --tests: streams, prompt and output tokens of each
+#   ./app/http-load URL MODEL 64 512 256 mixed 20   the same, one request after another for 20 s
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tests=

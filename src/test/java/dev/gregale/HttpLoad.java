@@ -21,8 +21,16 @@ import java.util.stream.Stream;
 
 /**
  * Streams completions of random prompts from a running server, so many at once, each to its full
- * length, and tells throughput while all are running: {@code http-load URL MODEL STREAMS PROMPT
- * OUTPUT}; token ids are below 4,000.
+ * length; token ids are below 4,000. With their ids, tokens that add no text have chunks too.
+ *
+ * <ul>
+ *   <li>{@code http-load URL MODEL STREAMS PROMPT OUTPUT [ROUNDS]}: all begin together, in each of
+ *       3 (or so many) rounds; tells throughput while all are running, and how long first tokens
+ *       took.
+ *   <li>{@code http-load URL MODEL STREAMS PROMPT OUTPUT mixed SECONDS}: each stream is one request
+ *       after another, prompts of half to one and a half times as many tokens, answers likewise, so
+ *       that prompts and answers are computed side by side; the first third warms up.
+ * </ul>
  */
 public final class HttpLoad {
 
@@ -52,19 +60,68 @@ public final class HttpLoad {
     int streams = Integer.parseInt(arguments[2]);
     int prompt = Integer.parseInt(arguments[3]);
     int output = Integer.parseInt(arguments[4]);
-    for (int round = 0; round < 3; round++) { // the first warms both sides up
-      report(run(url, model, streams, prompt, output, round), output);
+    if (arguments.length > 6) {
+      mixed(url, model, streams, prompt, output, Duration.ofSeconds(Long.parseLong(arguments[6])));
+      return;
     }
+    int rounds = arguments.length > 5 ? Integer.parseInt(arguments[5]) : 3;
+    List<Timing> warm = new ArrayList<>();
+    try (HttpClient client = newClient()) {
+      for (int round = 0; round < rounds; round++) { // the first warm both sides up
+        List<Timing> all = run(client, url, model, streams, prompt, output);
+        if (rounds <= 3) {
+          report(all, output);
+        }
+        if (round >= rounds / 2) {
+          warm.addAll(all);
+        }
+      }
+    }
+    System.out.println("second half of the rounds: " + latencies(warm));
+  }
+
+  private static void mixed(
+      URI url, String model, int streams, int prompt, int output, Duration time)
+      throws InterruptedException, ExecutionException {
+    long begin = System.nanoTime();
+    long end = begin + time.toNanos();
+    long warm = begin + time.toNanos() / 3;
+    List<Timing> all = new ArrayList<>();
+    try (HttpClient client = newClient();
+        ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
+      List<Future<List<Timing>>> running = new ArrayList<>();
+      for (int s = 0; s < streams; s++) {
+        SplittableRandom random = new SplittableRandom();
+        running.add(
+            threads.submit(
+                () -> {
+                  List<Timing> mine = new ArrayList<>();
+                  while (System.nanoTime() < end) {
+                    int in = random.nextInt(prompt / 2, prompt * 3 / 2 + 1);
+                    int out = random.nextInt(output / 2, output * 3 / 2 + 1);
+                    mine.add(stream(client, url, body(model, random, in, out)));
+                  }
+                  return mine;
+                }));
+      }
+      for (Future<List<Timing>> one : running) {
+        one.get().stream().filter(t -> t.times().getFirst() > warm).forEach(all::add);
+      }
+    }
+    System.out.printf("%d streams, mixed: %s%n", streams, latencies(all));
+  }
+
+  private static HttpClient newClient() {
+    return HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
   }
 
   private static List<Timing> run(
-      URI url, String model, int streams, int prompt, int output, int round)
+      HttpClient client, URI url, String model, int streams, int prompt, int output)
       throws InterruptedException, ExecutionException {
-    try (HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
-        ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
+    try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
       List<Future<Timing>> running = new ArrayList<>();
       for (int s = 0; s < streams; s++) {
-        String body = body(model, new SplittableRandom(1000L * round + s), prompt, output);
+        String body = body(model, new SplittableRandom(), prompt, output); // no prefix is cached
         running.add(threads.submit(() -> stream(client, url, body)));
       }
       List<Timing> all = new ArrayList<>();
@@ -78,7 +135,7 @@ public final class HttpLoad {
   private static String body(String model, SplittableRandom random, int prompt, int output) {
     String ids =
         random.ints(prompt, 3, 4000).mapToObj(Integer::toString).collect(Collectors.joining(","));
-    return "{\"model\":\"%s\",\"prompt\":[%s],\"max_tokens\":%d,\"ignore_eos\":true,\"temperature\":0,\"stream\":true}"
+    return "{\"model\":\"%s\",\"prompt\":[%s],\"max_tokens\":%d,\"ignore_eos\":true,\"temperature\":0,\"stream\":true,\"return_token_ids\":true}"
         .formatted(model, ids, output);
   }
 
@@ -114,20 +171,26 @@ public final class HttpLoad {
     for (Timing one : all) {
       tokens += (double) output * one.chunksBetween(from, to) / (one.times().size() - 1);
     }
-    double[] first =
-        all.stream().mapToDouble(s -> (s.first() - s.times().getFirst()) / 1e6).sorted().toArray();
-    double[] gaps = all.stream().flatMapToDouble(s -> gaps(s.times())).sorted().toArray();
     System.out.printf(
-        "%d streams: %.0f tokens/s while all run (%.0f ms); first chunk p50 %.1f max %.1f ms;"
-            + " between chunks p50 %.2f p99 %.2f ms; %.2f chunks a token%n",
+        "%d streams: %.0f tokens/s while all run (%.0f ms); %s; %.2f chunks a token%n",
         all.size(),
         tokens / ((to - from) / 1e9),
         (to - from) / 1e6,
-        first[first.length / 2],
-        first[first.length - 1],
-        gaps[gaps.length / 2],
-        gaps[gaps.length * 99 / 100],
+        latencies(all),
         all.stream().mapToInt(s -> s.times().size() - 1).average().orElse(0) / output);
+  }
+
+  private static String latencies(List<Timing> all) {
+    double[] first =
+        all.stream().mapToDouble(s -> (s.first() - s.times().getFirst()) / 1e6).sorted().toArray();
+    double[] gaps = all.stream().flatMapToDouble(s -> gaps(s.times())).sorted().toArray();
+    return "%d requests, first chunk p50 %.1f p99 %.1f ms; between chunks p50 %.2f p99 %.2f ms"
+        .formatted(
+            all.size(),
+            first[first.length / 2],
+            first[first.length * 99 / 100],
+            gaps[gaps.length / 2],
+            gaps[gaps.length * 99 / 100]);
   }
 
   private static DoubleStream gaps(List<Long> times) {

@@ -70,10 +70,11 @@ final class RequestChecks {
   }
 
   private void requireToken(String where, int token) {
-    require(
-        token >= 0 && token < info.vocabSize(),
-        "%s holds token id %d, but ids run from 0 to %d"
-            .formatted(where, token, info.vocabSize() - 1));
+    if (token < 0 || token >= info.vocabSize()) { // the message is made for none of the good ones
+      throw new IllegalArgumentException(
+          "%s holds token id %d, but ids run from 0 to %d"
+              .formatted(where, token, info.vocabSize() - 1));
+    }
   }
 
   private static void requireLogprobs(String name, int value) {

@@ -28,7 +28,6 @@ public final class Sequence {
       Comparator.<Sequence>comparingInt(s -> s.priority).thenComparingLong(s -> s.arrival);
 
   private static final int NOT_ADMITTED = -1;
-
   private final int[] promptTokens;
   private final SamplingParams params;
   private final long seed;

@@ -171,8 +171,10 @@ class ReplicasEngineTest extends EngineFixture {
         batch -> {
           throw error;
         };
-    letAllRun();
-    for (Answer answer : answers.subList(1, 5)) {
+    release(replicas.get(1), 1);
+    await().atMost(SOON).until(() -> engine.state() == EngineState.FAILED);
+    letAllRun(); // the other one ends its step, and hears of it
+    for (Answer answer : answers) {
       assertThatThrownBy(answer::join).hasCauseInstanceOf(EngineUnavailableException.class);
     }
     assertThat(engine.state()).isEqualTo(EngineState.FAILED);

@@ -9,10 +9,9 @@ import dev.gregale.backend.Backend;
 import dev.gregale.backend.cuda.CudaBackends;
 import dev.gregale.checkpoint.SafetensorsFile;
 import java.nio.file.Files;
-import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.atomic.DoubleAccumulator;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -117,22 +116,15 @@ class CudaGoldenTest {
   @ParameterizedTest
   @MethodSource("backends")
   void randomModelsInEveryLayout(Backend backend) {
-    double worst = 0;
-    for (String model : List.of("odd0/hf", "odd0/hf-sharded", "odd0/te", "odd1/hf")) {
-      Path directory = Golden.path("random/" + model);
-      ForwardFixture forward = new ForwardFixture(backend, directory, LoadFormat.AUTO, 64, 64);
-      try (SafetensorsFile golden =
-          Golden.open("random/" + model.substring(0, 4) + "/logits.safetensors")) {
-        for (String name : golden.names().stream().filter(n -> n.endsWith(".logits")).toList()) {
-          int[] ids = Golden.ints(golden, name.replace("logits", "input_ids"));
-          float[] expected = Golden.floats(golden, name);
-          double error = relativeError(expected, forward.logits(List.of(ids)));
-          assertTrue(error <= RELATIVE, model + " " + name + ": relative error " + error);
-          worst = Math.max(worst, error);
-        }
-      }
-    }
-    System.out.printf("golden random: largest relative error %.2e%n", worst);
+    DoubleAccumulator worst = new DoubleAccumulator(Math::max, 0);
+    GoldenRuns.randomModels(
+        backend,
+        (what, expected, found) -> {
+          double error = relativeError(expected, found);
+          assertTrue(error <= RELATIVE, what + ": relative error " + error);
+          worst.accumulate(error);
+        });
+    System.out.printf("golden random: largest relative error %.2e%n", worst.get());
   }
 
   @ParameterizedTest
@@ -141,24 +133,10 @@ class CudaGoldenTest {
     JsonNode golden = json("heldout/loss.json");
     ForwardFixture forward =
         new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 512, 512);
-    try (SafetensorsFile file = Golden.open("heldout/windows.safetensors")) {
-      int[] all = Golden.ints(file, "windows");
-      int windows = all.length / 512;
-      double total = 0;
-      for (int w = 0; w < windows; w++) {
-        int[] ids = Arrays.copyOfRange(all, w * 512, (w + 1) * 512);
-        for (float value :
-            MixtralGoldenTest.logprobs(
-                forward.logits(List.of(ids)), ids, forward.config.vocabSize())) {
-          total -= value;
-        }
-      }
-      double loss = total / (windows * 511);
-      double expected = golden.get("loss").get("fp32").asDouble();
-      System.out.printf("golden heldout loss: %.6f, fp32 %.6f%n", loss, expected);
-      assertEquals(65, windows);
-      assertEquals(expected, loss, LOSS);
-    }
+    double loss = GoldenRuns.heldOutLoss(forward, 65);
+    double expected = golden.get("loss").get("fp32").asDouble();
+    System.out.printf("golden heldout loss: %.6f, fp32 %.6f%n", loss, expected);
+    assertEquals(expected, loss, LOSS);
   }
 
   /** The same batch has the same bits every time. */
@@ -167,22 +145,10 @@ class CudaGoldenTest {
   void sameBatchSameBits(Backend backend) {
     ForwardFixture forward =
         new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 256, 256);
-    List<int[]> sequences = packed();
+    List<int[]> sequences = GoldenRuns.packedSequences();
     float[] first = forward.logits(sequences);
     for (int i = 0; i < 20; i++) {
       assertArrayEquals(first, forward.logits(sequences));
-    }
-  }
-
-  private static List<int[]> packed() {
-    try (SafetensorsFile golden = Golden.open("packed/packed.safetensors")) {
-      int[] ids = Golden.ints(golden, "input_ids");
-      int[] cu = Golden.ints(golden, "cu_seqlens");
-      List<int[]> sequences = new ArrayList<>();
-      for (int s = 0; s + 1 < cu.length; s++) {
-        sequences.add(Arrays.copyOfRange(ids, cu[s], cu[s + 1]));
-      }
-      return sequences;
     }
   }
 
@@ -192,7 +158,7 @@ class CudaGoldenTest {
   void packedSequences(Backend backend) {
     ForwardFixture forward =
         new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 256, 256);
-    List<int[]> sequences = packed();
+    List<int[]> sequences = GoldenRuns.packedSequences();
     float[] together = forward.logits(sequences);
     int at = 0;
     for (int[] sequence : sequences) {
@@ -206,23 +172,8 @@ class CudaGoldenTest {
   /** In the deterministic mode: chunks, and single tokens, have the bits of the prompt at once. */
   @Test
   void chunkedPrefillAndDecode() {
-    try (Backend backend = CudaBackends.deterministic();
-        SafetensorsFile golden = Golden.open("logits/long.safetensors")) {
-      ForwardFixture forward =
-          new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 160, 160);
-      int[] ids = Golden.ints(golden, "long0.input_ids");
-      int vocabSize = forward.config.vocabSize();
-      float[] whole = forward.logits(List.of(ids));
-      int computed = 0;
-      for (int chunk : new int[] {50, 17, 1, 1, 1, 40, 1, 6}) {
-        int[] next = Arrays.copyOfRange(ids, computed, computed + chunk);
-        float[] found = forward.logits(List.of(next), new int[] {computed});
-        assertArrayEquals(
-            Arrays.copyOfRange(whole, computed * vocabSize, (computed + chunk) * vocabSize),
-            found,
-            "tokens from " + computed);
-        computed += chunk;
-      }
+    try (Backend backend = CudaBackends.deterministic()) {
+      GoldenRuns.assertChunksHaveTheBitsOfTheWhole(backend);
     }
   }
 
@@ -242,7 +193,7 @@ class CudaGoldenTest {
         System.arraycopy(row, 0, logits, (t - 100) * vocabSize, vocabSize);
       }
       int[] tail = Arrays.copyOfRange(ids, 100, 160);
-      float[] found = MixtralGoldenTest.logprobs(logits, tail, vocabSize);
+      float[] found = GoldenRuns.logprobs(logits, tail, vocabSize);
       float[] expected = Arrays.copyOfRange(Golden.floats(golden, "long0.logprob_fp32"), 100, 159);
       float[] theirs = Arrays.copyOfRange(Golden.floats(golden, "long0.logprob_bf16"), 100, 159);
       double worst = largestError(expected, found);

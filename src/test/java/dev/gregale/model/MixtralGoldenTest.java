@@ -9,9 +9,9 @@ import dev.gregale.backend.cpu.CpuBackends;
 import dev.gregale.checkpoint.SafetensorsFile;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.atomic.DoubleAccumulator;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -55,7 +55,8 @@ class MixtralGoldenTest {
       for (String text : List.of("long0.", "long1.")) {
         int[] ids = Golden.ints(golden, text + "input_ids");
         float[] expected = Golden.floats(golden, text + "logprob_fp32");
-        float[] found = logprobs(forward.logits(List.of(ids)), ids, forward.config.vocabSize());
+        float[] found =
+            GoldenRuns.logprobs(forward.logits(List.of(ids)), ids, forward.config.vocabSize());
         worst = Math.max(worst, Golden.assertClose(text, expected, found, 0, TOLERANCE));
       }
     }
@@ -69,12 +70,8 @@ class MixtralGoldenTest {
     ForwardFixture forward =
         new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 256, 256);
     try (SafetensorsFile golden = Golden.open("packed/packed.safetensors")) {
-      int[] ids = Golden.ints(golden, "input_ids");
       int[] cu = Golden.ints(golden, "cu_seqlens");
-      List<int[]> sequences = new ArrayList<>();
-      for (int s = 0; s + 1 < cu.length; s++) {
-        sequences.add(Arrays.copyOfRange(ids, cu[s], cu[s + 1]));
-      }
+      List<int[]> sequences = GoldenRuns.packedSequences();
       int vocabSize = forward.config.vocabSize();
       float[] packed = forward.logits(sequences);
       float[] expected = Golden.floats(golden, "logits_rows");
@@ -96,46 +93,21 @@ class MixtralGoldenTest {
     }
   }
 
-  /** The prompt in chunks and then token by token has the bits of the prompt at once. */
   @ParameterizedTest
   @MethodSource("backends")
   void chunkedPrefillAndDecode(Backend backend) {
-    ForwardFixture forward =
-        new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 160, 160);
-    try (SafetensorsFile golden = Golden.open("logits/long.safetensors")) {
-      int[] ids = Golden.ints(golden, "long0.input_ids");
-      int vocabSize = forward.config.vocabSize();
-      float[] whole = forward.logits(List.of(ids));
-      int computed = 0;
-      for (int chunk : new int[] {50, 17, 1, 1, 1, 40, 1, 6}) {
-        int[] next = Arrays.copyOfRange(ids, computed, computed + chunk);
-        float[] found = forward.logits(List.of(next), new int[] {computed});
-        float[] expected =
-            Arrays.copyOfRange(whole, computed * vocabSize, (computed + chunk) * vocabSize);
-        assertArrayEquals(expected, found, "tokens from " + computed);
-        computed += chunk;
-      }
-    }
+    GoldenRuns.assertChunksHaveTheBitsOfTheWhole(backend);
   }
 
   @ParameterizedTest
   @MethodSource("backends")
   void randomModelsInEveryLayout(Backend backend) {
-    double worst = 0;
-    for (String model : List.of("odd0/hf", "odd0/hf-sharded", "odd0/te", "odd1/hf")) {
-      Path directory = Golden.path("random/" + model);
-      ForwardFixture forward = new ForwardFixture(backend, directory, LoadFormat.AUTO, 64, 64);
-      try (SafetensorsFile golden =
-          Golden.open("random/" + model.substring(0, 4) + "/logits.safetensors")) {
-        for (String name : golden.names().stream().filter(n -> n.endsWith(".logits")).toList()) {
-          int[] ids = Golden.ints(golden, name.replace("logits", "input_ids"));
-          float[] expected = Golden.floats(golden, name);
-          float[] found = forward.logits(List.of(ids));
-          worst = Math.max(worst, Golden.assertClose(model + name, expected, found, 0, TOLERANCE));
-        }
-      }
-    }
-    report(backend, "random", worst);
+    DoubleAccumulator worst = new DoubleAccumulator(Math::max, 0);
+    GoldenRuns.randomModels(
+        backend,
+        (what, expected, found) ->
+            worst.accumulate(Golden.assertClose(what, expected, found, 0, TOLERANCE)));
+    report(backend, "random", worst.get());
   }
 
   @ParameterizedTest
@@ -211,25 +183,17 @@ class MixtralGoldenTest {
         JsonMapper.shared().readTree(Files.readString(Golden.path("heldout/loss.json")));
     ForwardFixture forward =
         new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 512, 512);
-    try (SafetensorsFile file = Golden.open("heldout/windows.safetensors")) {
-      int[] all = Golden.ints(file, "windows");
-      double total = 0;
-      double expected = 0;
-      for (int w = 0; w < windows; w++) {
-        int[] ids = Arrays.copyOfRange(all, w * 512, (w + 1) * 512);
-        for (float value :
-            logprobs(forward.logits(List.of(ids)), ids, forward.config.vocabSize())) {
-          total -= value;
-        }
-        expected += golden.get("fp32_nll_per_window").get(w).asDouble();
-      }
-      int tokens = windows * 511;
-      assertEquals(expected / tokens, total / tokens, 1e-4);
-      if (windows == 65) {
-        assertEquals(golden.get("loss").get("fp32").asDouble(), total / tokens, 1e-4);
-      }
-      report(backend, "heldout loss", Math.abs(expected - total) / tokens);
+    double loss = GoldenRuns.heldOutLoss(forward, windows);
+    double expected = 0;
+    for (int w = 0; w < windows; w++) {
+      expected += golden.get("fp32_nll_per_window").get(w).asDouble();
     }
+    expected /= windows * 511;
+    assertEquals(expected, loss, 1e-4);
+    if (windows == 65) {
+      assertEquals(golden.get("loss").get("fp32").asDouble(), loss, 1e-4);
+    }
+    report(backend, "heldout loss", Math.abs(expected - loss));
   }
 
   @Test
@@ -256,23 +220,6 @@ class MixtralGoldenTest {
       assertTrue(worst < TOLERANCE, "largest error " + worst);
       System.out.printf("golden rope: largest error %.2e%n", worst);
     }
-  }
-
-  /** Of each token after the first: {@code [T - 1]}. */
-  static float[] logprobs(float[] logits, int[] ids, int vocabSize) {
-    float[] result = new float[ids.length - 1];
-    for (int t = 0; t + 1 < ids.length; t++) {
-      double max = Double.NEGATIVE_INFINITY;
-      for (int i = 0; i < vocabSize; i++) {
-        max = Math.max(max, logits[t * vocabSize + i]);
-      }
-      double sum = 0;
-      for (int i = 0; i < vocabSize; i++) {
-        sum += Math.exp(logits[t * vocabSize + i] - max);
-      }
-      result[t] = (float) (logits[t * vocabSize + ids[t + 1]] - max - Math.log(sum));
-    }
-    return result;
   }
 
   private static void report(Backend backend, String golden, double worst) {

@@ -15,7 +15,6 @@ import dev.gregale.quantization.Recipe;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.InputScaling.When;
 import java.nio.file.Files;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -83,7 +82,7 @@ class QuantizedAccuracyTest {
       for (int w = 0; w < windows; w++) {
         int[] ids = Arrays.copyOfRange(all, w * WINDOW, (w + 1) * WINDOW);
         float[] logits = forward.logits(List.of(ids));
-        for (float logprob : MixtralGoldenTest.logprobs(logits, ids, vocabSize)) {
+        for (float logprob : GoldenRuns.logprobs(logits, ids, vocabSize)) {
           total -= logprob;
         }
         for (int t = 0; t < WINDOW; t++) {
@@ -169,25 +168,20 @@ class QuantizedAccuracyTest {
       ForwardFixture forward =
           new ForwardFixture(
               backend, new Precision(entry.getValue(), When.ALWAYS), DType.F8_E4M3, 256, 256);
-      try (SafetensorsFile golden = Golden.open("packed/packed.safetensors")) {
-        assertPackedIsAlone(entry.getKey(), forward, golden);
-      }
+      assertPackedIsAlone(entry.getKey(), forward, GoldenRuns.packedSequences());
     }
   }
 
   private static void assertPackedIsAlone(
-      String what, ForwardFixture forward, SafetensorsFile golden) {
-    int[] ids = Golden.ints(golden, "input_ids");
-    int[] cu = Golden.ints(golden, "cu_seqlens");
+      String what, ForwardFixture forward, List<int[]> sequences) {
     int vocabSize = forward.config.vocabSize();
-    List<int[]> sequences = new ArrayList<>();
-    for (int s = 0; s + 1 < cu.length; s++) {
-      sequences.add(Arrays.copyOfRange(ids, cu[s], cu[s + 1]));
-    }
     float[] packed = forward.logits(sequences);
-    for (int s = 0; s < sequences.size(); s++) {
-      float[] together = Arrays.copyOfRange(packed, cu[s] * vocabSize, cu[s + 1] * vocabSize);
-      assertArrayEquals(forward.logits(List.of(sequences.get(s))), together, what + ", packed");
+    int at = 0;
+    for (int[] sequence : sequences) {
+      int end = at + sequence.length * vocabSize;
+      float[] together = Arrays.copyOfRange(packed, at, end);
+      assertArrayEquals(forward.logits(List.of(sequence)), together, what + ", packed");
+      at = end;
     }
     int[] first = sequences.getFirst();
     float[] whole = forward.logits(List.of(first));

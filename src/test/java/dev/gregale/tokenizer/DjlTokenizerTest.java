@@ -13,8 +13,10 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.OptionalInt;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -186,11 +188,12 @@ class DjlTokenizerTest {
     String text = "Once upon a time ".repeat(200);
     int[] expected = closing.encode(text, true);
     try (var threads = Executors.newFixedThreadPool(4)) {
+      CountDownLatch begun = new CountDownLatch(12); // three texts of each, in the mean
       List<Future<Boolean>> callers = new ArrayList<>();
       for (int thread = 0; thread < 4; thread++) {
-        callers.add(threads.submit(() -> encodesRightUntilClosed(closing, text, expected)));
+        callers.add(threads.submit(() -> encodesRightUntilClosed(closing, text, expected, begun)));
       }
-      Thread.sleep(100);
+      assertThat(begun.await(10, TimeUnit.SECONDS)).isTrue();
       closing.close();
       for (Future<Boolean> caller : callers) {
         assertThat(caller.get()).isTrue();
@@ -203,12 +206,13 @@ class DjlTokenizerTest {
   }
 
   private static boolean encodesRightUntilClosed(
-      DjlTokenizer closing, String text, int[] expected) {
+      DjlTokenizer closing, String text, int[] expected, CountDownLatch begun) {
     while (true) {
       try {
         if (!Arrays.equals(closing.encode(text, true), expected)) {
           return false;
         }
+        begun.countDown();
       } catch (IllegalStateException closed) {
         return true;
       }

@@ -27,6 +27,7 @@ import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import org.awaitility.Awaitility;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 import org.springframework.boot.test.system.CapturedOutput;
@@ -239,8 +240,10 @@ class ConnectionTest extends WebTest {
     try (Socket socket = new Socket("127.0.0.1", port)) {
       write(socket, head(1_000) + "{\"model\":");
     }
-    Thread.sleep(300);
-    assertThat(output.getAll()).doesNotContain("ERROR");
+    Awaitility.await()
+        .during(Duration.ofMillis(300))
+        .atMost(Duration.ofSeconds(5))
+        .until(() -> !output.getAll().contains("ERROR"));
   }
 
   @Test

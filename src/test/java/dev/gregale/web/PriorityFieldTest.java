@@ -10,7 +10,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
-/** A server by priority; one that serves as requests come: {@link BadRequestTest}. */
+/** A server by priority; one that serves as requests come: {@link BadCompletionTest}. */
 class PriorityFieldTest extends WebTest {
   private static final List<String> BODIES =
       List.of("\"prompt\":[7]", "\"messages\":[{\"role\":\"user\",\"content\":\"Once\"}]");
