@@ -35,8 +35,7 @@ final class CudaContext implements AutoCloseable {
   private final CUcontext context = new CUcontext();
   private final Stream stream = new Stream();
   private final CudaDevice device;
-  private Thread current;
-  private boolean takesTurns;
+  private boolean dependsOnOthers;
   private boolean isLost;
 
   private CudaContext(int ordinal) {
@@ -46,8 +45,7 @@ final class CudaContext implements AutoCloseable {
     device = describe(ordinal, cuDevice);
     device.requireSupported();
     check(JCudaDriver.cuDevicePrimaryCtxRetain(context, cuDevice), "making a context on " + device);
-    current = Thread.currentThread();
-    check(JCudaDriver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
+    enter();
     check(
         JCudaDriver.cuStreamCreate(stream, CUstream_flags.CU_STREAM_NON_BLOCKING),
         "making a stream");
@@ -97,17 +95,14 @@ final class CudaContext implements AutoCloseable {
     return value[0];
   }
 
-  /** From now on the thread that uses this context uses others in between. */
-  void takeTurns() {
-    takesTurns = true;
+  /** From now on what is queued here waits for other contexts' work. */
+  void depend() {
+    dependsOnOthers = true;
   }
 
-  /** Makes the context current on this thread. */
+  /** Makes the context current on this thread, which may have used another's since. */
   void enter() {
-    if (takesTurns || current != Thread.currentThread()) {
-      check(JCudaDriver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
-      current = Thread.currentThread();
-    }
+    check(JCudaDriver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
   }
 
   /** Whether kernels here can be given addresses of another context's memory. */
@@ -133,7 +128,7 @@ final class CudaContext implements AutoCloseable {
    * there the wait has an end.
    */
   void await(CUevent event) {
-    if (!takesTurns) {
+    if (!dependsOnOthers) {
       check(JCudaDriver.cuEventSynchronize(event), "waiting for a step");
       return;
     }

@@ -47,7 +47,7 @@ public record CudaRanks(List<CudaBackend> backends, Collective collective) {
     try {
       for (int ordinal : ordinals) {
         CudaBackend backend = CudaBackend.open(ordinal, deterministic);
-        backend.context().takeTurns();
+        backend.context().depend();
         backends.add(backend);
       }
       return new CudaRanks(backends, collective(ordinals, backends, nccl, timeout));
