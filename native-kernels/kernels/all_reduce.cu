@@ -18,7 +18,7 @@
 // rank writes a half again only when it has seen every other's flag of the launch between, and each
 // of those was raised after the launch before had ended there. So all ranks must launch the same
 // kernels over the same grids in the same order, each on one stream, and nothing of a launch may
-// overlap the next: no programmatic dependent launch out of these kernels.
+// overlap the next: the two may be launched as programmatic dependents, but release none early.
 //
 // Every wait ends: past its deadline a block reports the rank that it waited for, in memory that the
 // host reads, and goes on with what it has; later launches of that rank then hardly wait at all.
@@ -27,7 +27,7 @@
 // Launch: block 512. all_reduce_push_f32: grid 1 to 32, chunk4 = ceil(count4 / grid) at most
 // kAreaFloat4s. all_reduce_pull_f32: grid 1 to 32. Lengths in float4; D must be a multiple of 4.
 
-#include <stdint.h>
+#include "decode_tokens.cuh"
 
 namespace {
 
@@ -122,6 +122,7 @@ extern "C" __global__ void __launch_bounds__(kThreads)
     all_reduce_push_f32(float4* residual,    // [T, D]
                         const Peers* peers, int rank, int ranks, int count4, int chunk4,
                         long long timeout) {
+  wait_for_predecessor();
   State* own = peers->state[rank];
   const uint32_t sequence = own->sequence[blockIdx.x] + 1;
   const int begin = blockIdx.x * chunk4;
@@ -156,6 +157,7 @@ extern "C" __global__ void __launch_bounds__(kThreads)
 extern "C" __global__ void __launch_bounds__(kThreads)
     all_reduce_pull_f32(float4* residual,    // [T, D]
                         const Peers* peers, int rank, int ranks, int count4, long long timeout) {
+  wait_for_predecessor();
   State* own = peers->state[rank];
   const uint32_t sequence = own->sequence[blockIdx.x] + 1;
   const int share = (count4 + ranks - 1) / ranks;

@@ -38,9 +38,7 @@ public final class CudaBackend implements Backend {
   private final BatchArrays arrays;
   private final Kernels kernels;
   private final KvMemory kvMemory;
-  private final List<CudaGraphStep> graphs = new ArrayList<>();
-  private final List<CudaReadback> readbacks = new ArrayList<>();
-  private final List<CudaTimeline> timelines = new ArrayList<>();
+  private final List<Runnable> closing = new ArrayList<>();
 
   private CudaBackend(Driver driver, CudaContext context, KernelChoice.Mode mode) {
     this.context = context;
@@ -80,22 +78,8 @@ public final class CudaBackend implements Backend {
     }
   }
 
-  CudaContext context() {
-    return context;
-  }
-
-  CudaMemory memory() {
-    return memory;
-  }
-
-  KernelModules modules() {
-    return modules;
-  }
-
-  /** For launches among this backend's ops. */
-  KernelLauncher launcher() {
-    context.enter();
-    return launcher;
+  CudaRank asRank() {
+    return new CudaRank(context, memory, modules, launcher);
   }
 
   @Override
@@ -253,14 +237,14 @@ public final class CudaBackend implements Backend {
     context.enter();
     CudaReadback readback =
         new CudaReadback(context, deferred, together.stream().map(CudaTensor::of).toList());
-    readbacks.add(readback);
+    closing.add(readback::close);
     return readback;
   }
 
   @Override
   public Timeline timeline() {
     CudaTimeline timeline = new CudaTimeline(context);
-    timelines.add(timeline);
+    closing.add(timeline::close);
     return timeline;
   }
 
@@ -291,7 +275,7 @@ public final class CudaBackend implements Backend {
     deferred.flush(); // or it would become part of the graph
     CudaGraphStep step = CudaGraphStep.capture(context, deferred, work);
     workspace.recorded();
-    graphs.add(step);
+    closing.add(step::destroy);
     return step;
   }
 
@@ -307,9 +291,7 @@ public final class CudaBackend implements Backend {
       return; // it would wait for ever; the end of the process frees all
     }
     context.enter();
-    graphs.forEach(CudaGraphStep::destroy);
-    readbacks.forEach(CudaReadback::close);
-    timelines.forEach(CudaTimeline::close);
+    closing.forEach(Runnable::run);
     memory.close();
     ring.close();
     modules.close();

@@ -33,6 +33,7 @@ final class CudaCollective implements Collective {
   private static final long PUSH_BYTES = (long) MAX_BLOCKS * AREA_FLOAT4S * FLOAT4_BYTES;
 
   private final List<CudaBackend> ranks;
+  private final List<CudaRank> devices;
   private final boolean reachable;
   private final @Nullable Nccl nccl;
   private final Duration timeout;
@@ -57,10 +58,11 @@ final class CudaCollective implements Collective {
   CudaCollective(
       List<CudaBackend> ranks, boolean reachable, @Nullable Nccl nccl, Duration timeout) {
     this.ranks = ranks;
+    devices = ranks.stream().map(CudaBackend::asRank).toList();
     this.reachable = reachable;
     this.nccl = nccl;
     this.timeout = timeout;
-    state = ranks.stream().map(rank -> rank(rank, ranks.size())).toList();
+    state = devices.stream().map(device -> rank(device, ranks.size())).toList();
     Pointer pinned = new Pointer();
     int portable = JCudaDriver.CU_MEMHOSTALLOC_PORTABLE | JCudaDriver.CU_MEMHOSTALLOC_DEVICEMAP;
     check(JCudaDriver.cuMemHostAlloc(pinned, Integer.BYTES, portable), "page-locked memory");
@@ -68,13 +70,13 @@ final class CudaCollective implements Collective {
         MemorySegment.ofBuffer(
             pinned.getByteBuffer(0, Integer.BYTES).order(ByteOrder.nativeOrder()));
     missing.set(ValueLayout.JAVA_INT, 0, 0);
-    ranks.forEach(CudaCollective::settle);
+    devices.forEach(CudaCollective::settle);
   }
 
-  private static Rank rank(CudaBackend rank, int size) {
-    rank.context().enter();
-    CudaMemory memory = rank.memory();
-    KernelModules modules = rank.modules();
+  private static Rank rank(CudaRank device, int size) {
+    device.context().enter();
+    CudaMemory memory = device.memory();
+    KernelModules modules = device.modules();
     return new Rank(
         memory.allocateZeroed(2L * size * PUSH_BYTES, "the other ranks' messages"),
         memory.allocateZeroed(STATE_BYTES, "the ranks' flags"),
@@ -85,9 +87,9 @@ final class CudaCollective implements Collective {
   }
 
   /** No other rank may come before this one's memory is zero. */
-  private static void settle(CudaBackend rank) {
-    rank.context().enter();
-    rank.context().synchronize();
+  private static void settle(CudaRank device) {
+    device.context().enter();
+    device.context().synchronize();
   }
 
   @Override
@@ -115,7 +117,7 @@ final class CudaCollective implements Collective {
       fields[2 * MAX_RANKS + peer] = state.get(peer).state().address();
     }
     fields[3 * MAX_RANKS] = missing.address();
-    settle(ranks.get(rank));
+    settle(devices.get(rank));
     check(
         JCudaDriver.cuMemcpyHtoD(
             state.get(rank).peers(), Pointer.to(fields), (long) PEERS_FIELDS * Long.BYTES),
@@ -144,9 +146,7 @@ final class CudaCollective implements Collective {
     Rank own = state.get(rank);
     int blocks = Math.clamp(Math.ceilDiv(count4, THREADS), 1, MAX_BLOCKS);
     KernelLauncher launcher =
-        ranks
-            .get(rank)
-            .launcher()
+        launcher(rank)
             .begin()
             .add(residual)
             .add(own.peers().address())
@@ -156,18 +156,24 @@ final class CudaCollective implements Collective {
     if (isShort) {
       launcher.add(Math.ceilDiv(count4, blocks));
     }
-    launcher.add(timeout.toNanos()).launch(isShort ? own.push() : own.pull(), blocks, THREADS);
+    launcher
+        .add(timeout.toNanos())
+        .overlapping()
+        .launch(isShort ? own.push() : own.pull(), blocks, THREADS);
+  }
+
+  private KernelLauncher launcher(int rank) {
+    devices.get(rank).context().enter();
+    return devices.get(rank).launcher();
   }
 
   private void reduceByNccl(Nccl library, List<Tensor> residuals, int count4) {
     library.allReduce(
         parts.stream().mapToLong(CudaTensor::address).toArray(),
         4L * count4,
-        ranks.stream().mapToLong(rank -> rank.context().streamHandle()).toArray());
+        devices.stream().mapToLong(device -> device.context().streamHandle()).toArray());
     for (int rank = 0; rank < ranks.size(); rank++) {
-      ranks
-          .get(rank)
-          .launcher()
+      launcher(rank)
           .begin()
           .add(CudaTensor.of(residuals.get(rank)))
           .add(parts.get(rank))

@@ -19,10 +19,8 @@ import dev.gregale.tensor.DType;
  */
 final class CudaKernels implements Kernels {
   private static final int ROW_THREADS = 256;
-  private static final int SAMPLE_THREADS = 1024;
   private final KernelLauncher launcher;
   private final KernelChoice choice;
-  private final Workspace workspace;
   private final KernelFunction gatherTokens;
   private final KernelFunction embed;
   private final KernelFunction gatherRows;
@@ -32,13 +30,12 @@ final class CudaKernels implements Kernels {
   private final KvCodes.Kernels kvCodes;
   private final KernelFunction routeTopK;
   private final KernelFunction dispatch;
-  private final KernelFunction sample;
+  private final Sampler sampler;
 
   CudaKernels(
       KernelLauncher launcher, KernelModules modules, KernelChoice choice, Workspace workspace) {
     this.launcher = launcher;
     this.choice = choice;
-    this.workspace = workspace;
     gatherTokens = modules.function("batch_arrays", "gather_tokens_i32");
     embed = modules.function("embed", "embed_bf16");
     gatherRows = modules.function("embed", "gather_rows_bf16");
@@ -48,7 +45,7 @@ final class CudaKernels implements Kernels {
     kvCodes = new KvCodes.Kernels(launcher, modules);
     routeTopK = modules.function("route_top_k", "route_top_k_f32");
     dispatch = modules.function("route_top_k", "expert_ids_own_i32");
-    sample = modules.function("sample", "sample_f32");
+    sampler = new Sampler(launcher, modules, workspace);
   }
 
   private static CudaTensor bf16(Tensor tensor, String what) {
@@ -288,34 +285,6 @@ final class CudaKernels implements Kernels {
 
   @Override
   public void sample(SamplingOutputs out, Tensor logits, SamplingInputs in, int rows) {
-    long adjustments = in.adjustTokens().shape().numElements();
-    launcher
-        .begin()
-        .add(CudaTensor.of(out.tokens()))
-        .add(CudaTensor.of(out.logprobs()))
-        .add(CudaTensor.of(out.topTokens()))
-        .add(CudaTensor.of(out.topLogprobs()))
-        .add(f32(logits, "the logits"))
-        .add(workspace.address(Workspace.Use.RAW_LOGITS, 4 * adjustments))
-        .add(CudaTensor.of(in.temperature()))
-        .add(CudaTensor.of(in.topK()))
-        .add(CudaTensor.of(in.topP()))
-        .add(CudaTensor.of(in.minP()))
-        .add(CudaTensor.of(in.repetitionPenalty()))
-        .add(CudaTensor.of(in.presencePenalty()))
-        .add(CudaTensor.of(in.frequencyPenalty()))
-        .add(CudaTensor.of(in.seed()))
-        .add(CudaTensor.of(in.position()))
-        .add(CudaTensor.of(in.givenToken()))
-        .add(CudaTensor.of(in.numLogprobs()))
-        .add(CudaTensor.of(in.adjustOffsets()))
-        .add(CudaTensor.of(in.adjustTokens()))
-        .add(CudaTensor.of(in.adjustCounts()))
-        .add(CudaTensor.of(in.adjustBias()))
-        .add(CudaTensor.of(in.maskRow()))
-        .add(CudaTensor.of(in.allowedTokens()))
-        .add(logits.shape().intDim(1))
-        .add(out.topTokens().shape().intDim(1))
-        .launch(sample, rows, SAMPLE_THREADS);
+    sampler.launch(out, f32(logits, "the logits"), in, rows);
   }
 }

@@ -47,7 +47,7 @@ public record CudaRanks(List<CudaBackend> backends, Collective collective) {
     try {
       for (int ordinal : ordinals) {
         CudaBackend backend = CudaBackend.open(ordinal, deterministic);
-        backend.context().depend();
+        backend.asRank().context().depend();
         backends.add(backend);
       }
       return new CudaRanks(backends, collective(ordinals, backends, nccl, timeout));
@@ -86,7 +86,12 @@ public record CudaRanks(List<CudaBackend> backends, Collective collective) {
     for (int to = 0; to < backends.size(); to++) {
       for (int from = 0; from < backends.size(); from++) {
         boolean isSame = ordinals.get(to).equals(ordinals.get(from));
-        if (!isSame && !backends.get(to).context().reaches(backends.get(from).context())) {
+        if (!isSame
+            && !backends
+                .get(to)
+                .device()
+                .context()
+                .reaches(backends.get(from).asRank().context())) {
           return false;
         }
       }
@@ -94,7 +99,7 @@ public record CudaRanks(List<CudaBackend> backends, Collective collective) {
     for (int to = 0; to < backends.size(); to++) {
       for (int from = 0; from < backends.size(); from++) {
         if (!ordinals.get(to).equals(ordinals.get(from))) {
-          backends.get(to).context().reach(backends.get(from).context());
+          backends.get(to).asRank().context().reach(backends.get(from).asRank().context());
         }
       }
     }

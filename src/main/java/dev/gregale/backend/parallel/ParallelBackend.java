@@ -19,8 +19,9 @@ import dev.gregale.tensor.Shape;
 import dev.gregale.tensor.WeightScaling;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.function.Function;
+import java.util.function.BiConsumer;
 import java.util.function.IntFunction;
+import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 import org.jspecify.annotations.Nullable;
 
@@ -62,16 +63,8 @@ public final class ParallelBackend implements Backend {
     return ranks.getFirst();
   }
 
-  private static <T> List<T> each(int count, IntFunction<T> make) {
-    List<T> made = new ArrayList<>();
-    for (int i = 0; i < count; i++) {
-      made.add(make.apply(i));
-    }
-    return made;
-  }
-
-  private RankTensor tensor(DType dtype, Shape shape, Function<Backend, Tensor> make) {
-    return new RankTensor(dtype, shape, ranks.stream().map(make).toList());
+  private RankTensor onRanks(DType dtype, Shape shape, IntFunction<Tensor> make) {
+    return new RankTensor(dtype, shape, IntStream.range(0, size).mapToObj(make).toList());
   }
 
   @Override
@@ -151,28 +144,26 @@ public final class ParallelBackend implements Backend {
 
   @Override
   public Tensor upload(WeightRole role, HostTensor source) {
-    return new RankTensor(
+    return onRanks(
         source.dtype(),
         source.shape(),
-        each(size, rank -> ranks.get(rank).upload(role, shards.shard(role, source, rank))));
+        rank -> ranks.get(rank).upload(role, shards.shard(role, source, rank)));
   }
 
   @Override
   public Tensor dummy(WeightRole role, DType dtype, Shape shape, long seed) {
     Shape shard = shards.shape(role, shape);
-    return new RankTensor(
-        dtype,
-        shape,
-        each(size, rank -> ranks.get(rank).dummy(role, dtype, shard, seedOn(role, seed, rank))));
+    return onRanks(
+        dtype, shape, rank -> ranks.get(rank).dummy(role, dtype, shard, seedOn(role, seed, rank)));
   }
 
   @Override
   public Tensor dummy(WeightRole role, WeightScaling scaling, Shape shape, long seed) {
     Shape shard = shards.shape(role, shape);
-    return new RankTensor(
+    return onRanks(
         DType.F8_E4M3,
         shape,
-        each(size, rank -> ranks.get(rank).dummy(role, scaling, shard, seedOn(role, seed, rank))));
+        rank -> ranks.get(rank).dummy(role, scaling, shard, seedOn(role, seed, rank)));
   }
 
   /** What all ranks have alike must be so. */
@@ -182,22 +173,22 @@ public final class ParallelBackend implements Backend {
 
   @Override
   public Tensor allocate(DType dtype, Shape shape) {
-    return tensor(dtype, shape, rank -> rank.allocate(dtype, shape));
+    return onRanks(dtype, shape, rank -> ranks.get(rank).allocate(dtype, shape));
   }
 
   @Override
   public List<Tensor> allocateTogether(DType dtype, Shape shape, int count) {
     List<List<Tensor>> onRanks =
         ranks.stream().map(rank -> rank.allocateTogether(dtype, shape, count)).toList();
-    return each(
-        count,
-        i -> new RankTensor(dtype, shape, onRanks.stream().map(parts -> parts.get(i)).toList()));
+    return IntStream.range(0, count)
+        .<Tensor>mapToObj(i -> onRanks(dtype, shape, rank -> onRanks.get(rank).get(i)))
+        .toList();
   }
 
   @Override
   public Tensor allocateHeads(DType dtype, Shape shape) {
     Shape shard = Shape.of(shape.dim(0), shape.dim(1) / layout.size());
-    return tensor(dtype, shape, rank -> rank.allocate(dtype, shard));
+    return onRanks(dtype, shape, rank -> ranks.get(rank).allocate(dtype, shard));
   }
 
   @Override
@@ -209,22 +200,22 @@ public final class ParallelBackend implements Backend {
 
   @Override
   public void write(Tensor destination, int[] values, int count) {
-    for (int r = 0; r < ranks.size(); r++) {
-      ranks.get(r).write(RankTensor.part(destination, r), values, count);
-    }
+    onEach(destination, (rank, part) -> rank.write(part, values, count));
   }
 
   @Override
   public void write(Tensor destination, long[] values, int count) {
-    for (int r = 0; r < ranks.size(); r++) {
-      ranks.get(r).write(RankTensor.part(destination, r), values, count);
-    }
+    onEach(destination, (rank, part) -> rank.write(part, values, count));
   }
 
   @Override
   public void write(Tensor destination, float[] values, int count) {
-    for (int r = 0; r < ranks.size(); r++) {
-      ranks.get(r).write(RankTensor.part(destination, r), values, count);
+    onEach(destination, (rank, part) -> rank.write(part, values, count));
+  }
+
+  private void onEach(Tensor tensor, BiConsumer<Backend, Tensor> work) {
+    for (int r = 0; r < size; r++) {
+      work.accept(ranks.get(r), RankTensor.part(tensor, r));
     }
   }
 

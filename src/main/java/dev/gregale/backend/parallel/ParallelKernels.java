@@ -1,5 +1,7 @@
 package dev.gregale.backend.parallel;
 
+import static dev.gregale.backend.parallel.RankViews.part;
+
 import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.AttentionWeights;
 import dev.gregale.backend.Backend;
@@ -36,9 +38,9 @@ final class ParallelKernels implements Kernels {
     this.layout = layout;
     this.collective = collective;
     int size = ranks.size();
-    batches = new PerRank<>(size, ParallelKernels::part);
-    samplingInputs = new PerRank<>(size, ParallelKernels::part);
-    samplingOutputs = new PerRank<>(size, ParallelKernels::part);
+    batches = new PerRank<>(size, RankViews::part);
+    samplingInputs = new PerRank<>(size, RankViews::part);
+    samplingOutputs = new PerRank<>(size, RankViews::part);
     shapes = new PerRank<>(size, (shape, rank) -> layout.shard(shape));
   }
 
@@ -56,54 +58,6 @@ final class ParallelKernels implements Kernels {
   /** The ops of a rank, whose device is the calling thread's from now on. */
   private Kernels on(int rank) {
     return ranks.get(rank).kernels();
-  }
-
-  private static Tensor part(Tensor tensor, int rank) {
-    return RankTensor.part(tensor, rank);
-  }
-
-  private static ForwardBatch part(ForwardBatch batch, int rank) {
-    return new ForwardBatch(
-        part(batch.tokenIds(), rank),
-        part(batch.positions(), rank),
-        part(batch.slotMapping(), rank),
-        part(batch.cuSeqLens(), rank),
-        part(batch.contextLens(), rank),
-        part(batch.blockTables(), rank),
-        part(batch.logitRows(), rank));
-  }
-
-  private static ExpertRouting part(ExpertRouting routing, int rank) {
-    return new ExpertRouting(part(routing.expertIds(), rank), part(routing.expertWeights(), rank));
-  }
-
-  private static SamplingInputs part(SamplingInputs in, int rank) {
-    return new SamplingInputs(
-        part(in.temperature(), rank),
-        part(in.topK(), rank),
-        part(in.topP(), rank),
-        part(in.minP(), rank),
-        part(in.repetitionPenalty(), rank),
-        part(in.presencePenalty(), rank),
-        part(in.frequencyPenalty(), rank),
-        part(in.seed(), rank),
-        part(in.position(), rank),
-        part(in.givenToken(), rank),
-        part(in.numLogprobs(), rank),
-        part(in.adjustOffsets(), rank),
-        part(in.adjustTokens(), rank),
-        part(in.adjustCounts(), rank),
-        part(in.adjustBias(), rank),
-        part(in.maskRow(), rank),
-        part(in.allowedTokens(), rank));
-  }
-
-  private static SamplingOutputs part(SamplingOutputs out, int rank) {
-    return new SamplingOutputs(
-        part(out.tokens(), rank),
-        part(out.logprobs(), rank),
-        part(out.topTokens(), rank),
-        part(out.topLogprobs(), rank));
   }
 
   /** Each rank's batch, with the counts of this step. */
@@ -213,8 +167,7 @@ final class ParallelKernels implements Kernels {
           .attentionBlock(
               partialSums.get(r),
               part(residual, r),
-              new AttentionWeights(
-                  part(weights.norm(), r), part(weights.qkv(), r), part(weights.output(), r)),
+              part(weights, r),
               eps,
               RankKvLayer.part(kv, r),
               part(ropeTable, r),
@@ -235,12 +188,7 @@ final class ParallelKernels implements Kernels {
       ForwardBatch batch,
       BlockScratch scratch) {
     for (int r = 0; r < ranks.size(); r++) {
-      ExpertWeights own =
-          new ExpertWeights(
-              part(weights.norm(), r),
-              part(weights.router(), r),
-              part(weights.gateUp(), r),
-              part(weights.down(), r));
+      ExpertWeights own = part(weights, r);
       BlockScratch ownScratch = part(scratch, r);
       if (layout.expertGroups() == 1) {
         on(r)
@@ -277,17 +225,6 @@ final class ParallelKernels implements Kernels {
         weights.gateUp(),
         weights.down(),
         tokens); // [T, D]
-  }
-
-  private static BlockScratch part(BlockScratch scratch, int rank) {
-    return new BlockScratch(
-        part(scratch.hidden(), rank),
-        part(scratch.update(), rank),
-        part(scratch.qkv(), rank),
-        part(scratch.context(), rank),
-        part(scratch.routerLogits(), rank),
-        part(scratch.routing(), rank),
-        part(scratch.lastHidden(), rank));
   }
 
   @Override

@@ -136,7 +136,7 @@ class CudaCollectiveTest {
       for (int i = 0; i < 100; i++) {
         collective.launch(0, residual, HIDDEN / 4, isShort);
       }
-      CudaContext context = f.ranks.backends().getFirst().context();
+      CudaContext context = f.ranks.backends().getFirst().asRank().context();
       context.enter();
       context.synchronize();
       double millis = (System.nanoTime() - start) / 1e6;
