@@ -89,7 +89,7 @@ public record CudaRanks(List<CudaBackend> backends, Collective collective) {
         if (!isSame
             && !backends
                 .get(to)
-                .device()
+                .asRank()
                 .context()
                 .reaches(backends.get(from).asRank().context())) {
           return false;
