@@ -183,6 +183,21 @@ async function convert(page) {
   await said("would be written");
   assert.equal(await text(page, "convert-message"), "");
 
+  const check = async (weights, body) => {
+    await page.selectOption("#convert-form [name=quantize]", weights);
+    const ordered = page.waitForRequest((request) => request.method() === "POST");
+    await page.click("#convert-check");
+    assert.deepEqual((await ordered).postDataJSON(), {
+      source: "model", target: "made", ...body, dryRun: true,
+    });
+  };
+  await check("fp8-block", { quantize: "fp8-block" });
+  await said("in 1 file would be written");
+  await check("dequantize", { dequantize: true });
+  await page.waitForFunction(() =>
+    document.getElementById("convert-message").textContent.includes("where weights are to be dequantised"));
+  await page.selectOption("#convert-form [name=quantize]", "");
+
   await page.check("#convert-form [name=verify]");
   await page.selectOption("#convert-form [name=dtype]", "bf16");
   await page.click("#convert-run");
@@ -193,7 +208,7 @@ async function convert(page) {
   assert.ok(await bar.isVisible());
   console.log("comparing");
   await said("logits differ by at most 0.5");
-  assert.ok(await bar.isHidden());
+  await bar.waitFor({ state: "hidden" }); // once the stream has ended, too
 
   await field("target", "never");
   await page.click("#convert-run");

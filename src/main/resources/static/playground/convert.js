@@ -60,10 +60,18 @@ function order(isDryRun) {
   }
   return {
     ...body,
+    ...weights(fields.quantize.value),
     ...(fields.verify.checked && { verify: 'logits' }),
     ...(fields.overwrite.checked && { overwrite: true }),
     ...(isDryRun && { dryRun: true }),
   };
+}
+
+function weights(choice) {
+  if (choice === 'dequantize') {
+    return { dequantize: true };
+  }
+  return choice === '' ? {} : { quantize: choice };
 }
 
 async function submit(isDryRun) {

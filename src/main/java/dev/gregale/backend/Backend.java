@@ -86,6 +86,16 @@ public interface Backend extends AutoCloseable {
     throw new UnsupportedOperationException(name() + ": no quantised weights");
   }
 
+  /**
+   * How many inputs a fixed scale ({@link dev.gregale.tensor.InputScaling.Kind#STATIC}) has cut off
+   * so far, in products with weights of that role: it may be too small for texts that it was not
+   * found on. Attention's projections count as LINEAR. -1 where that is not counted. For any
+   * thread.
+   */
+  default long saturatedInputs(WeightRole role) {
+    return -1;
+  }
+
   /** A zeroed dense array. */
   Tensor allocate(DType dtype, Shape shape);
 

@@ -1,10 +1,13 @@
 package dev.gregale.checkpoint;
 
+import dev.gregale.tensor.ScaleRows;
 import dev.gregale.tensor.Shape;
+import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
 import java.util.function.BiConsumer;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
@@ -23,12 +26,21 @@ public enum CheckpointLayout {
   TRANSFORMER_ENGINE(".self_attention.");
 
   private static final List<String> IGNORED =
-      List.of("_extra_state", ".rotary_emb.inv_freq", ".k_scale", ".v_scale", ".kv_scale");
+      List.of(
+          "_extra_state",
+          ".rotary_emb.inv_freq",
+          ".k_scale",
+          ".v_scale",
+          ".kv_scale",
+          ".k_proj.output_scale",
+          ".v_proj.output_scale");
 
   private static final Pattern QUANTISABLE =
       Pattern.compile(
-          "model\\.layers\\.\\d+\\.(self_attn\\.[qkvo]_proj"
-              + "|block_sparse_moe\\.experts\\.\\d+\\.w[123])\\.weight");
+          "model\\.layers\\.(\\d+)\\.(self_attn\\.[qkvo]_proj\\.weight"
+              + "|block_sparse_moe\\.experts\\.\\d+\\.w[123]\\.weight"
+              + "|self_attention\\.(layernorm_qkv|proj)\\.weight"
+              + "|mlp\\.experts_(gate_up|down)_weight)");
 
   private final String mark;
 
@@ -77,11 +89,45 @@ public enum CheckpointLayout {
   }
 
   /**
-   * Whether a matrix of Hugging Face's published layout may be quantised: the projections of
-   * attention and experts, never router, norms, embedding or head.
+   * Whether a weight of Hugging Face's published layout or TransformerEngine's may be quantised:
+   * the projections of attention and experts, never router, norms, embedding or head.
    */
   public static boolean isQuantisable(String name) {
     return QUANTISABLE.matcher(name).matches();
+  }
+
+  /** The layer of a weight that may be quantised. */
+  public static int layerOf(String quantisable) {
+    Matcher matcher = QUANTISABLE.matcher(quantisable);
+    if (!matcher.matches()) {
+      throw new IllegalArgumentException(quantisable + " is never quantised");
+    }
+    return Integer.parseInt(matcher.group(1));
+  }
+
+  /**
+   * Whose rows the rows of a weight that may be quantised are, first to last: of q, k and v; of
+   * gate and up of expert after expert; of down of expert after expert; or of a single matrix. Each
+   * of these parts keeps scales of its own.
+   */
+  public List<ScaleRows.Run> parts(String name, Shape shape, ModelDimensions dims) {
+    List<ScaleRows.Run> runs = new ArrayList<>();
+    if (this != TRANSFORMER_ENGINE || name.endsWith(".proj.weight")) {
+      runs.add(new ScaleRows.Run(0, shape.intDim(0)));
+    } else if (name.endsWith(".layernorm_qkv.weight")) {
+      int head = dims.headDim();
+      for (int group = 0; group < dims.numKvHeads(); group++) {
+        runs.add(new ScaleRows.Run(0, dims.numHeads() / dims.numKvHeads() * head));
+        runs.add(new ScaleRows.Run(1, head));
+        runs.add(new ScaleRows.Run(2, head));
+      }
+    } else {
+      int perExpert = name.endsWith("gate_up_weight") ? 2 : 1;
+      for (int part = 0; part < perExpert * dims.numExperts(); part++) {
+        runs.add(new ScaleRows.Run(part, shape.intDim(1) / perExpert));
+      }
+    }
+    return runs;
   }
 
   /** Hands out the name and shape of every tensor of this layout, in the order of the forward. */

@@ -39,7 +39,7 @@ public final class CheckpointReader {
     this.layout = layout;
     this.dims = dims;
     this.quantization = quantization;
-    this.scales = new ScaleReader(checkpoint, quantization);
+    this.scales = new ScaleReader(checkpoint, layout, dims, quantization);
   }
 
   /**
@@ -172,12 +172,12 @@ public final class CheckpointReader {
     String prefix = CheckpointLayout.prefix(layer);
     return new Layer(
         checkpoint.tensor(prefix + "self_attention.layernorm_qkv.layer_norm_weight"),
-        deinterleaved(checkpoint.tensor(prefix + "self_attention.layernorm_qkv.weight")),
-        checkpoint.tensor(prefix + "self_attention.proj.weight"),
+        deinterleaved(prefix + "self_attention.layernorm_qkv.weight"),
+        projection(prefix + "self_attention.proj.weight"),
         checkpoint.tensor(prefix + "post_attention_layernorm.weight"),
         checkpoint.tensor(prefix + "mlp.gate.weight"),
-        checkpoint.tensor(prefix + "mlp.experts_gate_up_weight"),
-        checkpoint.tensor(prefix + "mlp.experts_down_weight"));
+        projection(prefix + "mlp.experts_gate_up_weight"),
+        projection(prefix + "mlp.experts_down_weight"));
   }
 
   private HostTensor gateUp(String prefix) {
@@ -222,13 +222,25 @@ public final class CheckpointReader {
     return new HostTensor(name, dtype, shape, slabs, joined);
   }
 
+  /** A tensor as it is, with its scales, if it has any. */
+  private HostTensor projection(String name) {
+    return projection(name, List.of(checkpoint.file(name).data(name)));
+  }
+
+  private HostTensor projection(String name, List<MemorySegment> slabs) {
+    TensorInfo info = checkpoint.file(name).info(name);
+    HostScales own = isQuantised(name) ? scales.read(name) : null;
+    return new HostTensor(name, info.dtype(), info.shape(), slabs, own);
+  }
+
   /**
    * From rows (H/G query heads, a key head, a value head) per key/value group to all query, all key
    * and all value rows.
    */
-  private HostTensor deinterleaved(HostTensor qkv) {
-    MemorySegment bytes = qkv.slabs().getFirst();
-    long headBytes = (long) dims.headDim() * dims.hiddenSize() * qkv.dtype().bytes();
+  private HostTensor deinterleaved(String name) {
+    TensorInfo info = checkpoint.file(name).info(name);
+    MemorySegment bytes = checkpoint.file(name).data(name);
+    long headBytes = (long) dims.headDim() * dims.hiddenSize() * info.dtype().bytes();
     long queries = dims.numHeads() / dims.numKvHeads();
     long groupBytes = (queries + 2) * headBytes;
     List<MemorySegment> slabs = new ArrayList<>();
@@ -240,7 +252,7 @@ public final class CheckpointReader {
         slabs.add(bytes.asSlice(g * groupBytes + (queries + part) * headBytes, headBytes));
       }
     }
-    return new HostTensor(qkv.name(), qkv.dtype(), qkv.shape(), slabs);
+    return projection(name, slabs);
   }
 
   /** The first few names, and how many there were. */

@@ -9,6 +9,7 @@ import dev.gregale.tensor.InputScaling.When;
 import dev.gregale.tensor.WeightScaling;
 import java.util.List;
 import java.util.Set;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 
@@ -25,7 +26,16 @@ import tools.jackson.databind.JsonNode;
  */
 public record QuantizationConfig(
     String method, WeightScaling scaling, List<String> scaleNames, List<String> inputScaleNames) {
-  private static final String KEY = "quantization_config";
+  /** A method whose single scales are vectors of one; others' are scalars. */
+  public static final String COMPRESSED_TENSORS = "compressed-tensors";
+
+  /** Of {@code config.json}. */
+  public static final String KEY = "quantization_config";
+
+  /** AutoFP8's, Hugging Face's, and AutoFP8's until vLLM 0.5. */
+  private static final List<String> FP8_INPUT_SCALES =
+      List.of("input_scale", "activation_scale", "act_scale");
+
   private static final int BLOCK = 128;
   private static final int MX_BLOCK = 32;
   private static final Set<String> FORMATS =
@@ -45,7 +55,7 @@ public record QuantizationConfig(
     String method = json.optionalString("quant_method");
     return switch (method) {
       case "fp8" -> fp8(json);
-      case "compressed-tensors" -> compressedTensors(json);
+      case COMPRESSED_TENSORS -> compressedTensors(json);
       case "modelopt" -> modelOpt(json);
       case null, default ->
           throw json.wrong(
@@ -53,6 +63,11 @@ public record QuantizationConfig(
               method == null ? "none" : method,
               "fp8, compressed-tensors or modelopt; or use the F16 or BF16 checkpoint");
     };
+  }
+
+  /** Whether a tensor has the name of a scale of weights or inputs. */
+  public boolean isScale(String name) {
+    return Stream.concat(scaleNames.stream(), inputScaleNames.stream()).anyMatch(name::endsWith);
   }
 
   /** As in "fp8, blocks of 128 x 128 with F32 scales, inputs BLOCK_128". */
@@ -83,7 +98,7 @@ public record QuantizationConfig(
           "fp8",
           perTensor(isStatic),
           List.of("weight_scale", "weight_scale_inv"),
-          isStatic ? List.of("input_scale", "activation_scale") : List.of());
+          isStatic ? FP8_INPUT_SCALES : List.of());
     }
     if (!block.equals(List.of(BLOCK, BLOCK)) || isStatic) {
       throw json.wrong(
@@ -105,8 +120,7 @@ public record QuantizationConfig(
   }
 
   private static WeightScaling perTensor(boolean isStatic) {
-    return new WeightScaling(
-        DType.F32, WHOLE, WHOLE, inputs(isStatic ? Kind.STATIC : Kind.PER_ROW));
+    return WeightScaling.ofWhole(inputs(isStatic ? Kind.STATIC : Kind.PER_ROW));
   }
 
   private static WeightScaling mx() {
@@ -145,7 +159,7 @@ public record QuantizationConfig(
     WeightScaling scaling = compressedWeights(weights, inputs);
     boolean isStatic = inputs.kind() == Kind.STATIC;
     return new QuantizationConfig(
-        "compressed-tensors",
+        COMPRESSED_TENSORS,
         scaling,
         List.of("weight_scale"),
         isStatic ? List.of("input_scale") : List.of());
@@ -162,7 +176,7 @@ public record QuantizationConfig(
   private static WeightScaling compressedWeights(ConfigJson weights, InputScaling inputs) {
     String strategy = weights.optionalString("strategy");
     return switch (strategy) {
-      case "tensor" -> new WeightScaling(DType.F32, WHOLE, WHOLE, inputs);
+      case "tensor" -> WeightScaling.ofWhole(inputs);
       case "channel" -> new WeightScaling(DType.F32, 1, WHOLE, inputs);
       case "block" -> {
         List<Integer> block = weights.optionalInts("block_structure");

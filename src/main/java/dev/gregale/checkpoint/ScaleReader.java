@@ -6,12 +6,15 @@ import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostScales;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.InputScaling;
+import dev.gregale.tensor.ScaleRows;
 import dev.gregale.tensor.Shape;
 import dev.gregale.tensor.TensorReader;
 import dev.gregale.tensor.WeightScaling;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -22,10 +25,18 @@ final class ScaleReader {
   private static final String WEIGHT = "weight";
 
   private final Checkpoint checkpoint;
+  private final CheckpointLayout layout;
+  private final ModelDimensions dims;
   private final @Nullable QuantizationConfig config;
 
-  ScaleReader(Checkpoint checkpoint, @Nullable QuantizationConfig config) {
+  ScaleReader(
+      Checkpoint checkpoint,
+      CheckpointLayout layout,
+      ModelDimensions dims,
+      @Nullable QuantizationConfig config) {
     this.checkpoint = checkpoint;
+    this.layout = layout;
+    this.dims = dims;
     this.config = config;
   }
 
@@ -67,27 +78,61 @@ final class ScaleReader {
   }
 
   /**
-   * The scales of a quantised weight.
+   * The scales of a quantised weight, part below part.
    *
-   * @param weight the name of a matrix of codes
+   * @param weight the name of a tensor of codes
    * @throws CheckpointException if there are none, or they cannot be its scales
    */
   HostScales read(String weight) {
     QuantizationConfig config = config(weight);
-    Shape shape = checkpoint.file(weight).info(weight).shape();
     WeightScaling scaling = config.scaling();
-    String name = find(weight, config.scaleNames());
-    Shape grid = Shape.of(scaling.gridRows(shape.dim(0)), scaling.gridColumns(shape.dim(1)));
-    MemorySegment scales = scales(name, scaling.dtype(), grid);
+    ScaleGrid grid = grid(weight, scaling);
+    MemorySegment stored = scales(find(weight, config.scaleNames()), scaling.dtype(), grid);
     if (!config.inputScaleNames().isEmpty()) {
-      String input = find(weight, config.inputScaleNames());
-      HostTensor one = typed(input, DType.F32, scales(input, DType.F32, Shape.of(1, 1)), 1);
-      InputScaling.Kind kind = scaling.inputs().kind();
-      scaling =
-          scaling.with(
-              new InputScaling(kind, scaling.inputs().when(), TensorReader.toFloats(one)[0]));
+      scaling = scaling.with(inputs(weight, config));
     }
-    return new HostScales(scaling, List.of(shape.intDim(0)), List.of(scales));
+    return new HostScales(scaling, partRows(weight), partByPart(stored, grid));
+  }
+
+  private ScaleGrid grid(String weight, WeightScaling scaling) {
+    Shape shape = checkpoint.file(weight).info(weight).shape();
+    return ScaleGrid.of(layout, weight, shape, dims, scaling);
+  }
+
+  /** Inputs are shared by all parts; the largest of their scales cuts off nothing of any. */
+  private InputScaling inputs(String weight, QuantizationConfig config) {
+    String name = find(weight, config.inputScaleNames());
+    ScaleGrid one = grid(weight, WeightScaling.ofWhole(config.scaling().inputs()));
+    long count = one.rows().gridRows();
+    float largest = 0;
+    for (float scale :
+        TensorReader.toFloats(typed(name, DType.F32, scales(name, DType.F32, one), count))) {
+      largest = Math.max(largest, scale);
+    }
+    InputScaling inputs = config.scaling().inputs();
+    return new InputScaling(inputs.kind(), inputs.when(), largest);
+  }
+
+  private List<Integer> partRows(String weight) {
+    Shape shape = checkpoint.file(weight).info(weight).shape();
+    Map<Integer, Integer> rows = new TreeMap<>();
+    layout
+        .parts(weight, shape, dims)
+        .forEach(run -> rows.merge(run.part(), run.rows(), Integer::sum));
+    return List.copyOf(rows.values());
+  }
+
+  /** The grid's rows of the first part, then those of the second, and so on. */
+  private static List<MemorySegment> partByPart(MemorySegment stored, ScaleGrid grid) {
+    long rowBytes = stored.byteSize() / grid.rows().gridRows();
+    Map<Integer, List<MemorySegment>> slabs = new TreeMap<>();
+    long at = 0;
+    for (ScaleRows.Run run : grid.rows().gridRuns()) {
+      long bytes = run.rows() * rowBytes;
+      slabs.computeIfAbsent(run.part(), part -> new ArrayList<>()).add(stored.asSlice(at, bytes));
+      at += bytes;
+    }
+    return slabs.values().stream().flatMap(List::stream).toList();
   }
 
   private static HostTensor typed(String name, DType dtype, MemorySegment bytes, long count) {
@@ -95,7 +140,7 @@ final class ScaleReader {
   }
 
   /** As F32 or E8M0, all of them positive numbers. */
-  private MemorySegment scales(String name, DType dtype, Shape grid) {
+  private MemorySegment scales(String name, DType dtype, ScaleGrid grid) {
     HostTensor stored = checkpoint.tensor(name);
     long count = stored.shape().numElements();
     boolean exponents = dtype == DType.F8_E8M0;
@@ -103,7 +148,7 @@ final class ScaleReader {
         exponents
             ? stored.dtype() == DType.U8 || stored.dtype() == DType.F8_E8M0
             : stored.dtype().isWeight();
-    if (!typeFits || !fits(stored.shape(), grid)) {
+    if (!typeFits || !grid.fits(stored.shape())) {
       throw new CheckpointException(
           "%s: tensor %s: found %s %s, expected %s %s"
               .formatted(
@@ -112,7 +157,7 @@ final class ScaleReader {
                   stored.dtype(),
                   stored.shape(),
                   exponents ? "U8 or F8_E8M0" : "F32, F16 or BF16",
-                  grid));
+                  grid.shape()));
     }
     MemorySegment bytes = stored.slabs().getFirst();
     float[] values =
@@ -126,11 +171,5 @@ final class ScaleReader {
       }
     }
     return exponents || stored.dtype() == DType.F32 ? bytes : MemorySegment.ofArray(values);
-  }
-
-  /** A single scale may be a scalar or a vector; so may one per row. */
-  private static boolean fits(Shape found, Shape grid) {
-    return found.equals(grid)
-        || grid.dim(1) == 1 && found.rank() < 2 && found.numElements() == grid.dim(0);
   }
 }

@@ -13,6 +13,7 @@ import dev.gregale.convert.LogitsDifference;
 import dev.gregale.convert.TargetException;
 import dev.gregale.convert.TargetLayout;
 import dev.gregale.convert.VerificationException;
+import dev.gregale.convert.WeightRecipe;
 import dev.gregale.convert.WeightType;
 import dev.gregale.quantization.Quantization;
 import java.io.IOException;
@@ -60,7 +61,10 @@ final class ConvertCommand implements Callable<Integer> {
   @Parameters(paramLabel = "DST", description = "Directory to be made.")
   private Path target = Path.of("");
 
-  @Option(names = "--to", description = "te or hf; default: the one that SRC is not.")
+  @Option(
+      names = "--to",
+      description =
+          "te or hf; default: the one that SRC is not, or hf with --quantize or --dequantize.")
   private @Nullable TargetLayout to;
 
   @Option(
@@ -71,9 +75,15 @@ final class ConvertCommand implements Callable<Integer> {
   @Option(
       names = "--quantize",
       description =
-          "fp8, fp8-block or mxfp8: attention and experts in FP8 with scales, in Hugging Face's"
-              + " layout; vLLM and transformers read it.")
-  private Quantization quantization = Quantization.NONE;
+          "fp8, fp8-block or mxfp8: attention and experts in FP8 with scales. Codes and scales of an"
+              + " SRC that has them are kept byte for byte.")
+  private @Nullable WeightRecipe quantize;
+
+  @Option(
+      names = "--dequantize",
+      description =
+          "Write what is in FP8 in SRC as --dtype; without --dtype, as SRC's other tensors.")
+  private boolean dequantize;
 
   @Option(
       names = "--max-shard-size",
@@ -100,7 +110,8 @@ final class ConvertCommand implements Callable<Integer> {
       paramLabel = "logits",
       description =
           "Also run both models on a few prompts and tell how far losses and logits are apart."
-              + " Takes memory for one of them. Without --dtype and --quantize they must be equal.")
+              + " Takes memory for one of them. Without --dtype, --quantize and --dequantize they must be"
+              + " equal.")
   private @Nullable Verification verify;
 
   @Option(names = "--dry-run", description = "Check everything, write nothing.")
@@ -114,11 +125,11 @@ final class ConvertCommand implements Callable<Integer> {
     if (!Files.isDirectory(source)) {
       throw new StartupException(ExitCode.NO_INPUT, source + ": no such directory");
     }
-    if (quantization != Quantization.NONE && to == TargetLayout.TE) {
+    if (quantize != null && dequantize) {
       throw new ParameterException(
           spec.commandLine(),
-          "--quantize writes Hugging Face's layout; leave --to te out, or quantise while loading"
-              + " with --gregale.model.quantization");
+          "--quantize and --dequantize exclude each other; to quantise anew what is quantised,"
+              + " dequantise it first, in a conversion of its own");
     }
     try {
       ConversionResult result = convert();
@@ -147,7 +158,8 @@ final class ConvertCommand implements Callable<Integer> {
             target,
             to == null ? null : to.layout(),
             dtype == null ? null : dtype.dtype(),
-            quantization,
+            quantize == null ? Quantization.NONE : quantize.quantization(),
+            dequantize,
             maxShardBytes,
             overwrite,
             resume);

@@ -1,6 +1,7 @@
 package dev.gregale.cli;
 
 import dev.gregale.config.ExitCode;
+import dev.gregale.convert.WeightRecipe;
 import dev.gregale.quantization.Quantization;
 import dev.gregale.tensor.InputScaling.When;
 import java.io.PrintWriter;
@@ -38,6 +39,7 @@ public final class GregaleCommand {
     return new CommandLine(new GregaleCommand())
         .setCaseInsensitiveEnumValuesAllowed(true)
         .registerConverter(Quantization.class, new Hyphenated<>(Quantization.class))
+        .registerConverter(WeightRecipe.class, new Hyphenated<>(WeightRecipe.class))
         .registerConverter(When.class, new Hyphenated<>(When.class))
         .setExecutionExceptionHandler(GregaleCommand::report)
         .setParameterExceptionHandler(GregaleCommand::usage);

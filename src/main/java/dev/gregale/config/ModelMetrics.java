@@ -2,13 +2,17 @@ package dev.gregale.config;
 
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.DeviceMemory;
+import dev.gregale.backend.WeightRole;
 import dev.gregale.model.KvCache;
 import dev.gregale.model.WeightClass;
 import dev.gregale.model.WeightStatistics;
+import io.micrometer.core.instrument.FunctionCounter;
 import io.micrometer.core.instrument.Gauge;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.binder.MeterBinder;
+import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Objects;
 import java.util.function.ToDoubleFunction;
 
@@ -26,7 +30,7 @@ final class ModelMetrics implements MeterBinder {
   public void bindTo(MeterRegistry registry) {
     WeightStatistics weights = assembly.loader().statistics();
     for (WeightClass kind : WeightClass.values()) {
-      String tag = kind.name().toLowerCase(Locale.ROOT);
+      String tag = tag(kind);
       Gauge.builder("gregale.weights", weights, w -> w.bytes(kind))
           .description("Memory that the weights of a class take, as far as they are loaded")
           .baseUnit(BYTES)
@@ -42,7 +46,38 @@ final class ModelMetrics implements MeterBinder {
         .description("Memory that the KV cache takes, scales included")
         .baseUnit(BYTES)
         .register(registry);
+    bindInputs(registry, assembly);
     bindDevice(registry, assembly);
+  }
+
+  private static void bindInputs(MeterRegistry registry, ModelAssembly assembly) {
+    Map<WeightClass, List<WeightRole>> roles =
+        Map.of(
+            WeightClass.ATTENTION,
+            List.of(WeightRole.LINEAR),
+            WeightClass.EXPERTS,
+            List.of(WeightRole.EXPERTS_GATE_UP, WeightRole.EXPERTS_DOWN));
+    roles.forEach(
+        (kind, its) -> {
+          if (its.stream().allMatch(role -> assembly.backend().saturatedInputs(role) >= 0)) {
+            FunctionCounter.builder(
+                    "gregale.inputs.saturated", assembly, all -> saturatedInputs(all, its))
+                .description("Inputs that a checkpoint's fixed scale has cut off")
+                .baseUnit("values")
+                .tag("class", tag(kind))
+                .register(registry);
+          }
+        });
+  }
+
+  private static long saturatedInputs(ModelAssembly assembly, List<WeightRole> roles) {
+    return assembly.backends().stream()
+        .mapToLong(backend -> roles.stream().mapToLong(backend::saturatedInputs).sum())
+        .sum();
+  }
+
+  private static String tag(WeightClass kind) {
+    return kind.name().toLowerCase(Locale.ROOT);
   }
 
   /** Of all replicas. */

@@ -107,6 +107,11 @@ public class OpenApiConfiguration {
   }
 
   @Bean
+  OpenApiCustomizer conversionResponses() {
+    return api -> ConversionResponses.addTo(api.getComponents());
+  }
+
+  @Bean
   OpenApiCustomizer schemas() {
     return new SchemaCustomizer();
   }

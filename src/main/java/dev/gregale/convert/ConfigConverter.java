@@ -3,11 +3,14 @@ package dev.gregale.convert;
 import dev.gregale.checkpoint.CheckpointException;
 import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.checkpoint.ConfigJson;
+import dev.gregale.checkpoint.QuantizationConfig;
 import dev.gregale.tensor.DType;
 import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
+import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
@@ -40,14 +43,16 @@ final class ConfigConverter {
    * The target's config.json.
    *
    * @param dtype of the target's tensors; null: as in the source
-   * @param format of quantised weights; null: there are none
+   * @param quantization the target's {@code quantization_config}; null: none
+   * @param quantised layers with quantised weights
    * @throws CheckpointException if the source is no Mixtral's
    */
   static String convert(
       ConfigJson source,
       CheckpointLayout to,
       @Nullable DType dtype,
-      @Nullable QuantizedFormat format) {
+      @Nullable JsonNode quantization,
+      Set<Integer> quantised) {
     String type = source.optionalString("model_type");
     if (!"mixtral".equals(type)) {
       throw source.wrong("model_type", type == null ? "none" : type, "mixtral");
@@ -62,6 +67,9 @@ final class ConfigConverter {
           config.set(entry.getKey(), defaults.get(entry.getKey()));
         }
       }
+      if (!quantised.isEmpty()) {
+        setLayerPrecision(config, quantised);
+      }
     } else {
       config.putArray("architectures").add("MixtralForCausalLM");
       config.remove("auto_map");
@@ -73,10 +81,20 @@ final class ConfigConverter {
         config.put("dtype", TORCH_NAMES.get(dtype));
       }
     }
-    if (format != null) {
-      config.set("quantization_config", format.config());
+    if (quantization == null) {
+      config.remove(QuantizationConfig.KEY);
+    } else {
+      config.set(QuantizationConfig.KEY, quantization);
     }
     return PythonJson.write(config);
+  }
+
+  /** NVMixtralConfig's list of what each layer is computed in. */
+  private static void setLayerPrecision(ObjectNode config, Set<Integer> quantised) {
+    ArrayNode list = config.putArray("layer_precision");
+    for (int layer = 0; layer < config.get("num_hidden_layers").intValue(); layer++) {
+      list.add(quantised.contains(layer) ? "fp8" : null);
+    }
   }
 
   private static ObjectNode parse(String json) {

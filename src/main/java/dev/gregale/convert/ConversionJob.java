@@ -12,6 +12,8 @@ public final class ConversionJob {
    *
    * @param to null: the layout that the source does not have
    * @param dtype null: as in the source
+   * @param quantize null: as in the source
+   * @param dequantize whether a quantised source is written in {@code dtype}
    * @param dryRun only check everything
    * @param compareLogits also run both models
    */
@@ -20,6 +22,8 @@ public final class ConversionJob {
       String target,
       @Nullable TargetLayout to,
       @Nullable WeightType dtype,
+      @Nullable WeightRecipe quantize,
+      boolean dequantize,
       long maxShardBytes,
       boolean overwrite,
       boolean dryRun,

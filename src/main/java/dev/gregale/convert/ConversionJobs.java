@@ -175,7 +175,8 @@ public final class ConversionJobs implements AutoCloseable {
         roots.target(order.target()),
         order.to() == null ? null : order.to().layout(),
         order.dtype() == null ? null : order.dtype().dtype(),
-        Quantization.NONE,
+        order.quantize() == null ? Quantization.NONE : order.quantize().quantization(),
+        order.dequantize(),
         order.maxShardBytes(),
         order.overwrite(),
         false);

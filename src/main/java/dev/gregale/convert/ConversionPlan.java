@@ -1,25 +1,34 @@
 package dev.gregale.convert;
 
+import static java.util.Objects.requireNonNull;
+
 import dev.gregale.checkpoint.Checkpoint;
 import dev.gregale.checkpoint.CheckpointException;
 import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.checkpoint.ConfigJson;
 import dev.gregale.checkpoint.ModelDimensions;
+import dev.gregale.checkpoint.QuantizationConfig;
 import dev.gregale.checkpoint.SafetensorsIndex;
+import dev.gregale.checkpoint.ScaleGrid;
 import dev.gregale.checkpoint.ShardLayout;
 import dev.gregale.checkpoint.TensorInfo;
 import dev.gregale.checkpoint.TensorSpec;
 import dev.gregale.quantization.Quantization;
+import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostTensor;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.BasicFileAttributes;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeSet;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
+import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -40,22 +49,89 @@ final class ConversionPlan implements AutoCloseable {
     this.source = source;
     this.from = CheckpointLayout.of(source);
     this.to = to(request, from);
-    Path configPath = Checkpoint.resolve(source.directory(), "config.json");
-    ConfigJson json = ConfigJson.read(configPath);
-    if (json.has("quantization_config")) {
-      throw json.wrong(
-          "quantization_config", "an object", "none: it is already quantised, take its source");
-    }
+    ConfigJson json = ConfigJson.read(Checkpoint.resolve(source.directory(), "config.json"));
+    QuantizationConfig stored = QuantizationConfig.of(json);
+    requireSense(request, json, stored);
     ModelDimensions dims = ModelDimensions.of(json);
-    QuantizedFormat format = QuantizedFormat.of(request.quantization(), json, dims);
-    this.config = ConfigConverter.convert(json, to, request.dtype(), format);
-    WeightCast cast = new WeightCast(request.dtype());
-    this.encoding = format == null ? cast : new QuantizedEncoding(format, cast);
-    for (HostTensor tensor : MixtralTensorMapping.map(source, to, dims)) {
+    List<HostTensor> tensors = MixtralTensorMapping.map(source, to, dims, stored);
+    QuantizedFormat format = QuantizedFormat.of(request.quantization(), json, to, dims);
+    this.encoding = encoding(request, dims, tensors, stored, format);
+    for (HostTensor tensor : tensors) {
       encoding.targets(tensor).forEach(target -> sources.put(target, tensor));
     }
+    JsonNode quantization =
+        format != null
+            ? format.config()
+            : request.dequantize() ? null : json.tree().get(QuantizationConfig.KEY);
+    this.config =
+        ConfigConverter.convert(json, to, request.dtype(), quantization, quantisedLayers());
     this.shards = ShardLayout.split(List.copyOf(sources.keySet()), request.maxShardBytes());
     this.id = id();
+  }
+
+  /** Values are never rounded to codes twice, and never taken for something else unasked. */
+  private static void requireSense(
+      ConversionRequest request, ConfigJson json, @Nullable QuantizationConfig stored) {
+    if (stored != null && request.quantization() != Quantization.NONE) {
+      throw json.wrong(
+          QuantizationConfig.KEY,
+          stored,
+          "none where weights are to be quantised, lest they be rounded twice; quantise its source,"
+              + " or dequantise it first");
+    }
+    if (stored == null && request.dequantize()) {
+      throw json.wrong(
+          QuantizationConfig.KEY,
+          "none",
+          "one where weights are to be dequantised; a dtype alone casts what is not quantised");
+    }
+  }
+
+  private TensorEncoding encoding(
+      ConversionRequest request,
+      ModelDimensions dims,
+      List<HostTensor> tensors,
+      @Nullable QuantizationConfig stored,
+      @Nullable QuantizedFormat format) {
+    WeightCast cast = new WeightCast(request.dtype());
+    if (format != null) {
+      return new QuantizedEncoding(format, cast);
+    }
+    if (stored == null) {
+      return cast;
+    }
+    if (!request.dequantize()) {
+      return new CarriedEncoding(stored, cast);
+    }
+    DType dtype = request.dtype() == null ? tensors.getFirst().dtype() : request.dtype();
+    return new DequantizedEncoding(stored, scales(dims, tensors, stored), dtype, cast);
+  }
+
+  /** The scales of each weight of codes, by its name. */
+  private Map<String, DequantizedEncoding.Scales> scales(
+      ModelDimensions dims, List<HostTensor> tensors, QuantizationConfig stored) {
+    Map<String, HostTensor> byName = new HashMap<>();
+    tensors.forEach(tensor -> byName.put(tensor.name(), tensor));
+    ScaleMapping mapping = new ScaleMapping(dims, stored);
+    Map<String, DequantizedEncoding.Scales> scales = new HashMap<>();
+    for (HostTensor tensor : tensors) {
+      if (MixtralTensorMapping.isCodes(tensor)) {
+        String suffix = mapping.suffixes(tensor.name(), byName::containsKey).getFirst();
+        scales.put(
+            tensor.name(),
+            new DequantizedEncoding.Scales(
+                ScaleGrid.of(to, tensor.name(), tensor.shape(), dims, stored.scaling()),
+                requireNonNull(byName.get(ScaleMapping.name(tensor.name(), suffix)))));
+      }
+    }
+    return scales;
+  }
+
+  private Set<Integer> quantisedLayers() {
+    return sources.keySet().stream()
+        .filter(target -> target.dtype() == DType.F8_E4M3)
+        .map(target -> CheckpointLayout.layerOf(target.name()))
+        .collect(Collectors.toSet());
   }
 
   /**
@@ -77,7 +153,7 @@ final class ConversionPlan implements AutoCloseable {
     if (request.to() != null) {
       return request.to();
     }
-    if (request.quantization() != Quantization.NONE) {
+    if (request.quantization() != Quantization.NONE || request.dequantize()) {
       return CheckpointLayout.HUGGING_FACE;
     }
     return from == CheckpointLayout.TRANSFORMER_ENGINE

@@ -11,11 +11,13 @@ import org.jspecify.annotations.Nullable;
  *
  * @param source model directory
  * @param target directory to be made; its parent must exist
- * @param to Hugging Face's published names or TransformerEngine's; null: the one that the source
- *     does not have
+ * @param to Hugging Face's published names or TransformerEngine's; null: Hugging Face's where
+ *     weights are quantised or dequantised, else the one that the source does not have
  * @param dtype F32, F16 or BF16 of all tensors; null: as in the source
- * @param quantization of the projections of attention and experts, in Hugging Face's layout; NONE:
- *     no value is changed but by {@code dtype}, which is of all other tensors
+ * @param quantization of the projections of attention and experts; NONE: as in the source, which
+ *     may be quantised already. {@code dtype} is of all other tensors
+ * @param dequantize whether what is quantised in the source is written in {@code dtype} or, where
+ *     that is null, in the type of the source's embedding
  * @param maxShardBytes data per file; a larger tensor has a file of its own
  * @param overwrite whether a checkpoint in the target's place is replaced, and an interrupted
  *     conversion of something else given up
@@ -28,6 +30,7 @@ public record ConversionRequest(
     @Nullable CheckpointLayout to,
     @Nullable DType dtype,
     Quantization quantization,
+    boolean dequantize,
     long maxShardBytes,
     boolean overwrite,
     boolean resume) {
@@ -42,10 +45,8 @@ public record ConversionRequest(
     if (dtype != null && !dtype.isWeight()) {
       throw new IllegalArgumentException(dtype + ": expected F32, F16 or BF16");
     }
-    if (quantization != Quantization.NONE && to == CheckpointLayout.TRANSFORMER_ENGINE) {
-      throw new IllegalArgumentException(
-          "quantised weights are written in Hugging Face's layout only; the TransformerEngine"
-              + " layout can be quantised while it is loaded");
+    if (quantization != Quantization.NONE && dequantize) {
+      throw new IllegalArgumentException("either quantised or dequantised");
     }
     if (maxShardBytes < 1) {
       throw new IllegalArgumentException(maxShardBytes + ": a file holds at least a byte");
@@ -55,6 +56,19 @@ public record ConversionRequest(
   /** With every option as it is by default. */
   public static ConversionRequest of(Path source, Path target) {
     return new ConversionRequest(
-        source, target, null, null, Quantization.NONE, DEFAULT_MAX_SHARD_BYTES, false, false);
+        source,
+        target,
+        null,
+        null,
+        Quantization.NONE,
+        false,
+        DEFAULT_MAX_SHARD_BYTES,
+        false,
+        false);
+  }
+
+  /** Whether values may differ from the source's. */
+  boolean changesValues() {
+    return dtype != null || quantization != Quantization.NONE || dequantize;
   }
 }

@@ -1,5 +1,6 @@
 package dev.gregale.convert;
 
+import static dev.gregale.checkpoint.CheckpointException.quote;
 import static dev.gregale.checkpoint.CheckpointLayout.HUGGING_FACE;
 import static dev.gregale.checkpoint.CheckpointLayout.TRANSFORMER_ENGINE;
 
@@ -8,10 +9,14 @@ import dev.gregale.checkpoint.CheckpointException;
 import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.checkpoint.CheckpointReader;
 import dev.gregale.checkpoint.ModelDimensions;
+import dev.gregale.checkpoint.QuantizationConfig;
+import dev.gregale.checkpoint.SafetensorsFile;
+import dev.gregale.checkpoint.TensorInfo;
 import dev.gregale.convert.TensorRule.Merge;
 import dev.gregale.convert.TensorRule.Rename;
 import dev.gregale.convert.TensorRule.Run;
 import dev.gregale.convert.TensorRule.Stack;
+import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
 import java.lang.foreign.MemorySegment;
@@ -21,7 +26,9 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.BiConsumer;
+import java.util.function.Function;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Mixtral's tensors from Hugging Face's names to TransformerEngine's and back: one table, read in
@@ -69,22 +76,36 @@ public final class MixtralTensorMapping {
 
   private final Checkpoint source;
   private final ModelDimensions dims;
+  private final ScaleMapping scales;
 
-  private MixtralTensorMapping(Checkpoint source, ModelDimensions dims) {
+  private MixtralTensorMapping(
+      Checkpoint source, ModelDimensions dims, @Nullable QuantizationConfig quantization) {
     this.source = source;
     this.dims = dims;
+    this.scales = new ScaleMapping(dims, quantization);
   }
 
   /**
-   * All tensors of a checkpoint in another layout, in the order of the forward.
+   * All tensors of a checkpoint in another layout, in the order of the forward. Codes are plain
+   * bytes (U8) here: what moves them need not know what they mean. Their scales follow them.
    *
    * @param to {@link CheckpointLayout#HUGGING_FACE} or {@link CheckpointLayout#TRANSFORMER_ENGINE}
+   * @param quantization of the source; null: its weights are not quantised
    * @throws CheckpointException if the source is not a complete model of those dimensions
    */
-  public static List<HostTensor> map(Checkpoint source, CheckpointLayout to, ModelDimensions dims) {
-    // Every name, shape and type is checked before any is used; codes are not converted.
-    CheckpointReader.read(source, dims, null);
-    return new MixtralTensorMapping(source, dims).to(to);
+  public static List<HostTensor> map(
+      Checkpoint source,
+      CheckpointLayout to,
+      ModelDimensions dims,
+      @Nullable QuantizationConfig quantization) {
+    // Every name, shape and type is checked before any is used.
+    CheckpointReader.read(source, dims, quantization);
+    return new MixtralTensorMapping(source, dims, quantization).to(to);
+  }
+
+  /** Whether a mapped tensor is codes of a quantised weight. */
+  static boolean isCodes(HostTensor mapped) {
+    return mapped.dtype() == DType.U8 && CheckpointLayout.isQuantisable(mapped.name());
   }
 
   private List<HostTensor> to(CheckpointLayout to) {
@@ -96,7 +117,14 @@ public final class MixtralTensorMapping {
           case HUGGING_FACE_FUSED ->
               throw new IllegalArgumentException("names of transformers 5 in memory: not written");
         };
-    return shapes(to).keySet().stream().map(mapped::get).toList();
+    List<HostTensor> tensors = new ArrayList<>();
+    for (String name : shapes(to).keySet()) {
+      tensors.add(source(mapped, name));
+      for (String suffix : scales.suffixes(name, mapped::containsKey)) {
+        tensors.add(source(mapped, ScaleMapping.name(name, suffix)));
+      }
+    }
+    return tensors;
   }
 
   /** The source as TransformerEngine has it. */
@@ -104,25 +132,59 @@ public final class MixtralTensorMapping {
     Map<String, HostTensor> merged = new HashMap<>();
     Map<String, Shape> targets = shapes(TRANSFORMER_ENGINE);
     if (from == TRANSFORMER_ENGINE) {
-      targets.keySet().forEach(name -> merged.put(name, source.tensor(name)));
+      for (String name : targets.keySet()) {
+        merged.put(name, stored(name));
+        for (String suffix : scales.suffixes(name, source::contains)) {
+          String scale = ScaleMapping.name(name, suffix);
+          merged.put(scale, stored(scale));
+        }
+      }
       return merged;
     }
     forEachRule(
         from,
         targets,
         (target, runs) -> {
-          Map<String, SlabReader> readers = new HashMap<>();
-          List<MemorySegment> slabs = new ArrayList<>();
-          HostTensor first = source.tensor(runs.getFirst().source());
-          for (Run run : runs) {
-            readers
-                .computeIfAbsent(run.source(), name -> new SlabReader(source.tensor(name)))
-                .take(run.elements(), slabs);
-          }
           Shape shape = shape(targets, target);
-          merged.put(target, new HostTensor(target, first.dtype(), shape, slabs));
+          merged.put(target, gathered(target, shape, runs));
+          for (String suffix : scales.suffixes(runs.getFirst().source(), source::contains)) {
+            String scale = ScaleMapping.name(target, suffix);
+            Shape grid = scales.shape(TRANSFORMER_ENGINE, target, shape, suffix);
+            merged.put(scale, gathered(scale, grid, scales.runs(width(shape), runs, suffix)));
+          }
         });
     return merged;
+  }
+
+  /** A tensor of the source; codes are plain bytes. */
+  private HostTensor stored(String name) {
+    SafetensorsFile file = source.file(name);
+    TensorInfo info = file.info(name);
+    DType dtype = info.dtype() == DType.F8_E4M3 ? DType.U8 : info.dtype();
+    return new HostTensor(name, dtype, info.shape(), List.of(file.data(name)));
+  }
+
+  private HostTensor gathered(String target, Shape shape, List<Run> runs) {
+    Map<String, SlabReader> readers = new HashMap<>();
+    List<MemorySegment> slabs = new ArrayList<>();
+    DType dtype = stored(runs.getFirst().source()).dtype();
+    for (Run run : runs) {
+      HostTensor part = stored(run.source());
+      if (part.dtype() != dtype) {
+        throw new CheckpointException(
+            "%s: tensor %s: found dtype %s, expected %s as in %s, with which it becomes one tensor"
+                .formatted(
+                    source.file(part.name()).path(),
+                    quote(part.name()),
+                    part.dtype(),
+                    dtype,
+                    quote(runs.getFirst().source())));
+      }
+      readers
+          .computeIfAbsent(run.source(), name -> new SlabReader(part))
+          .take(run.elements(), slabs);
+    }
+    return new HostTensor(target, dtype, shape, slabs);
   }
 
   /** The inverse, by dealing the elements of each TransformerEngine tensor out again. */
@@ -134,17 +196,38 @@ public final class MixtralTensorMapping {
         merged,
         (target, runs) -> {
           HostTensor whole = source(merged, target);
-          SlabReader reader = new SlabReader(whole);
-          Map<String, List<MemorySegment>> parts = new LinkedHashMap<>();
-          for (Run run : runs) {
-            reader.take(
-                run.elements(), parts.computeIfAbsent(run.source(), name -> new ArrayList<>()));
+          deal(whole, runs, name -> shape(shapes, name), split);
+          for (String suffix : scales.suffixes(target, merged::containsKey)) {
+            deal(
+                source(merged, ScaleMapping.name(target, suffix)),
+                scales.runs(width(whole.shape()), runs, suffix),
+                name -> {
+                  String weight = ScaleMapping.weight(name, suffix);
+                  return scales.shape(HUGGING_FACE, weight, shape(shapes, weight), suffix);
+                },
+                split);
           }
-          parts.forEach(
-              (name, slabs) ->
-                  split.put(name, new HostTensor(name, whole.dtype(), shape(shapes, name), slabs)));
         });
     return split;
+  }
+
+  private static void deal(
+      HostTensor whole,
+      List<Run> runs,
+      Function<String, Shape> shapes,
+      Map<String, HostTensor> split) {
+    SlabReader reader = new SlabReader(whole);
+    Map<String, List<MemorySegment>> parts = new LinkedHashMap<>();
+    for (Run run : runs) {
+      reader.take(run.elements(), parts.computeIfAbsent(run.source(), name -> new ArrayList<>()));
+    }
+    parts.forEach(
+        (name, slabs) ->
+            split.put(name, new HostTensor(name, whole.dtype(), shapes.apply(name), slabs)));
+  }
+
+  private static long width(Shape shape) {
+    return shape.dim(shape.rank() - 1);
   }
 
   /** Hands out every TransformerEngine tensor among the targets with what it consists of. */

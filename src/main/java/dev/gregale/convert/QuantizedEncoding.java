@@ -4,7 +4,7 @@ import dev.gregale.checkpoint.TensorSpec;
 import dev.gregale.quantization.WeightQuantizer;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostTensor;
-import dev.gregale.tensor.InputScaling.When;
+import dev.gregale.tensor.ScaleRows;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
@@ -25,7 +25,7 @@ record QuantizedEncoding(QuantizedFormat format, WeightCast cast) implements Ten
         new TensorSpec(
             format.scaleName(source.name()),
             format.scaleDType(),
-            format.scaleShape(source.shape())));
+            format.grid(source.name(), source.shape()).shape()));
   }
 
   @Override
@@ -35,13 +35,13 @@ record QuantizedEncoding(QuantizedFormat format, WeightCast cast) implements Ten
       cast.forEachPiece(source, target, maxBytes, sink);
       return;
     }
-    int rows = source.shape().intDim(0);
-    WeightQuantizer quantizer =
-        new WeightQuantizer(source, List.of(rows), format.recipe(), When.NEVER);
+    ScaleRows scaleRows = format.grid(source.name(), source.shape()).rows();
+    WeightQuantizer quantizer = new WeightQuantizer(source, scaleRows, format.recipe());
     if (target.dtype() != DType.F8_E4M3) {
       sink.accept(quantizer.scales());
       return;
     }
+    int rows = Math.toIntExact(source.shape().numElements() / quantizer.width());
     int some = Math.clamp(maxBytes / Math.max(1, quantizer.width()), 1, rows);
     byte[] codes = new byte[some * quantizer.width()];
     for (int row = 0; row < rows; row += some) {

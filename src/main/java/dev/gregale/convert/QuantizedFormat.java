@@ -3,6 +3,7 @@ package dev.gregale.convert;
 import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.checkpoint.ConfigJson;
 import dev.gregale.checkpoint.ModelDimensions;
+import dev.gregale.checkpoint.ScaleGrid;
 import dev.gregale.quantization.Quantization;
 import dev.gregale.quantization.Recipe;
 import dev.gregale.tensor.DType;
@@ -23,10 +24,16 @@ import tools.jackson.databind.node.ObjectNode;
  * compressed-tensors.
  *
  * @param recipe of the weights
- * @param excluded names of the weights that are left as they are, router and head not counted
- * @param config the {@code quantization_config}
+ * @param layout of the target
+ * @param excluded layers whose weights are left as they are
+ * @param config the {@code quantization_config}; it names modules as Hugging Face does
  */
-record QuantizedFormat(Recipe recipe, Set<String> excluded, ObjectNode config) {
+record QuantizedFormat(
+    Recipe recipe,
+    CheckpointLayout layout,
+    ModelDimensions dims,
+    Set<Integer> excluded,
+    ObjectNode config) {
   private static final String SUFFIX = ".weight";
 
   private static final String FINE_GRAINED =
@@ -67,12 +74,12 @@ record QuantizedFormat(Recipe recipe, Set<String> excluded, ObjectNode config) {
    * @return null for NONE
    */
   static @Nullable QuantizedFormat of(
-      Quantization quantization, ConfigJson config, ModelDimensions dims) {
+      Quantization quantization, ConfigJson config, CheckpointLayout layout, ModelDimensions dims) {
     Recipe recipe = quantization.recipe();
     if (recipe == null) {
       return null;
     }
-    Set<String> excluded = excluded(config, dims);
+    Set<Integer> excluded = excluded(config, dims);
     boolean fineGrained = quantization == Quantization.FP8_BLOCK;
     ObjectNode written =
         (ObjectNode)
@@ -85,30 +92,33 @@ record QuantizedFormat(Recipe recipe, Set<String> excluded, ObjectNode config) {
     for (int layer = 0; layer < dims.numLayers(); layer++) {
       modules.add("model.layers." + layer + ".block_sparse_moe.gate");
     }
-    excluded.forEach(name -> modules.add(name.substring(0, name.length() - SUFFIX.length())));
-    modules.forEach(written.putArray(fineGrained ? "modules_to_not_convert" : "ignore")::add);
-    return new QuantizedFormat(recipe, excluded, written);
-  }
-
-  /** The projections of layers whose {@code layer_precision} is null. */
-  private static Set<String> excluded(ConfigJson config, ModelDimensions dims) {
-    List<@Nullable String> layers = config.optionalStrings("layer_precision");
-    Set<String> excluded = new TreeSet<>();
     CheckpointLayout.HUGGING_FACE.forEachTensor(
         dims,
         (name, shape) -> {
-          if (layers != null && CheckpointLayout.isQuantisable(name)) {
-            int layer = Integer.parseInt(name.split("\\.")[2]);
-            if (layer >= layers.size() || layers.get(layer) == null) {
-              excluded.add(name);
-            }
+          if (CheckpointLayout.isQuantisable(name)
+              && excluded.contains(CheckpointLayout.layerOf(name))) {
+            modules.add(name.substring(0, name.length() - SUFFIX.length()));
           }
         });
+    modules.forEach(written.putArray(fineGrained ? "modules_to_not_convert" : "ignore")::add);
+    return new QuantizedFormat(recipe, layout, dims, excluded, written);
+  }
+
+  /** Layers whose {@code layer_precision} is null. */
+  private static Set<Integer> excluded(ConfigJson config, ModelDimensions dims) {
+    List<@Nullable String> layers = config.optionalStrings("layer_precision");
+    Set<Integer> excluded = new TreeSet<>();
+    for (int layer = 0; layers != null && layer < dims.numLayers(); layer++) {
+      if (layer >= layers.size() || layers.get(layer) == null) {
+        excluded.add(layer);
+      }
+    }
     return excluded;
   }
 
   boolean includes(String name) {
-    return CheckpointLayout.isQuantisable(name) && !excluded.contains(name);
+    return CheckpointLayout.isQuantisable(name)
+        && !excluded.contains(CheckpointLayout.layerOf(name));
   }
 
   WeightScaling scaling() {
@@ -126,10 +136,8 @@ record QuantizedFormat(Recipe recipe, Set<String> excluded, ObjectNode config) {
     return scaling().dtype() == DType.F8_E8M0 ? DType.U8 : scaling().dtype();
   }
 
-  /** One scale of a whole matrix is a vector of one. */
-  Shape scaleShape(Shape weight) {
-    WeightScaling scaling = scaling();
-    Shape grid = Shape.of(scaling.gridRows(weight.dim(0)), scaling.gridColumns(weight.dim(1)));
-    return scaling.blockRows() == WeightScaling.WHOLE ? Shape.of(grid.numElements()) : grid;
+  /** How a weight's scales are stored. */
+  ScaleGrid grid(String weight, Shape shape) {
+    return ScaleGrid.of(layout, weight, shape, dims, scaling());
   }
 }

@@ -58,14 +58,23 @@ record WeightCast(@Nullable DType dtype) implements TensorEncoding {
       HostTensor tensor, MemorySegment piece, DType to, MemorySegment buffer) {
     long elements = piece.byteSize() / tensor.dtype().bytes();
     for (long i = 0; i < elements; i++) {
-      float value = TensorReader.load(piece, tensor.dtype(), i);
-      if (!store(buffer, to, i, value)) {
-        throw new CheckpointException(
-            "tensor %s: %s has no finite value in %s; use bf16 or fp32"
-                .formatted(quote(tensor.name()), value, to));
-      }
+      put(tensor.name(), TensorReader.load(piece, tensor.dtype(), i), to, buffer, i);
     }
     return buffer.asSlice(0, elements * to.bytes());
+  }
+
+  /**
+   * Rounds a value to element {@code i} of a buffer.
+   *
+   * @param name of the tensor, for messages
+   * @throws CheckpointException if the value is finite and beyond the type's largest
+   */
+  static void put(String name, float value, DType to, MemorySegment buffer, long i) {
+    if (!store(buffer, to, i, value)) {
+      throw new CheckpointException(
+          "tensor %s: %s has no finite value in %s; use bf16 or fp32"
+              .formatted(quote(name), value, to));
+    }
   }
 
   /** Whether a finite value stayed finite. */

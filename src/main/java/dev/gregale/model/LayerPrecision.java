@@ -78,16 +78,22 @@ final class LayerPrecision {
     }
   }
 
-  /** By which a layer's weights are quantised while they are loaded; null: they are not. */
-  @Nullable Recipe recipe(int layer) {
-    boolean listed = layers == null || layers.get(layer) != null;
-    return listed ? precision.recipe() : null;
+  private boolean isListed(int layer) {
+    return layers == null || layers.get(layer) != null;
   }
 
-  /** The format that a layer's weights will have; null: not quantised. */
+  /** By which a layer's weights are quantised while they are loaded; null: they are not. */
+  @Nullable Recipe recipe(int layer) {
+    return isListed(layer) ? precision.recipe() : null;
+  }
+
+  /** The format that a layer's weights will have, by the configuration; null: not quantised. */
   @Nullable WeightScaling scaling(int layer) {
     Recipe recipe = recipe(layer);
-    return stored != null ? stored : recipe == null ? null : recipe.weights(inputs());
+    if (stored != null) {
+      return isListed(layer) ? stored : null;
+    }
+    return recipe == null ? null : recipe.weights(inputs());
   }
 
   /** For people. */

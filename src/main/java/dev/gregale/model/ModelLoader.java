@@ -11,6 +11,8 @@ import dev.gregale.checkpoint.CheckpointReader;
 import dev.gregale.checkpoint.CheckpointWeights;
 import dev.gregale.checkpoint.ConfigJson;
 import dev.gregale.checkpoint.QuantizationConfig;
+import dev.gregale.quantization.Recipe;
+import dev.gregale.tensor.HostScales;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
 import dev.gregale.tensor.WeightScaling;
@@ -101,12 +103,24 @@ public final class ModelLoader implements AutoCloseable {
    */
   public double bytesPerProjectionElement(int bytesPerElement) {
     return IntStream.range(0, config.numHiddenLayers())
-        .mapToObj(precision::scaling)
+        .mapToObj(this::scaling)
         .mapToDouble(
             scaling ->
                 scaling == null ? bytesPerElement : scaling.bytesPerElement(config.hiddenSize()))
         .average()
         .orElseThrow();
+  }
+
+  /** The format of a layer's experts, which are nearly all of it; null: not quantised. */
+  private @Nullable WeightScaling scaling(int layer) {
+    if (weights == null) {
+      return precision.scaling(layer);
+    }
+    HostScales stored = weights.layers().get(layer).gateUp().scales();
+    Recipe recipe = precision.recipe(layer);
+    return stored != null
+        ? stored.scaling()
+        : recipe == null ? null : recipe.weights(precision.inputs());
   }
 
   /**
@@ -115,13 +129,13 @@ public final class ModelLoader implements AutoCloseable {
    * @param bytesPerElement of what is not quantised
    */
   public ModelBytes numBytes(int bytesPerElement) {
-    return MixtralWeights.numBytes(config, bytesPerElement, precision::scaling);
+    return MixtralWeights.numBytes(config, bytesPerElement, this::scaling);
   }
 
   /** The formats of all layers' quantised projections. */
   public List<WeightScaling> scalings() {
     return IntStream.range(0, config.numHiddenLayers())
-        .mapToObj(precision::scaling)
+        .mapToObj(this::scaling)
         .filter(Objects::nonNull)
         .distinct()
         .toList();

@@ -1,8 +1,5 @@
 package dev.gregale.quantization;
 
-import static dev.gregale.tensor.WeightScaling.WHOLE;
-
-import dev.gregale.tensor.DType;
 import dev.gregale.tensor.InputScaling;
 import dev.gregale.tensor.WeightScaling;
 
@@ -16,8 +13,7 @@ public record DelayedScaling(float frozen) implements Recipe {
 
   @Override
   public WeightScaling weights(InputScaling.When when) {
-    return new WeightScaling(
-        DType.F32, WHOLE, WHOLE, new InputScaling(InputScaling.Kind.STATIC, when, frozen));
+    return WeightScaling.ofWhole(new InputScaling(InputScaling.Kind.STATIC, when, frozen));
   }
 
   @Override

@@ -1,8 +1,5 @@
 package dev.gregale.quantization;
 
-import static dev.gregale.tensor.WeightScaling.WHOLE;
-
-import dev.gregale.tensor.DType;
 import dev.gregale.tensor.E4M3;
 import dev.gregale.tensor.InputScaling;
 import dev.gregale.tensor.WeightScaling;
@@ -15,8 +12,7 @@ public record Float8CurrentScaling() implements Recipe {
 
   @Override
   public WeightScaling weights(InputScaling.When when) {
-    return new WeightScaling(
-        DType.F32, WHOLE, WHOLE, InputScaling.of(InputScaling.Kind.PER_ROW, when));
+    return WeightScaling.ofWhole(InputScaling.of(InputScaling.Kind.PER_ROW, when));
   }
 
   /**

@@ -10,8 +10,10 @@ import dev.gregale.tensor.InputScaling;
 public final class InputQuantizer {
   private final Recipe recipe;
   private final int block; // inputs that share a scale
+  private final boolean isFixed;
 
   public InputQuantizer(InputScaling scaling) {
+    isFixed = scaling.kind() == InputScaling.Kind.STATIC;
     recipe =
         switch (scaling.kind()) {
           case PER_ROW -> new Float8CurrentScaling();
@@ -28,16 +30,24 @@ public final class InputQuantizer {
         };
   }
 
-  /** One row: {@code out[to + i] = code * scale} of {@code x[from + i]}; both may be the same. */
-  public void round(float[] x, int from, int width, float[] out, int to) {
+  /**
+   * One row: {@code out[to + i] = code * scale} of {@code x[from + i]}; both may be the same.
+   *
+   * @return how many values a fixed scale has cut off; 0 where scales are the row's own
+   */
+  public int round(float[] x, int from, int width, float[] out, int to) {
+    int cutOff = 0;
     for (int done = 0; done < width; ) {
       int count = Math.min(block, width - done);
       float scale = recipe.scale(Recipe.amax(x, from + done, count));
       float inverse = recipe.inverse(scale);
       for (int i = done; i < done + count; i++) {
-        out[to + i] = E4M3.decode(E4M3.encode(x[from + i] * scale)) * inverse;
+        float scaled = x[from + i] * scale;
+        cutOff += Math.abs(scaled) > E4M3.MAX ? 1 : 0;
+        out[to + i] = E4M3.decode(E4M3.encode(scaled)) * inverse;
       }
       done += count;
     }
+    return isFixed ? cutOff : 0;
   }
 }

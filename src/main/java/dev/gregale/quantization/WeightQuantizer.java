@@ -6,6 +6,7 @@ import dev.gregale.tensor.E8M0;
 import dev.gregale.tensor.HostScales;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.InputScaling;
+import dev.gregale.tensor.ScaleRows;
 import dev.gregale.tensor.TensorReader;
 import dev.gregale.tensor.WeightScaling;
 import java.lang.foreign.Arena;
@@ -42,16 +43,38 @@ public final class WeightQuantizer {
    */
   public WeightQuantizer(
       HostTensor source, List<Integer> partRows, Recipe recipe, InputScaling.When when) {
+    this(source, new HostScales(recipe.weights(when), partRows, List.of()), recipe);
+  }
+
+  private WeightQuantizer(HostTensor source, HostScales parts, Recipe recipe) {
+    this(source, parts.rows(), parts.partRows(), recipe, parts.scaling());
+  }
+
+  /**
+   * Finds the scales of a matrix whose parts' rows are mixed: its codes and scales can be had, but
+   * no tensor, whose parts stand below each other.
+   *
+   * @param rows for the recipe's blocks
+   */
+  public WeightQuantizer(HostTensor source, ScaleRows rows, Recipe recipe) {
+    this(source, rows, List.of(), recipe, recipe.weights(InputScaling.When.NEVER));
+  }
+
+  private WeightQuantizer(
+      HostTensor source,
+      ScaleRows rows,
+      List<Integer> partRows,
+      Recipe recipe,
+      WeightScaling scaling) {
     this.source = source;
     this.reader = new TensorReader(source);
     this.partRows = List.copyOf(partRows);
     this.recipe = recipe;
-    this.scaling = recipe.weights(when);
+    this.scaling = scaling;
     this.width = source.shape().intDim(source.shape().rank() - 1);
     this.gridColumns = scaling.gridColumns(width);
-    HostScales empty = new HostScales(scaling, partRows, List.of());
-    this.gridRowOfRow = empty.gridRowOfRow();
-    this.scales = new float[Math.multiplyExact(empty.gridRows(), gridColumns)];
+    this.gridRowOfRow = rows.gridRowOfRow();
+    this.scales = new float[Math.multiplyExact(rows.gridRows(), gridColumns)];
     forEachChunk(this::findLargest);
     for (int i = 0; i < scales.length; i++) {
       scales[i] = recipe.scale(scales[i]);

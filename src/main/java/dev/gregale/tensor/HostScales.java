@@ -3,6 +3,7 @@ package dev.gregale.tensor;
 import java.lang.foreign.MemorySegment;
 import java.util.Comparator;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /**
  * The scales of a {@link HostTensor} of F8_E4M3 codes. A tensor that consists of several quantised
@@ -52,16 +53,16 @@ public record HostScales(WeightScaling scaling, List<Integer> partRows, List<Mem
 
   /** Of each row of the tensor the row of the grid that holds its scales. */
   public int[] gridRowOfRow() {
-    int[] grid = new int[partRows.stream().mapToInt(Integer::intValue).sum()];
-    int row = 0;
-    int start = 0;
-    for (int rows : partRows) {
-      for (int i = 0; i < rows; i++) {
-        grid[row++] = start + i / scaling.blockRows();
-      }
-      start += scaling.gridRows(rows);
-    }
-    return grid;
+    return rows().gridRowOfRow();
+  }
+
+  /** Where the rows of the tensor have their scales in the grid. */
+  public ScaleRows rows() {
+    List<ScaleRows.Run> runs =
+        IntStream.range(0, partRows.size())
+            .mapToObj(part -> new ScaleRows.Run(part, partRows.get(part)))
+            .toList();
+    return ScaleRows.of(runs, scaling.blockRows());
   }
 
   /** All scales as fp32, {@code [gridRows, gridColumns]}. */

@@ -24,6 +24,11 @@ public record WeightScaling(DType dtype, int blockRows, int blockColumns, InputS
     }
   }
 
+  /** One fp32 scale for each matrix. */
+  public static WeightScaling ofWhole(InputScaling inputs) {
+    return new WeightScaling(DType.F32, WHOLE, WHOLE, inputs);
+  }
+
   /** Blocks above each other in a matrix of that many rows. */
   public int gridRows(long rows) {
     return Math.toIntExact(Math.ceilDiv(rows, blockRows));

@@ -11,7 +11,6 @@ import io.swagger.v3.oas.annotations.parameters.RequestBody;
 import io.swagger.v3.oas.annotations.responses.ApiResponse;
 import io.swagger.v3.oas.annotations.tags.Tag;
 import org.springframework.http.MediaType;
-import org.springframework.http.ProblemDetail;
 import org.springframework.http.ResponseEntity;
 import org.springframework.web.bind.annotation.DeleteMapping;
 import org.springframework.web.bind.annotation.GetMapping;
@@ -55,6 +54,7 @@ interface ConvertApi {
                       examples = {
                         @ExampleObject(name = "convert", value = Examples.CONVERT),
                         @ExampleObject(name = "check only", value = Examples.DRY_RUN),
+                        @ExampleObject(name = "quantise", value = Examples.QUANTIZE),
                         @ExampleObject(name = "all options", value = Examples.ALL)
                       })))
   @ApiResponse(
@@ -66,35 +66,10 @@ interface ConvertApi {
               mediaType = MediaType.APPLICATION_JSON_VALUE,
               schema = @Schema(implementation = ConversionStatus.class),
               examples = @ExampleObject(Examples.RUNNING)))
-  @ApiResponse(
-      responseCode = "400",
-      description = "The request cannot be served as it stands; `param` names the field.",
-      content =
-          @Content(
-              mediaType = MediaType.APPLICATION_PROBLEM_JSON_VALUE,
-              schema = @Schema(implementation = ProblemDetail.class),
-              examples = @ExampleObject(Examples.BAD_REQUEST)))
-  @ApiResponse(
-      responseCode = "409",
-      description = "The target exists, or another job makes it.",
-      content =
-          @Content(
-              mediaType = MediaType.APPLICATION_PROBLEM_JSON_VALUE,
-              schema = @Schema(implementation = ProblemDetail.class)))
-  @ApiResponse(
-      responseCode = "422",
-      description = "The idempotency key was used for another request.",
-      content =
-          @Content(
-              mediaType = MediaType.APPLICATION_PROBLEM_JSON_VALUE,
-              schema = @Schema(implementation = ProblemDetail.class)))
-  @ApiResponse(
-      responseCode = "429",
-      description = "As many jobs wait as may (gregale.convert.max-queued).",
-      content =
-          @Content(
-              mediaType = MediaType.APPLICATION_PROBLEM_JSON_VALUE,
-              schema = @Schema(implementation = ProblemDetail.class)))
+  @ApiResponse(responseCode = "400", ref = "#/components/responses/ConversionInvalid")
+  @ApiResponse(responseCode = "409", ref = "#/components/responses/TargetTaken")
+  @ApiResponse(responseCode = "422", ref = "#/components/responses/IdempotencyKeyReused")
+  @ApiResponse(responseCode = "429", ref = "#/components/responses/TooManyConversions")
   @AdminErrors
   @PostMapping(path = PATH, consumes = MediaType.APPLICATION_JSON_VALUE)
   Mono<ResponseEntity<ConversionStatus>> start(
@@ -160,16 +135,15 @@ interface ConvertApi {
         """
         {"source": "Mixtral-8x7B-v0.1", "target": "Mixtral-8x7B-te", "dryRun": true}""";
 
+    static final String QUANTIZE =
+        """
+        {"source": "Mixtral-8x7B-v0.1", "target": "Mixtral-8x7B-fp8", "quantize": "fp8-block"}""";
+
     static final String ALL =
         """
-        {"source": "Mixtral-8x7B-te", "target": "Mixtral-8x7B-fp32", "to": "hf",
-         "dtype": "fp32", "maxShardSize": "10GB", "overwrite": true, "verify": "logits"}""";
-
-    static final String BAD_REQUEST =
-        """
-        {"title": "Bad Request", "status": 400, "param": "source", "requestId": "req-1f0c",
-         "detail": "'../secret' is not a name that is taken: each part must begin with a letter,\
-         a digit or _ and may have . + = @ - besides"}""";
+        {"source": "Mixtral-8x7B-fp8", "target": "Mixtral-8x7B-fp32", "to": "hf",
+         "dequantize": true, "dtype": "fp32", "maxShardSize": "10GB", "overwrite": true,
+         "dryRun": false, "verify": "logits"}""";
 
     static final String RUNNING =
         """

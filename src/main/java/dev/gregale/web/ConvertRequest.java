@@ -9,6 +9,7 @@ import dev.gregale.convert.ByteSize;
 import dev.gregale.convert.ConversionJob;
 import dev.gregale.convert.ConversionRequest;
 import dev.gregale.convert.TargetLayout;
+import dev.gregale.convert.WeightRecipe;
 import dev.gregale.convert.WeightType;
 import io.swagger.v3.oas.annotations.media.Schema;
 import java.util.Arrays;
@@ -32,7 +33,9 @@ record ConvertRequest(
         @JsonProperty("target")
         @Nullable String target,
     @Schema(
-            description = "Layout to be written. Default: the one that the source does not have.",
+            description =
+                "Layout to be written. Default: the one that the source does not have, or hf with"
+                    + " quantize or dequantize.",
             allowableValues = {"hf", "te"})
         @JsonProperty("to")
         @Nullable String to,
@@ -41,6 +44,21 @@ record ConvertRequest(
             allowableValues = {"bf16", "fp16", "fp32"})
         @JsonProperty("dtype")
         @Nullable String dtype,
+    @Schema(
+            description =
+                "The projections of attention and experts in FP8, with scales: one for each matrix,"
+                    + " for each block of 128 x 128, or for 32 values of a row. dtype is of the other"
+                    + " tensors. Default: as in the source, whose codes and scales are kept byte for"
+                    + " byte.",
+            allowableValues = {"fp8", "fp8-block", "mxfp8"})
+        @JsonProperty("quantize")
+        @Nullable String quantize,
+    @Schema(
+            description =
+                "Write what is in FP8 in the source as dtype; without dtype, as its other tensors.",
+            defaultValue = "false")
+        @JsonProperty("dequantize")
+        @Nullable Boolean dequantize,
     @Schema(description = "Data per file, as in 5GB or 500MiB.", defaultValue = "5GB")
         @JsonProperty("maxShardSize")
         @Nullable String maxShardSize,
@@ -53,7 +71,8 @@ record ConvertRequest(
     @Schema(
             description =
                 "logits: also run both models on a few prompts before the target gets its name."
-                    + " Takes memory for one of them. Without dtype they must be equal.",
+                    + " Takes memory for one of them. Without dtype, quantize and"
+                    + " dequantize they must be equal.",
             allowableValues = "logits")
         @JsonProperty("verify")
         @Nullable String verify,
@@ -70,11 +89,19 @@ record ConvertRequest(
         verify == null || verify.equals("logits"),
         "verify",
         "verify must be logits, but is " + Quoted.of(String.valueOf(verify)));
+    boolean toValues = Boolean.TRUE.equals(dequantize);
+    check(
+        quantize == null || !toValues,
+        "dequantize",
+        "quantize and dequantize exclude each other; to quantise anew what is quantised, dequantise"
+            + " it first, in a conversion of its own");
     return new ConversionJob.Order(
         required(source, "source", "source is missing; give a model directory"),
         required(target, "target", "target is missing; give the directory to be made"),
         value("to", to, TargetLayout.class),
         value("dtype", dtype, WeightType.class),
+        value("quantize", quantize, WeightRecipe.class),
+        toValues,
         maxShardBytes(),
         Boolean.TRUE.equals(overwrite),
         Boolean.TRUE.equals(dryRun),
@@ -100,7 +127,7 @@ record ConvertRequest(
       return null;
     }
     for (E constant : type.getEnumConstants()) {
-      if (constant.name().toLowerCase(Locale.ROOT).equals(given)) {
+      if (name(constant).equals(given)) {
         return constant;
       }
     }
@@ -109,7 +136,12 @@ record ConvertRequest(
         "%s must be one of %s, but is %s"
             .formatted(
                 field,
-                Arrays.toString(type.getEnumConstants()).toLowerCase(Locale.ROOT),
+                Arrays.stream(type.getEnumConstants()).map(ConvertRequest::name).toList(),
                 Quoted.of(given)));
+  }
+
+  /** As in fp8-block. */
+  private static String name(Enum<?> constant) {
+    return constant.name().toLowerCase(Locale.ROOT).replace('_', '-');
   }
 }

@@ -1,7 +1,6 @@
 package dev.gregale.checkpoint;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.gregale.checkpoint.CheckpointWeights.Layer;
 import dev.gregale.tensor.DType;
@@ -17,27 +16,12 @@ import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.stream.Stream;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
-class CheckpointReaderTest {
-
-  private static final String EXPERTS = "model.layers.1.block_sparse_moe.experts.";
-
-  @TempDir Path directory;
-  private final Checkpoint hf = Checkpoint.open(Golden.ODD0.resolve("hf"));
-  private final Checkpoint te = Checkpoint.open(Golden.ODD0.resolve("te"));
-
-  @AfterEach
-  void close() {
-    hf.close();
-    te.close();
-  }
-
+/** Every layout gives the same canonical weights, those of the reference. */
+class CheckpointReaderTest extends CheckpointReaderFixture {
   @Test
   void layoutsAreRecognised() {
     for (var expected :
@@ -103,18 +87,6 @@ class CheckpointReaderTest {
   }
 
   @Test
-  void aHeadBesideATiedEmbeddingMustBeTheSame() {
-    ModelDimensions tied = new ModelDimensions(96, 2, 6, 3, 16, 4, 160, 320, true);
-    assertThatThrownBy(() -> readTensors(hf(), tied))
-        .isInstanceOf(CheckpointException.class)
-        .hasMessageContaining("'lm_head.weight' differs from the embedding");
-    HostTensor embedding = tensor(hf(), "model.embed_tokens.weight");
-    CheckpointWeights weights =
-        readTensors(replace(hf(), renamed(embedding, "lm_head.weight")), tied);
-    assertThat(weights.lmHead()).isSameAs(weights.embedding());
-  }
-
-  @Test
   void pickledStatesAreIgnored() throws Exception {
     byte[] pickle = "cos\nsystem\n(S'exit 1'\ntR.".getBytes(StandardCharsets.UTF_8);
     Shape shape = Shape.of(pickle.length);
@@ -135,151 +107,8 @@ class CheckpointReaderTest {
     }
   }
 
-  @Test
-  void missingTensorsAreNamedAndCounted() {
-    List<HostTensor> withoutExperts =
-        hf().stream().filter(t -> !t.name().startsWith(EXPERTS)).toList();
-    assertThatThrownBy(() -> readTensors(withoutExperts))
-        .isInstanceOf(CheckpointException.class)
-        .hasMessageStartingWith(directory + ": HUGGING_FACE layout: missing 12 tensors: ")
-        .hasMessageContaining("'" + EXPERTS + "0.w1.weight', '" + EXPERTS + "0.w3.weight'")
-        .hasMessageEndingWith(", ...");
-  }
-
-  @Test
-  void everyTensorIsNeeded() {
-    for (List<HostTensor> layout : List.of(hf(), te())) {
-      for (HostTensor one : layout) {
-        List<HostTensor> others =
-            layout.stream().filter(t -> !t.name().equals(one.name())).toList();
-        assertThatThrownBy(() -> readTensors(others))
-            .isInstanceOf(CheckpointException.class)
-            .hasMessageEndingWith("missing 1 tensor: '" + one.name() + "'");
-      }
-    }
-  }
-
-  @Test
-  void everyShapeIsChecked() {
-    for (List<HostTensor> layout : List.of(hf(), te())) {
-      for (HostTensor one : layout) {
-        Shape other = Shape.of(1, one.shape().numElements());
-        HostTensor flat = new HostTensor(one.name(), one.dtype(), other, one.slabs());
-        assertThatThrownBy(() -> readTensors(replace(layout, flat)))
-            .isInstanceOf(CheckpointException.class)
-            .hasMessage(
-                "%s: tensor '%s': found shape %s, expected %s"
-                    .formatted(
-                        directory.resolve("model.safetensors"), one.name(), other, one.shape()));
-      }
-    }
-  }
-
-  @Test
-  void everyDtypeIsChecked() {
-    for (List<HostTensor> layout : List.of(hf(), te())) {
-      for (HostTensor one : layout) {
-        HostTensor codes = new HostTensor(one.name(), DType.I16, one.shape(), one.slabs());
-        assertThatThrownBy(() -> readTensors(replace(layout, codes)))
-            .isInstanceOf(CheckpointException.class)
-            .hasMessageContaining(
-                "tensor '" + one.name() + "': found dtype I16, expected F32, F16 or BF16");
-      }
-    }
-  }
-
-  @Test
-  void shapesFollowTheDimensions() {
-    ModelDimensions wider = new ModelDimensions(96, 2, 6, 3, 16, 4, 160, 321, false);
-    assertThatThrownBy(() -> readTensors(hf(), wider))
-        .hasMessageContaining(
-            "'model.embed_tokens.weight': found shape [320, 96], expected [321, 96]");
-    ModelDimensions fewerKeys = new ModelDimensions(96, 2, 6, 2, 16, 4, 160, 320, false);
-    assertThatThrownBy(() -> readTensors(hf(), fewerKeys))
-        .hasMessageContaining("k_proj.weight': found shape [48, 96], expected [32, 96]");
-    assertThatThrownBy(() -> readTensors(te(), fewerKeys))
-        .hasMessageContaining("layernorm_qkv.weight': found shape [192, 96], expected [160, 96]");
-  }
-
-  @Test
-  void tensorsWithoutAPlaceAreRefused() {
-    ModelDimensions oneLayer = new ModelDimensions(96, 1, 6, 3, 16, 4, 160, 320, false);
-    assertThatThrownBy(() -> readTensors(hf(), oneLayer))
-        .isInstanceOf(CheckpointException.class)
-        .hasMessageContaining("no place in the model that config.json describes for 19 tensors")
-        .hasMessageContaining("'model.layers.1.");
-    String bias = "model.layers.0.self_attn.q_proj.bias";
-    assertThatThrownBy(() -> readTensors(with(hf(), Golden.counting(bias, DType.F32, 0, 96))))
-        .hasMessageEndingWith("for 1 tensor: '" + bias + "'");
-    String frequencies = "model.layers.0.self_attn.rotary_emb.inv_freq";
-    assertThat(readTensors(with(hf(), Golden.counting(frequencies, DType.F32, 0, 8)))).isNotNull();
-  }
-
-  @Test
-  void dtypesMayDifferBetweenMatricesButNotWithinOne() {
-    String norm = "model.layers.0.input_layernorm.weight";
-    CheckpointWeights weights = readTensors(replace(hf(), Golden.counting(norm, DType.F32, 0, 96)));
-    assertThat(weights.layers().getFirst().inputNorm().dtype()).isEqualTo(DType.F32);
-    assertThat(weights.layers().get(1).inputNorm().dtype()).isEqualTo(DType.BF16);
-    String value = "model.layers.0.self_attn.v_proj.weight";
-    assertThatThrownBy(
-            () -> readTensors(replace(hf(), Golden.counting(value, DType.F16, 0, 48, 96))))
-        .isInstanceOf(CheckpointException.class)
-        .hasMessageContaining("tensor '" + value + "': found dtype F16, expected BF16 as in");
-  }
-
-  @Test
-  void unknownAndMixedLayoutsAreRefused() {
-    assertThatThrownBy(() -> readTensors(List.of(Golden.counting("wte", DType.F32, 0, 1))))
-        .isInstanceOf(CheckpointException.class)
-        .hasMessageContaining("no known layout (the first is 'wte')");
-    assertThatThrownBy(() -> readTensors(List.of()))
-        .isInstanceOf(CheckpointException.class)
-        .hasMessageContaining("no known layout (the first is none)");
-    HostTensor stacked = Golden.counting("model.layers.0.mlp.experts.down_proj", DType.F32, 0, 1);
-    assertThatThrownBy(() -> readTensors(with(hf(), stacked)))
-        .hasMessageContaining("several layouts: [HUGGING_FACE, HUGGING_FACE_FUSED]");
-  }
-
   private static CheckpointWeights read(Checkpoint checkpoint) {
     return CheckpointReader.read(checkpoint, Golden.ODD0_DIMENSIONS, null);
-  }
-
-  private CheckpointWeights readTensors(List<HostTensor> tensors) {
-    return readTensors(tensors, Golden.ODD0_DIMENSIONS);
-  }
-
-  /** Through a file; the weights' shapes and dtypes can be asked afterwards, not their bytes. */
-  private CheckpointWeights readTensors(List<HostTensor> tensors, ModelDimensions dims) {
-    SafetensorsWriter.write(directory.resolve("model.safetensors"), tensors, Map.of());
-    try (Checkpoint checkpoint = Checkpoint.open(directory)) {
-      return CheckpointReader.read(checkpoint, dims, null);
-    }
-  }
-
-  private List<HostTensor> hf() {
-    return hf.names().stream().map(hf::tensor).toList();
-  }
-
-  private List<HostTensor> te() {
-    return te.names().stream().map(te::tensor).toList();
-  }
-
-  private static HostTensor tensor(List<HostTensor> tensors, String name) {
-    return tensors.stream().filter(t -> t.name().equals(name)).findFirst().orElseThrow();
-  }
-
-  private static List<HostTensor> replace(List<HostTensor> tensors, HostTensor by) {
-    assertThat(tensors).anyMatch(t -> t.name().equals(by.name()));
-    return tensors.stream().map(t -> t.name().equals(by.name()) ? by : t).toList();
-  }
-
-  private static List<HostTensor> with(List<HostTensor> tensors, HostTensor another) {
-    return Stream.concat(tensors.stream(), Stream.of(another)).toList();
-  }
-
-  private static HostTensor renamed(HostTensor tensor, String name) {
-    return new HostTensor(name, tensor.dtype(), tensor.shape(), tensor.slabs());
   }
 
   /** The names of transformers 5 in memory: experts stacked, the rest as published. */

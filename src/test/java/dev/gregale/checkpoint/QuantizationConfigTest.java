@@ -50,7 +50,8 @@ class QuantizationConfigTest {
             """);
     assertThat(found.scaling()).isEqualTo(scaling(DType.F32, WHOLE, WHOLE, Kind.STATIC));
     assertThat(found.scaleNames()).containsExactly("weight_scale", "weight_scale_inv");
-    assertThat(found.inputScaleNames()).containsExactly("input_scale", "activation_scale");
+    assertThat(found.inputScaleNames())
+        .containsExactly("input_scale", "activation_scale", "act_scale");
   }
 
   @Test

@@ -38,11 +38,24 @@ class ConvertCommandTest {
     assertThat(convert(ODD, "--verify=soul")).isEqualTo(64);
     assertThat(convert(ODD, "--quickly")).isEqualTo(64);
     assertThat(convert(ODD, "--quantize=int4")).isEqualTo(64);
-    assertThat(convert(ODD, "--quantize=fp8-block", "--to=te")).isEqualTo(64);
+    assertThat(convert(ODD, "--quantize=fp8-block", "--dequantize")).isEqualTo(64);
     assertThat(GregaleCommand.commandLine().setErr(new PrintWriter(err)).execute("convert"))
         .isEqualTo(64);
     assertThat(err.toString()).contains("'huge': expected a size as in 5GB or 500MiB");
     assertThat(folder).isEmptyDirectory();
+  }
+
+  /** Codes in TransformerEngine's layout, and values of them again. */
+  @Test
+  void quantisesAndDequantises() throws IOException {
+    assertThat(convert(ODD, "--quantize=mxfp8", "--to=te")).isZero();
+    Path codes = Files.move(folder.resolve("te"), folder.resolve("codes"));
+    assertThat(convert(codes, "--quantize=fp8")).isEqualTo(65);
+    assertThat(err.toString()).contains("dequantise it first").hasLineCount(1);
+    assertThat(convert(codes, "--dequantize", "--dtype=bf16")).isZero();
+    assertThat(Files.readString(folder.resolve("te/config.json")))
+        .contains("MixtralForCausalLM")
+        .doesNotContain("quantization_config");
   }
 
   @Test

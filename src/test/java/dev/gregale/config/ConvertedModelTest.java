@@ -38,7 +38,7 @@ class ConvertedModelTest {
     return new CheckpointConverter(new LogitsComparison())
         .convert(
             new ConversionRequest(
-                from, to, null, dtype, Quantization.NONE, 2_000_000, false, false),
+                from, to, null, dtype, Quantization.NONE, false, 2_000_000, false, false),
             progress -> {})
         .difference();
   }
@@ -107,6 +107,7 @@ class ConvertedModelTest {
             CheckpointLayout.TRANSFORMER_ENGINE,
             null,
             Quantization.NONE,
+            false,
             1 << 30,
             false,
             false);

@@ -67,6 +67,8 @@ class ModelMetricsTest {
       assertThat(value(registry, "gregale.weights", "embedding")).isEqualTo(2 * 4096 * 192);
       assertThat(value(registry, "gregale.weights.saturated", "experts")).isPositive();
       assertThat(value(registry, "gregale.weights.saturated", "lm_head")).isZero();
+      assertThat(registry.get("gregale.inputs.saturated").tag("class", "experts").functionCounter())
+          .isNotNull();
       // 10 blocks of 16 tokens, 6 layers, 2 heads of 32 codes and a scale, keys and values.
       assertThat(registry.get("gregale.kv.cache").gauge().value())
           .isEqualTo(10.0 * 16 * 6 * 2 * (32 + 4) * 2);

@@ -1,5 +1,6 @@
 package dev.gregale.config;
 
+import static java.util.Objects.requireNonNull;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.gregale.backend.Backend;
@@ -15,9 +16,10 @@ import dev.gregale.tensor.InputScaling.When;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
+import java.util.function.BiConsumer;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.io.TempDir;
@@ -41,7 +43,8 @@ abstract class QuantizedFixture {
     Path target = folder.resolve(quantization + "-" + source.getFileName());
     new CheckpointConverter(null)
         .convert(
-            new ConversionRequest(source, target, to, null, quantization, 1L << 30, false, false),
+            new ConversionRequest(
+                source, target, to, null, quantization, false, 1L << 30, false, false),
             progress -> {});
     return target;
   }
@@ -59,12 +62,43 @@ abstract class QuantizedFixture {
     }
   }
 
+  static void assertSameTensors(Map<String, Raw> found, Map<String, Raw> expected) {
+    assertThat(found.keySet()).isEqualTo(expected.keySet());
+    expected.forEach(
+        (name, raw) -> {
+          Raw other = get(found, name);
+          assertThat(other.dtype()).as(name).isEqualTo(raw.dtype());
+          assertThat(other.shape()).as(name).isEqualTo(raw.shape());
+          assertThat(Arrays.equals(other.bytes(), raw.bytes())).as(name).isTrue();
+        });
+  }
+
   static JsonNode config(Path directory) throws IOException {
     return JsonMapper.shared().readTree(Files.readString(directory.resolve("config.json")));
   }
 
   static Raw get(Map<String, Raw> tensors, String name) {
-    return Objects.requireNonNull(tensors.get(name), name);
+    return requireNonNull(tensors.get(name), name);
+  }
+
+  /** Changes the scale of every weight of codes. */
+  static void editScales(Path model, BiConsumer<Map<String, Raw>, String> change) {
+    RawTensors.edit(
+        model.resolve("model.safetensors"),
+        tensors ->
+            tensors.keySet().stream()
+                .filter(name -> name.endsWith("weight_scale") || name.endsWith("_scale_inv"))
+                .toList()
+                .forEach(name -> change.accept(tensors, name)));
+  }
+
+  static void rename(Map<String, Raw> tensors, String from, String to) {
+    tensors.put(to, requireNonNull(tensors.remove(from)));
+  }
+
+  /** Beside the scale of a weight one of its inputs. */
+  static void addInputScale(Map<String, Raw> tensors, String scale, String name, Raw value) {
+    tensors.put(scale.replaceAll("weight_scale(_inv)?$", name), value);
   }
 
   Path copy(Path model, String name) throws IOException {

@@ -1,7 +1,6 @@
 package dev.gregale.config;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.cpu.CpuBackend;
@@ -130,6 +129,9 @@ class QuantizedModelTest extends QuantizedFixture {
         .doesNotContain(EXPERT.replace(".weight", ""));
     List<float[]> expected = logits(source, Quantization.FP8_BLOCK, When.NEVER);
     assertSame(logits(converted, Quantization.NONE, When.NEVER), expected);
+    try (ModelLoader loader = ModelLoader.open(converted, LoadFormat.AUTO, Precision.AS_STORED)) {
+      assertThat(loader.bytesPerProjectionElement(2)).isBetween(1.5, 1.51); // one layer of two
+    }
     assertThat(expected.getFirst())
         .isNotEqualTo(logits(ODD, Quantization.FP8_BLOCK, When.NEVER).getFirst());
   }
@@ -150,20 +152,5 @@ class QuantizedModelTest extends QuantizedFixture {
       assertThat(loader.statistics().saturated(WeightClass.ATTENTION)).isBetween(24L, 100L);
       assertThat(loader.statistics().saturated(WeightClass.ROUTER)).isZero();
     }
-  }
-
-  @Test
-  void theTransformerEngineLayoutIsNotWrittenQuantised() {
-    assertThatThrownBy(() -> convert(DEMO, Quantization.FP8, CheckpointLayout.TRANSFORMER_ENGINE))
-        .isInstanceOf(IllegalArgumentException.class)
-        .hasMessageContaining("Hugging Face's layout only");
-  }
-
-  @Test
-  void codesAreNotConvertedAgain() throws IOException {
-    Path converted = convert(ODD, Quantization.FP8, null);
-    assertThatThrownBy(
-            () -> convert(converted, Quantization.NONE, CheckpointLayout.TRANSFORMER_ENGINE))
-        .hasMessageContaining("already quantised");
   }
 }

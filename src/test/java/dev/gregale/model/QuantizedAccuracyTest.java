@@ -33,14 +33,17 @@ import tools.jackson.databind.json.JsonMapper;
  */
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class QuantizedAccuracyTest {
-  private static final int WINDOW = 512;
+  static final int WINDOW = 512;
   private static final int ALL_WINDOWS = 65;
 
   /** The first eighth of the text, whose loss in fp32 is known window by window. */
-  private static final int SOME_WINDOWS = 8;
+  static final int SOME_WINDOWS = 8;
 
   private static final double WEIGHT_ONLY = 0.0005;
   private static final double AGAINST_FP32 = 0.02;
+
+  /** Codes that are cut off where they should be rounded fall below it, though the loss may not. */
+  static final double SAME_ARGMAX = 0.89;
 
   /** Under the names of golden/heldout/loss.json. */
   private static Map<String, Recipe> recipes() {
@@ -65,14 +68,22 @@ class QuantizedAccuracyTest {
     return WEIGHT_ONLY;
   }
 
+  /** How often the likeliest token must be that of fp32, with quantised inputs or cache. */
+  protected double leastSameArgmax() {
+    return SAME_ARGMAX;
+  }
+
   /**
    * @param loss mean over all tokens, in nats
    * @param sameArgmax share of positions whose likeliest token is that of fp32
    */
-  private record Score(double loss, double sameArgmax) {}
+  record Score(double loss, double sameArgmax) {}
 
   private static Score score(Backend backend, Precision precision, DType cache, int windows) {
-    ForwardFixture forward = new ForwardFixture(backend, precision, cache, WINDOW, WINDOW);
+    return score(new ForwardFixture(backend, precision, cache, WINDOW, WINDOW), windows);
+  }
+
+  static Score score(ForwardFixture forward, int windows) {
     int vocabSize = forward.config.vocabSize();
     try (SafetensorsFile file = Golden.open("heldout/windows.safetensors")) {
       int[] all = Golden.ints(file, "windows");
@@ -145,19 +156,26 @@ class QuantizedAccuracyTest {
     }
   }
 
-  private static void assertNearFp32(Backend backend, String what, Precision precision, DType cache)
+  private void assertNearFp32(Backend backend, String what, Precision precision, DType cache)
       throws Exception {
+    String where = what + " on " + backend.description();
+    assertNearFp32(where, score(backend, precision, cache, SOME_WINDOWS), leastSameArgmax());
+  }
+
+  /**
+   * @param found of the first windows
+   */
+  static void assertNearFp32(String what, Score found, double leastSameArgmax) throws Exception {
     double expected = 0;
     for (int w = 0; w < SOME_WINDOWS; w++) {
       expected += golden().get("fp32_nll_per_window").get(w).asDouble();
     }
     expected /= SOME_WINDOWS * (WINDOW - 1);
-    Score found = score(backend, precision, cache, SOME_WINDOWS);
     System.out.printf(
-        "%s on %s: loss %.6f (fp32 %.6f), same likeliest token as fp32 %.4f%n",
-        what, backend.description(), found.loss(), expected, found.sameArgmax());
+        "%s: loss %.6f (fp32 %.6f), same likeliest token as fp32 %.4f%n",
+        what, found.loss(), expected, found.sameArgmax());
     assertEquals(expected, found.loss(), AGAINST_FP32, what);
-    assertTrue(found.sameArgmax() > 0.85, what + ": " + found.sameArgmax());
+    assertTrue(found.sameArgmax() > leastSameArgmax, what + ": " + found.sameArgmax());
   }
 
   /** Packed, in chunks or token by token: a sequence has the logits that it has alone. */
@@ -172,8 +190,7 @@ class QuantizedAccuracyTest {
     }
   }
 
-  private static void assertPackedIsAlone(
-      String what, ForwardFixture forward, List<int[]> sequences) {
+  static void assertPackedIsAlone(String what, ForwardFixture forward, List<int[]> sequences) {
     int vocabSize = forward.config.vocabSize();
     float[] packed = forward.logits(sequences);
     int at = 0;

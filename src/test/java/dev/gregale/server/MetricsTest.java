@@ -90,6 +90,10 @@ class MetricsTest extends RunningServer {
             "gregale_requests_rejected_total",
             "gregale_requests_cancelled_total",
             "gregale_engine_step_seconds_count",
+            "gregale_weights_bytes",
+            "gregale_weights_saturated_codes",
+            "gregale_inputs_saturated_values_total",
+            "gregale_kv_cache_bytes",
             "http_server_requests_seconds_count");
   }
 

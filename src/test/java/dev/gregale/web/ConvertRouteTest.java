@@ -5,33 +5,26 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.gregale.convert.ConversionJobs;
 import dev.gregale.convert.ConversionRoots;
 import dev.gregale.convert.LogitsDifference;
-import java.io.IOException;
-import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
-import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
-import org.awaitility.Awaitility;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.springframework.boot.test.context.SpringBootTest;
 import org.springframework.context.annotation.Bean;
 import tools.jackson.databind.JsonNode;
 
-/** Conversions over HTTP. A job with "verify" waits until the test lets it go on. */
+/** Conversions over HTTP, from the order to the end. */
 @SpringBootTest(
     classes = ConvertRouteTest.Server.class,
     webEnvironment = SpringBootTest.WebEnvironment.RANDOM_PORT,
     properties = "gregale.convert.progress-interval=20ms")
-class ConvertRouteTest extends WebTest {
-  private static final String JOBS = "/admin/convert";
+class ConvertRouteTest extends ConvertFixture {
   private static final HeldComparison COMPARISON =
       new HeldComparison(new LogitsDifference(1, 2, true, 0, 0, 1, 3, 3));
   @TempDir private static Path root;
@@ -44,89 +37,14 @@ class ConvertRouteTest extends WebTest {
     }
   }
 
-  @AfterEach
-  void forgetJobsAndFiles() throws Exception {
-    for (int i = 0; i < 2; i++) { // first cancelled, then forgotten
-      for (JsonNode job : list()) {
-        delete(job.get("id").asString());
-        COMPARISON.letGo(10);
-        Awaitility.await().until(() -> !isActive(job.get("id").asString()));
-        COMPARISON.holdAll();
-      }
-    }
-    assertThat(list()).isEmpty();
-    try (Stream<Path> paths = Files.walk(root)) {
-      for (Path path : paths.sorted(Comparator.reverseOrder()).toList()) {
-        if (!path.equals(root)) {
-          Files.delete(path);
-        }
-      }
-    }
+  @Override
+  Path root() {
+    return root;
   }
 
-  private static Path model(String name) throws IOException {
-    Path model = Files.createDirectory(root.resolve(name));
-    Path odd = Path.of("src/test/resources/golden/random/odd0/hf");
-    for (String file : List.of("config.json", "model.safetensors")) {
-      Files.copy(odd.resolve(file), model.resolve(file));
-    }
-    return model;
-  }
-
-  private HttpResponse<String> start(String body, String... headers) throws Exception {
-    HttpRequest.Builder request =
-        request(JOBS)
-            .header("Content-Type", "application/json")
-            .POST(HttpRequest.BodyPublishers.ofString(body));
-    if (headers.length > 0) {
-      request.headers(headers);
-    }
-    return send(request.build());
-  }
-
-  private String started(String body) throws Exception {
-    HttpResponse<String> response = start(body);
-    assertThat(response.statusCode()).as(response.body()).isEqualTo(202);
-    String id = JSON.readTree(response.body()).get("id").asString();
-    assertThat(response.headers().firstValue("Location")).hasValue(JOBS + "/" + id);
-    return id;
-  }
-
-  private JsonNode job(String id) throws Exception {
-    return JSON.readTree(get(JOBS + "/" + id).body());
-  }
-
-  private boolean isActive(String id) throws Exception {
-    String state = job(id).path("state").asString("gone");
-    return List.of("queued", "running", "cancelling").contains(state);
-  }
-
-  private JsonNode finished(String id) throws Exception {
-    Awaitility.await().atMost(Duration.ofSeconds(20)).until(() -> !isActive(id));
-    return job(id);
-  }
-
-  private void awaitPhase(String id, String phase) {
-    Awaitility.await().until(() -> job(id).at("/progress/phase").asString("").equals(phase));
-  }
-
-  private JsonNode list() throws Exception {
-    return JSON.readTree(get(JOBS).body()).get("conversions");
-  }
-
-  private HttpResponse<String> delete(String id) throws Exception {
-    return send(request(JOBS + "/" + id).DELETE().build());
-  }
-
-  private static JsonNode problem(HttpResponse<String> response, int status, String code) {
-    assertThat(response.statusCode()).as(response.body()).isEqualTo(status);
-    assertThat(response.headers().firstValue("Content-Type")).hasValue("application/problem+json");
-    JsonNode problem = JSON.readTree(response.body());
-    assertThat(problem.get("status").asInt()).isEqualTo(status);
-    assertThat(problem.get("requestId").asString()).startsWith("req-");
-    assertThat(problem.path("code").asString("none")).isEqualTo(code);
-    assertThat(problem.get("detail").asString()).hasSizeGreaterThan(15);
-    return problem;
+  @Override
+  HeldComparison comparison() {
+    return COMPARISON;
   }
 
   @Test
@@ -157,6 +75,27 @@ class ConvertRouteTest extends WebTest {
   }
 
   @Test
+  void quantisesAndDequantises() throws Exception {
+    model("hf");
+    JsonNode codes =
+        finished(
+            started(
+                "{\"source\":\"hf\",\"target\":\"codes\",\"quantize\":\"fp8-block\",\"to\":\"te\"}"));
+    assertThat(codes.get("state").asString()).as(codes.toString()).isEqualTo("succeeded");
+    assertThat(codes.at("/result/to").asString()).isEqualTo("TRANSFORMER_ENGINE");
+    assertThat(codes.at("/result/bytes").asLong()).isLessThan(973_248);
+    assertThat(JSON.readTree(root.resolve("codes/config.json")).at("/quantization_config"))
+        .isNotEmpty();
+    JsonNode values =
+        finished(started("{\"source\":\"codes\",\"target\":\"values\",\"dequantize\":true}"));
+    assertThat(values.at("/result/to").asString()).as(values.toString()).isEqualTo("HUGGING_FACE");
+    assertThat(values.at("/result/bytes").asLong()).isEqualTo(973_248);
+    JsonNode twice =
+        finished(started("{\"source\":\"codes\",\"target\":\"twice\",\"quantize\":\"fp8\"}"));
+    assertThat(twice.get("error").asString()).contains("rounded twice", "dequantise it first");
+  }
+
+  @Test
   void aDryRunWritesNothing() throws Exception {
     model("hf");
     JsonNode job = finished(started("{\"source\":\"hf\",\"target\":\"te\",\"dryRun\":true}"));
@@ -179,33 +118,56 @@ class ConvertRouteTest extends WebTest {
     model("hf");
     String id = started("{\"source\":\"hf\",\"target\":\"te\",\"verify\":\"logits\"}");
     awaitPhase(id, "verify");
-    CompletableFuture<HttpResponse<String>> events = watch(id, "*/*");
-    CompletableFuture<HttpResponse<String>> lines = watch(id, "application/x-ndjson");
-    Thread.sleep(200);
+    Watched events = watch(id, "*/*");
+    Watched lines = watch(id, "application/x-ndjson");
+    events.awaitLines();
+    lines.awaitLines();
     COMPARISON.letGo(1);
-    String text = events.get(20, TimeUnit.SECONDS).body();
-    assertThat(events.get().headers().firstValue("Content-Type").orElse(""))
-        .startsWith("text/event-stream");
-    List<String> frames = List.of(text.strip().split("\n\n"));
+    assertThat(events.contentType()).startsWith("text/event-stream");
+    List<String> frames = List.of(String.join("\n", events.all()).strip().split("\n\n"));
     assertThat(frames).hasSizeGreaterThan(3);
     assertThat(frames.subList(0, frames.size() - 1)).allMatch(f -> f.startsWith("event:progress"));
     assertThat(frames.getLast()).startsWith("event:end\ndata:{");
     JsonNode last = JSON.readTree(frames.getLast().substring("event:end\ndata:".length()));
     assertThat(last.get("state").asString()).isEqualTo("succeeded");
     assertThat(last.at("/result/difference/identical").asBoolean()).isTrue();
-    List<JsonNode> read = new ArrayList<>();
-    lines.get().body().lines().forEach(line -> read.add(JSON.readTree(line)));
+    List<JsonNode> read = lines.all().stream().map(JSON::readTree).toList();
     assertThat(read).hasSizeGreaterThan(3);
     assertThat(read.getFirst().at("/progress/phase").asString()).isEqualTo("verify");
     assertThat(read.getLast().get("state").asString()).isEqualTo("succeeded");
-    assertThat(lines.get().headers().firstValue("Content-Type").orElse(""))
-        .startsWith("application/x-ndjson");
+    assertThat(lines.contentType()).startsWith("application/x-ndjson");
   }
 
-  private CompletableFuture<HttpResponse<String>> watch(String id, String accept) {
-    return CLIENT.sendAsync(
-        request(JOBS + "/" + id + "/events").header("Accept", accept).build(),
-        HttpResponse.BodyHandlers.ofString());
+  /** A stream that is read while it comes. */
+  private record Watched(
+      CompletableFuture<HttpResponse<Stream<String>>> response,
+      CountDownLatch toCome,
+      CompletableFuture<List<String>> lines) {
+
+    /** Until some of the lines are there. */
+    void awaitLines() throws Exception {
+      assertThat(toCome.await(20, TimeUnit.SECONDS)).isTrue();
+    }
+
+    List<String> all() throws Exception {
+      return lines.get(20, TimeUnit.SECONDS);
+    }
+
+    String contentType() {
+      return response.join().headers().firstValue("Content-Type").orElse("");
+    }
+  }
+
+  private Watched watch(String id, String accept) {
+    CountDownLatch toCome = new CountDownLatch(12); // four frames of events
+    CompletableFuture<HttpResponse<Stream<String>>> response =
+        CLIENT.sendAsync(
+            request(JOBS + "/" + id + "/events").header("Accept", accept).build(),
+            HttpResponse.BodyHandlers.ofLines());
+    return new Watched(
+        response,
+        toCome,
+        response.thenApplyAsync(answer -> answer.body().peek(line -> toCome.countDown()).toList()));
   }
 
   @Test
@@ -241,91 +203,5 @@ class ConvertRouteTest extends WebTest {
     Files.delete(manifest);
     assertThat(delete(id).statusCode()).isEqualTo(204);
     assertThat(root.resolve(".te.partial")).doesNotExist();
-  }
-
-  @Test
-  void jobsAreBoundedAndTargetsExclusive() throws Exception {
-    model("hf");
-    String running = started("{\"source\":\"hf\",\"target\":\"a\",\"verify\":\"logits\"}");
-    awaitPhase(running, "verify");
-    problem(start("{\"source\":\"hf\",\"target\":\"a\"}"), 409, "target_busy");
-    String queued = started("{\"source\":\"hf\",\"target\":\"b\"}");
-    started("{\"source\":\"hf\",\"target\":\"c\"}");
-    HttpResponse<String> refused = start("{\"source\":\"hf\",\"target\":\"d\"}");
-    problem(refused, 429, "too_many_conversions");
-    assertThat(refused.headers().firstValue("Retry-After")).isPresent();
-    delete(queued);
-    assertThat(job(queued).get("state").asString()).isEqualTo("cancelled");
-    String last = started("{\"source\":\"hf\",\"target\":\"d\"}"); // in the place that is free
-    COMPARISON.letGo(1);
-    assertThat(finished(last).get("state").asString()).isEqualTo("succeeded");
-    assertThat(root.resolve("b")).doesNotExist();
-    finished(started("{\"source\":\"hf\",\"target\":\"e\"}"));
-    finished(started("{\"source\":\"hf\",\"target\":\"f\"}"));
-    finished(started("{\"source\":\"hf\",\"target\":\"g\"}"));
-    assertThat(list()).as("three that have ended").hasSizeBetween(3, 4);
-    problem(get(JOBS + "/" + running), 404, "no_such_job");
-  }
-
-  @Test
-  void aKeyGivesTheSameJobAgain() throws Exception {
-    model("hf");
-    String body = "{\"source\":\"hf\",\"target\":\"te\"}";
-    HttpResponse<String> first = start(body, "Idempotency-Key", "key-1");
-    String location = first.headers().firstValue("Location").orElseThrow();
-    finished(location.substring(JOBS.length() + 1));
-    HttpResponse<String> again = start(body, "Idempotency-Key", "key-1");
-    assertThat(again.statusCode()).isEqualTo(202);
-    assertThat(again.headers().firstValue("Location")).hasValue(location);
-    assertThat(list()).hasSize(1);
-    problem(
-        start("{\"source\":\"hf\",\"target\":\"x\"}", "Idempotency-Key", "key-1"),
-        422,
-        "idempotency_key_reused");
-    problem(start(body, "Idempotency-Key", "key 1"), 400, "none");
-    problem(start(body, "Idempotency-Key", "key-2"), 409, "target_exists");
-  }
-
-  @Test
-  void wrongRequestsNameTheField() throws Exception {
-    model("hf");
-    for (String[] wrong :
-        new String[][] {
-          {"{\"target\":\"te\"}", "source"},
-          {"{\"source\":\"hf\"}", "target"},
-          {"{\"source\":\"hf\",\"target\":\"te\",\"to\":\"gguf\"}", "to"},
-          {"{\"source\":\"hf\",\"target\":\"te\",\"dtype\":\"int4\"}", "dtype"},
-          {"{\"source\":\"hf\",\"target\":\"te\",\"maxShardSize\":\"big\"}", "maxShardSize"},
-          {"{\"source\":\"hf\",\"target\":\"te\",\"verify\":\"soul\"}", "verify"},
-          {"{\"source\":\"hf\",\"target\":\"te\",\"dryrun\":true}", "dryrun"},
-          {"{\"source\":7,\"target\":\"te\"}", "source"},
-          {"{\"source\":\"hf\",\"target\":\"te\",\"dryRun\":\"yes\"}", "dryRun"},
-        }) {
-      JsonNode problem = problem(start(wrong[0]), 400, "none");
-      assertThat(problem.get("param").asString()).isEqualTo(wrong[1]);
-    }
-    problem(start("[]"), 400, "none");
-    assertThat(start("{}", "Accept", "application/json").statusCode()).isEqualTo(400);
-    assertThat(list()).isEmpty();
-    assertThat(root.resolve("te")).doesNotExist();
-  }
-
-  @Test
-  void namesStayInTheRoots() throws Exception {
-    Path model = model("hf");
-    Files.createSymbolicLink(root.resolve("out"), Path.of("/etc").toRealPath());
-    problem(start("{\"source\":\"../hf\",\"target\":\"te\"}"), 400, "malformed_name");
-    problem(start("{\"source\":\"hf\",\"target\":\"te\\u0000\"}"), 400, "malformed_name");
-    problem(start("{\"source\":\"/etc\",\"target\":\"te\"}"), 403, "outside_roots");
-    problem(start("{\"source\":\"out\",\"target\":\"te\"}"), 403, "outside_roots");
-    problem(start("{\"source\":\"hf\",\"target\":\"out/te\"}"), 403, "outside_roots");
-    problem(start("{\"source\":\"none\",\"target\":\"te\"}"), 404, "no_such_directory");
-    problem(start("{\"source\":\"hf\",\"target\":\"none/te\"}"), 404, "no_such_directory");
-    problem(start("{\"source\":\"hf\",\"target\":\"hf\"}"), 409, "target_exists");
-    Files.delete(model.resolve("config.json"));
-    Files.createSymbolicLink(model.resolve("config.json"), Path.of("/etc/hostname"));
-    problem(start("{\"source\":\"hf\",\"target\":\"te\"}"), 403, "outside_roots");
-    assertThat(list()).isEmpty();
-    Files.delete(root.resolve("out"));
   }
 }

@@ -180,14 +180,35 @@ class OpenApiTest extends WebTest {
     JsonNode post = api.at("/paths/~1admin~1convert/post");
     assertThat(post.get("responses").propertyNames())
         .contains("202", "400", "403", "404", "409", "422", "429");
-    assertThat(post.at("/responses/403/content").propertyNames())
-        .containsExactly("application/problem+json");
+    for (String status : List.of("400", "403", "404", "409", "422", "429")) {
+      String ref = post.at("/responses/" + status + "/$ref").asString();
+      JsonNode response = api.at(ref.substring(1));
+      assertThat(response.get("content").propertyNames())
+          .as(ref)
+          .containsExactly("application/problem+json");
+      assertThat(response.at("/content/application~1problem+json/examples/problem/value/status"))
+          .hasToString(status);
+    }
+    assertThat(api.at("/components/schemas/ProblemDetail/properties").propertyNames())
+        .contains("detail", "param");
     assertThat(post.at("/requestBody/content/application~1json/examples").propertyNames())
-        .containsExactly("convert", "check only", "all options");
+        .containsExactly("convert", "check only", "quantise", "all options");
     assertThat(post.at("/parameters/0/name").asString()).isEqualTo("Idempotency-Key");
     assertThat(api.at("/components/schemas/ConvertRequest/properties").propertyNames())
         .containsExactlyInAnyOrder(
-            "source", "target", "to", "dtype", "maxShardSize", "overwrite", "dryRun", "verify");
+            "source",
+            "target",
+            "to",
+            "dtype",
+            "quantize",
+            "dequantize",
+            "maxShardSize",
+            "overwrite",
+            "dryRun",
+            "verify");
+    assertThat(api.at("/components/schemas/ConvertRequest/properties/quantize/enum"))
+        .extracting(JsonNode::asString)
+        .containsExactly("fp8", "fp8-block", "mxfp8");
     assertThat(api.at("/components/schemas/Conversion/properties/progress").toString())
         .contains("ConversionProgress");
     JsonNode events = api.at("/paths/~1admin~1convert~1{id}~1events/get");

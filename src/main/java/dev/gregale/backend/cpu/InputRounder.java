@@ -2,10 +2,13 @@ package dev.gregale.backend.cpu;
 
 import static java.util.Objects.requireNonNull;
 
+import dev.gregale.backend.WeightRole;
 import dev.gregale.quantization.InputQuantizer;
 import dev.gregale.tensor.InputScaling;
+import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.concurrent.atomic.LongAdder;
 import org.jspecify.annotations.Nullable;
 
 /** Rounds the inputs of a product as its quantised weight asks, each row for itself. */
@@ -14,10 +17,12 @@ final class InputRounder implements WorkerPool.Task {
 
   private final WorkerPool pool;
   private final Map<InputScaling, InputQuantizer> quantizers = new HashMap<>();
+  private final Map<WeightRole, LongAdder> saturated = new EnumMap<>(WeightRole.class);
   private float[] rounded = {};
 
   // The running rounding.
   private @Nullable InputQuantizer quantizer;
+  private LongAdder cutOff = new LongAdder();
   private float[] from = {};
   private float[] to = {};
   private int rows;
@@ -25,6 +30,14 @@ final class InputRounder implements WorkerPool.Task {
 
   InputRounder(WorkerPool pool) {
     this.pool = pool;
+    for (WeightRole role : WeightRole.values()) {
+      saturated.put(role, new LongAdder());
+    }
+  }
+
+  /** Values that a fixed scale has cut off so far, of inputs of weights of that role. */
+  long saturated(WeightRole role) {
+    return requireNonNull(saturated.get(role)).sum();
   }
 
   /**
@@ -33,7 +46,7 @@ final class InputRounder implements WorkerPool.Task {
    *
    * @param x {@code [rows, M]}
    */
-  float[] inputs(float[] x, PackedMatrix weight, int rows) {
+  float[] inputs(float[] x, PackedMatrix weight, WeightRole role, int rows) {
     if (weight.inputs() == null) {
       return x;
     }
@@ -41,18 +54,19 @@ final class InputRounder implements WorkerPool.Task {
     if (rounded.length < length) {
       rounded = new float[length];
     }
-    round(x, rounded, weight, rows);
+    round(x, rounded, weight, role, rows);
     return rounded;
   }
 
   /** Rounds rows in place, where the weight asks for it. */
-  void roundInPlace(float[] x, PackedMatrix weight, int rows) {
+  void roundInPlace(float[] x, PackedMatrix weight, WeightRole role, int rows) {
     if (weight.inputs() != null) {
-      round(x, x, weight, rows);
+      round(x, x, weight, role, rows);
     }
   }
 
-  private void round(float[] from, float[] to, PackedMatrix weight, int rows) {
+  private void round(float[] from, float[] to, PackedMatrix weight, WeightRole role, int rows) {
+    this.cutOff = requireNonNull(saturated.get(role));
     this.quantizer =
         quantizers.computeIfAbsent(requireNonNull(weight.inputs()), InputQuantizer::new);
     this.from = from;
@@ -67,8 +81,12 @@ final class InputRounder implements WorkerPool.Task {
   public void run(int chunk, int numChunks, int worker) {
     InputQuantizer quantizer = requireNonNull(this.quantizer);
     int end = (int) ((long) rows * (chunk + 1) / numChunks);
+    long cut = 0;
     for (int row = (int) ((long) rows * chunk / numChunks); row < end; row++) {
-      quantizer.round(from, row * width, width, to, row * width);
+      cut += quantizer.round(from, row * width, width, to, row * width);
+    }
+    if (cut > 0) {
+      cutOff.add(cut);
     }
   }
 }

@@ -108,6 +108,11 @@ final class VectorBackend extends CpuBackend {
     return matrix;
   }
 
+  @Override
+  public long saturatedInputs(WeightRole role) {
+    return kernels.saturatedInputs(role);
+  }
+
   private static CpuTensor dense(Shape shape, float[] values) {
     CpuTensor tensor = CpuTensor.allocate(DType.F32, shape);
     System.arraycopy(values, 0, CpuTensor.floats(tensor), 0, values.length);

@@ -19,6 +19,8 @@ import dev.gregale.tensor.Shape;
 import dev.gregale.tensor.WeightScaling;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.LongSummaryStatistics;
+import java.util.Objects;
 import java.util.function.BiConsumer;
 import java.util.function.IntFunction;
 import java.util.stream.IntStream;
@@ -47,10 +49,6 @@ public final class ParallelBackend implements Backend {
       Collective collective,
       RankLayout layout,
       AttentionShape attention) {
-    if (ranks.size() != layout.size()) {
-      throw new IllegalArgumentException(
-          "%d backends for %d ranks".formatted(ranks.size(), layout.size()));
-    }
     this.ranks = List.copyOf(ranks);
     this.layout = layout;
     this.size = layout.size();
@@ -129,17 +127,13 @@ public final class ParallelBackend implements Backend {
   /** Of all devices together. */
   @Override
   public @Nullable DeviceMemory deviceMemory() {
-    long allocated = 0;
-    long total = 0;
-    for (Backend rank : ranks) {
-      DeviceMemory memory = rank.deviceMemory();
-      if (memory == null) {
-        return null;
-      }
-      allocated += memory.allocatedBytes();
-      total += memory.totalBytes();
-    }
-    return new DeviceMemory(allocated, total);
+    List<DeviceMemory> devices =
+        ranks.stream().map(Backend::deviceMemory).filter(Objects::nonNull).toList();
+    return devices.isEmpty()
+        ? null
+        : new DeviceMemory(
+            devices.stream().mapToLong(DeviceMemory::allocatedBytes).sum(),
+            devices.stream().mapToLong(DeviceMemory::totalBytes).sum());
   }
 
   @Override
@@ -166,6 +160,14 @@ public final class ParallelBackend implements Backend {
         rank -> ranks.get(rank).dummy(role, scaling, shard, seedOn(role, seed, rank)));
   }
 
+  /** Of all ranks together: each quantises its own share. */
+  @Override
+  public long saturatedInputs(WeightRole role) {
+    LongSummaryStatistics inputs =
+        ranks.stream().mapToLong(rank -> rank.saturatedInputs(role)).summaryStatistics();
+    return inputs.getMin() < 0 ? inputs.getMin() : inputs.getSum();
+  }
+
   /** What all ranks have alike must be so. */
   private static long seedOn(WeightRole role, long seed, int rank) {
     return WeightShards.isDivided(role) ? seed + 31L * rank : seed;
@@ -187,7 +189,7 @@ public final class ParallelBackend implements Backend {
 
   @Override
   public Tensor allocateHeads(DType dtype, Shape shape) {
-    Shape shard = Shape.of(shape.dim(0), shape.dim(1) / layout.size());
+    Shape shard = Shape.of(shape.dim(0), shape.dim(1) / size);
     return onRanks(dtype, shape, rank -> ranks.get(rank).allocate(dtype, shard));
   }
 
