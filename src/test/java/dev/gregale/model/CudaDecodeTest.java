@@ -4,7 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.cuda.CudaBackends;
 import dev.gregale.engine.StepPipeline;
@@ -28,22 +27,12 @@ import tools.jackson.databind.json.JsonMapper;
 @Tag("gpu")
 class CudaDecodeTest {
 
-  private static final AttentionShape DEMO = new AttentionShape(6, 2, 32, 0);
-
-  /** One after the other, so that no two are open at once. */
   static Stream<Backend> backends() {
-    return Stream.concat(
-        CudaBackends.both(),
-        Stream.of(1, 2).map(groups -> CudaBackends.ranks(2, groups, DEMO, groups == 1)));
+    return CudaBackends.withRanks(Golden.DEMO_ATTENTION);
   }
 
   static Stream<Backend> deterministic() {
-    return Stream.of(1, 2)
-        .map(
-            size ->
-                size == 1
-                    ? CudaBackends.deterministic()
-                    : CudaBackends.ranks(size, 1, DEMO, /* deterministic= */ true));
+    return CudaBackends.deterministic(Golden.DEMO_ATTENTION);
   }
 
   private record Run(Scheduler scheduler, StepPipeline pipeline) {

@@ -4,7 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.cuda.CudaBackends;
 import dev.gregale.checkpoint.SafetensorsFile;
@@ -37,26 +36,16 @@ class CudaGoldenTest {
   /** How far Hugging Face's bf16 is off in held-out loss, in nats. */
   private static final double LOSS = 7e-4;
 
-  private static final AttentionShape DEMO = new AttentionShape(6, 2, 32, 0);
-
   static Stream<Backend> backends() {
     return CudaBackends.both();
   }
 
-  /** Also two ranks of the demo model. */
   static Stream<Backend> withRanks() {
-    return Stream.concat(
-        backends(),
-        Stream.of(1, 2).map(groups -> CudaBackends.ranks(2, groups, DEMO, groups == 1)));
+    return CudaBackends.withRanks(Golden.DEMO_ATTENTION);
   }
 
   static Stream<Backend> deterministic() {
-    return Stream.of(1, 2)
-        .map(
-            size ->
-                size == 1
-                    ? CudaBackends.deterministic()
-                    : CudaBackends.ranks(size, size, DEMO, /* deterministic= */ true));
+    return CudaBackends.deterministic(Golden.DEMO_ATTENTION);
   }
 
   private static JsonNode json(String name) throws Exception {

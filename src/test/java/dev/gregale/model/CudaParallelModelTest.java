@@ -11,7 +11,6 @@ import dev.gregale.quantization.Quantization;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.InputScaling.When;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.SplittableRandom;
@@ -57,34 +56,18 @@ class CudaParallelModelTest {
 
   /** Logits of prefills, and of decode steps with 1, 2, 8, 9, 64 and 130 sequences. */
   private static List<float[]> run(Path directory, Quantization weights, Supplier<Backend> open) {
-    List<float[]> logits = new ArrayList<>();
+    Precision precision = new Precision(weights.recipe(), When.NEVER);
     try (Backend backend = open.get()) {
-      ForwardFixture forward =
-          new ForwardFixture(
-              backend,
-              directory,
-              new Precision(weights.recipe(), When.NEVER),
-              DType.BF16,
-              1024,
-              256,
-              130);
-      for (int seqs : new int[] {1, 2, 8, 9, 64, 130}) {
-        SplittableRandom random = new SplittableRandom(seqs);
-        int[] lengths = random.ints(seqs, 1, 2 + Math.min(200, 900 / seqs)).toArray();
-        logits.add(forward.logits(tokens(random, lengths)));
-        int[] ones = new int[seqs];
-        Arrays.fill(ones, 1);
-        for (int step = 0; step < 2; step++) {
-          logits.add(forward.logits(tokens(random, ones), lengths));
-          Arrays.setAll(lengths, s -> lengths[s] + 1);
-        }
-      }
+      return RaggedRuns.logits(
+          new ForwardFixture(backend, directory, precision, DType.BF16, 1024, 256, 130),
+          900,
+          1,
+          2,
+          8,
+          9,
+          64,
+          130);
     }
-    return logits;
-  }
-
-  private static List<int[]> tokens(SplittableRandom random, int[] lengths) {
-    return Arrays.stream(lengths).mapToObj(n -> random.ints(n, 0, VOCAB).toArray()).toList();
   }
 
   private static void assertClose(String what, float[] expected, float[] found) {
@@ -116,7 +99,7 @@ class CudaParallelModelTest {
           new ForwardFixture(backend, directory, LoadFormat.AUTO, 1024, 256, 16);
       SplittableRandom random = new SplittableRandom(5);
       int[] lengths = random.ints(16, 1, 60).toArray();
-      List<int[]> sequences = tokens(random, lengths);
+      List<int[]> sequences = RaggedRuns.tokens(random, lengths, VOCAB);
       float[] together = forward.logits(sequences);
       int at = 0;
       for (int[] sequence : sequences) {

@@ -29,8 +29,6 @@ import org.junit.jupiter.params.provider.CsvSource;
 /** The model over several ranks, which the CPU runs one after the other. */
 class ParallelModelTest {
   private static final double TOLERANCE = 2e-4; // as for one rank: see MixtralGoldenTest
-  private static final AttentionShape DEMO = new AttentionShape(6, 2, 32, 0);
-
   @TempDir Path directory;
 
   private static Backend parallel(int size, int expertGroups, AttentionShape attention) {
@@ -42,7 +40,7 @@ class ParallelModelTest {
   @ParameterizedTest
   @CsvSource({"2, 1", "2, 2"})
   void logitsOfPrompts(int size, int expertGroups) {
-    try (Backend backend = parallel(size, expertGroups, DEMO)) {
+    try (Backend backend = parallel(size, expertGroups, Golden.DEMO_ATTENTION)) {
       ForwardFixture forward =
           new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 32, 64);
       for (int i = 0; i < 8; i++) {
@@ -60,7 +58,7 @@ class ParallelModelTest {
   /** Chunks, and batch mates, leave no bit of a row different on several ranks either. */
   @Test
   void packedSequencesAreAsAlone() {
-    try (Backend backend = parallel(2, 2, DEMO);
+    try (Backend backend = parallel(2, 2, Golden.DEMO_ATTENTION);
         SafetensorsFile golden = Golden.open("packed/packed.safetensors")) {
       ForwardFixture forward =
           new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 256, 256);

@@ -275,20 +275,20 @@ public final class ParallelBackend implements Backend {
     return first().recordedRows(numSeqs);
   }
 
-  /** Each rank records its own part of the work. */
+  /** Each rank records its own part of the work, where there is recording. */
   @Override
   public Step record(Runnable work) {
+    if (!isAsynchronous()) {
+      return work::run;
+    }
     List<Step> steps = new ArrayList<>();
     recordFrom(0, work, steps);
     return () -> steps.forEach(Step::run);
   }
 
   private void recordFrom(int rank, Runnable work, List<Step> steps) {
-    if (rank == size) {
-      work.run();
-    } else {
-      steps.addFirst(ranks.get(rank).record(() -> recordFrom(rank + 1, work, steps)));
-    }
+    Runnable inner = rank + 1 == size ? work : () -> recordFrom(rank + 1, work, steps);
+    steps.addFirst(ranks.get(rank).record(inner));
   }
 
   @Override

@@ -13,10 +13,6 @@ import dev.gregale.tensor.WeightScaling;
  *     whole experts on every rank
  */
 public record RankLayout(int size, int expertGroups) {
-
-  /** A model on one device. */
-  public static final RankLayout SINGLE = new RankLayout(1, 1);
-
   public RankLayout {
     if (size < 1 || expertGroups < 1 || size % expertGroups != 0) {
       throw new IllegalArgumentException(

@@ -41,6 +41,18 @@ public final class CudaBackends {
     return new ParallelBackend(ranks.backends(), ranks.collective(), layout, attention);
   }
 
+  /** {@link #both}, and two ranks: every expert divided, and whole experts. */
+  public static Stream<Backend> withRanks(AttentionShape attention) {
+    return Stream.concat(
+        both(), Stream.of(1, 2).map(groups -> ranks(2, groups, attention, groups == 1)));
+  }
+
+  /** One GPU and two ranks. */
+  public static Stream<Backend> deterministic(AttentionShape attention) {
+    return Stream.of(1, 2)
+        .map(size -> size == 1 ? deterministic() : ranks(size, 1, attention, true));
+  }
+
   static List<Integer> devices(int size) {
     int[] count = new int[1];
     JCudaDriver.cuInit(0);
