@@ -66,6 +66,11 @@ public interface Backend extends AutoCloseable {
     return null;
   }
 
+  /** Inputs that fixed scales cut off so far; null where they are not counted. For any thread. */
+  default @Nullable SaturatedInputs saturatedInputs() {
+    return null;
+  }
+
   /**
    * Takes a weight over, in whatever layout and stored precision suits its role. F8_E4M3 codes stay
    * codes, beside their scales ({@link HostTensor#scales}): products are of code * scale, and
@@ -84,16 +89,6 @@ public interface Backend extends AutoCloseable {
   /** The same, quantised: random codes under scales that give that deviation. */
   default Tensor dummy(WeightRole role, WeightScaling scaling, Shape shape, long seed) {
     throw new UnsupportedOperationException(name() + ": no quantised weights");
-  }
-
-  /**
-   * How many inputs a fixed scale ({@link dev.gregale.tensor.InputScaling.Kind#STATIC}) has cut off
-   * so far, in products with weights of that role: it may be too small for texts that it was not
-   * found on. Attention's projections count as LINEAR. -1 where that is not counted. For any
-   * thread.
-   */
-  default long saturatedInputs(WeightRole role) {
-    return -1;
   }
 
   /** A zeroed dense array. */

@@ -110,13 +110,21 @@ public final class CheckpointReader {
                   file.path(),
                   quote(name),
                   info.dtype(),
-                  quantisable ? ", or F8_E4M3 with scales" : " (this one is never quantised)"));
+                  quantisable ? ", or F8_E4M3 with scales" : whyNoCodes(name)));
     }
     if (!info.shape().equals(expected)) {
       throw new CheckpointException(
           "%s: tensor %s: found shape %s, expected %s"
               .formatted(file.path(), quote(name), info.shape(), expected));
     }
+  }
+
+  private String whyNoCodes(String name) {
+    boolean isFused =
+        layout == CheckpointLayout.HUGGING_FACE_FUSED && name.contains(".mlp.experts.");
+    return isFused
+        ? " (codes are read under the published names only; save the model under them)"
+        : " (this one is never quantised)";
   }
 
   private boolean isQuantised(String name) {

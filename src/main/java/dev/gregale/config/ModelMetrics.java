@@ -2,7 +2,7 @@ package dev.gregale.config;
 
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.DeviceMemory;
-import dev.gregale.backend.WeightRole;
+import dev.gregale.backend.SaturatedInputs;
 import dev.gregale.model.KvCache;
 import dev.gregale.model.WeightClass;
 import dev.gregale.model.WeightStatistics;
@@ -10,11 +10,11 @@ import io.micrometer.core.instrument.FunctionCounter;
 import io.micrometer.core.instrument.Gauge;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.binder.MeterBinder;
-import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 import java.util.Objects;
+import java.util.function.Function;
 import java.util.function.ToDoubleFunction;
+import org.jspecify.annotations.Nullable;
 
 /** What the model takes of memory, and how full the device is where the backend has one. */
 final class ModelMetrics implements MeterBinder {
@@ -30,7 +30,7 @@ final class ModelMetrics implements MeterBinder {
   public void bindTo(MeterRegistry registry) {
     WeightStatistics weights = assembly.loader().statistics();
     for (WeightClass kind : WeightClass.values()) {
-      String tag = tag(kind);
+      String tag = kind.name().toLowerCase(Locale.ROOT);
       Gauge.builder("gregale.weights", weights, w -> w.bytes(kind))
           .description("Memory that the weights of a class take, as far as they are loaded")
           .baseUnit(BYTES)
@@ -46,38 +46,28 @@ final class ModelMetrics implements MeterBinder {
         .description("Memory that the KV cache takes, scales included")
         .baseUnit(BYTES)
         .register(registry);
-    bindInputs(registry, assembly);
     bindDevice(registry, assembly);
+    bindInputs(registry, assembly);
   }
 
   private static void bindInputs(MeterRegistry registry, ModelAssembly assembly) {
-    Map<WeightClass, List<WeightRole>> roles =
-        Map.of(
-            WeightClass.ATTENTION,
-            List.of(WeightRole.LINEAR),
-            WeightClass.EXPERTS,
-            List.of(WeightRole.EXPERTS_GATE_UP, WeightRole.EXPERTS_DOWN));
-    roles.forEach(
-        (kind, its) -> {
-          if (its.stream().allMatch(role -> assembly.backend().saturatedInputs(role) >= 0)) {
-            FunctionCounter.builder(
-                    "gregale.inputs.saturated", assembly, all -> saturatedInputs(all, its))
-                .description("Inputs that a checkpoint's fixed scale has cut off")
-                .baseUnit("values")
-                .tag("class", tag(kind))
-                .register(registry);
-          }
-        });
+    if (assembly.backend().saturatedInputs() != null) {
+      bindInputs(registry, assembly, WeightClass.ATTENTION, SaturatedInputs::attention);
+      bindInputs(registry, assembly, WeightClass.EXPERTS, SaturatedInputs::experts);
+    }
   }
 
-  private static long saturatedInputs(ModelAssembly assembly, List<WeightRole> roles) {
-    return assembly.backends().stream()
-        .mapToLong(backend -> roles.stream().mapToLong(backend::saturatedInputs).sum())
-        .sum();
-  }
-
-  private static String tag(WeightClass kind) {
-    return kind.name().toLowerCase(Locale.ROOT);
+  private static void bindInputs(
+      MeterRegistry registry,
+      ModelAssembly assembly,
+      WeightClass kind,
+      ToDoubleFunction<SaturatedInputs> count) {
+    FunctionCounter.builder(
+            "gregale.inputs.saturated", assembly, all -> sum(all, Backend::saturatedInputs, count))
+        .description("Inputs of products that a fixed FP8 scale cut off")
+        .baseUnit("values")
+        .tag("class", kind.name().toLowerCase(Locale.ROOT))
+        .register(registry);
   }
 
   /** Of all replicas. */
@@ -93,23 +83,28 @@ final class ModelMetrics implements MeterBinder {
 
   private static void bindDevice(MeterRegistry registry, ModelAssembly assembly) {
     if (assembly.backend().deviceMemory() != null) {
-      Gauge.builder("gregale.device.memory.total", assembly, a -> sum(a, DeviceMemory::totalBytes))
+      Gauge.builder(
+              "gregale.device.memory.total",
+              assembly,
+              all -> sum(all, Backend::deviceMemory, DeviceMemory::totalBytes))
           .description("Memory of all devices in use")
           .baseUnit(BYTES)
           .register(registry);
       Gauge.builder(
               "gregale.device.memory.allocated",
               assembly,
-              a -> sum(a, DeviceMemory::allocatedBytes))
+              all -> sum(all, Backend::deviceMemory, DeviceMemory::allocatedBytes))
           .description("Memory of the devices that weights, KV caches and scratch take")
           .baseUnit(BYTES)
           .register(registry);
     }
   }
 
-  private static double sum(ModelAssembly assembly, ToDoubleFunction<DeviceMemory> figure) {
+  /** Over all replicas. */
+  private static <T> double sum(
+      ModelAssembly assembly, Function<Backend, @Nullable T> figures, ToDoubleFunction<T> figure) {
     return assembly.backends().stream()
-        .map(Backend::deviceMemory)
+        .map(figures)
         .filter(Objects::nonNull)
         .mapToDouble(figure)
         .sum();

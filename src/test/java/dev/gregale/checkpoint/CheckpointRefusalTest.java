@@ -4,8 +4,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.gregale.tensor.DType;
+import dev.gregale.tensor.HostScales;
 import dev.gregale.tensor.HostTensor;
+import dev.gregale.tensor.InputScaling;
 import dev.gregale.tensor.Shape;
+import dev.gregale.tensor.WeightScaling;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 
@@ -129,5 +134,24 @@ class CheckpointRefusalTest extends CheckpointReaderFixture {
     HostTensor stacked = Golden.counting("model.layers.0.mlp.experts.down_proj", DType.F32, 0, 1);
     assertThatThrownBy(() -> readTensors(with(hf(), stacked)))
         .hasMessageContaining("several layouts: [HUGGING_FACE, HUGGING_FACE_FUSED]");
+  }
+
+  /** Transformers 5's names in memory, which its own save_pretrained does not write. */
+  @Test
+  void codesUnderFusedNamesAreRefusedWithAWayOut() {
+    Shape shape = Shape.of(4, 96, 160);
+    WeightScaling scaling =
+        WeightScaling.ofWhole(InputScaling.of(InputScaling.Kind.PER_ROW, InputScaling.When.NEVER));
+    try (Arena arena = Arena.ofConfined()) {
+      HostScales scales =
+          new HostScales(scaling, List.of(4 * 96), List.of(arena.allocate(Float.BYTES)));
+      MemorySegment codes = arena.allocate(shape.numElements());
+      HostTensor down =
+          new HostTensor(
+              "model.layers.0.mlp.experts.down_proj", DType.F8_E4M3, shape, List.of(codes), scales);
+      assertThatThrownBy(() -> readTensors(List.of(down)))
+          .isInstanceOf(CheckpointException.class)
+          .hasMessageContaining("codes are read under the published names only");
+    }
   }
 }

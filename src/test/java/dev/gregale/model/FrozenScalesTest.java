@@ -4,7 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gregale.backend.Backend;
-import dev.gregale.backend.WeightRole;
+import dev.gregale.backend.SaturatedInputs;
 import dev.gregale.backend.cpu.CpuBackend;
 import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.checkpoint.SafetensorsFile;
@@ -23,7 +23,6 @@ import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -37,15 +36,15 @@ import tools.jackson.databind.node.ObjectNode;
  * are found here as a calibration finds them, as the smallest powers of two that cut nothing off.
  */
 class FrozenScalesTest {
-  private static final List<WeightRole> ROLES =
-      List.of(WeightRole.LINEAR, WeightRole.EXPERTS_GATE_UP, WeightRole.EXPERTS_DOWN);
-
   private static final float SMALLEST = 0x1p-12f;
+
+  /** Of inputs of attention's projections, and of experts'. */
+  private record Scales(float attention, float experts) {}
 
   @TempDir private Path directory;
 
   /** As AutoFP8 stores them. */
-  private Path write(Map<WeightRole, Float> inputScales) throws IOException {
+  private Path write(Scales inputs) throws IOException {
     try (SafetensorsFile demo =
             SafetensorsFile.open(Golden.DEMO_MODEL.resolve("model.safetensors"));
         Arena arena = Arena.ofShared()) {
@@ -62,8 +61,10 @@ class FrozenScalesTest {
                 .toTensor(arena);
         tensors.add(codes);
         tensors.add(scalar(name + "_scale", Objects.requireNonNull(codes.scales()).slabs()));
-        float inputs = Objects.requireNonNull(inputScales.get(role(name)));
-        MemorySegment fixed = arena.allocateFrom(ValueLayout.JAVA_FLOAT, inputs);
+        MemorySegment fixed =
+            arena.allocateFrom(
+                ValueLayout.JAVA_FLOAT,
+                name.contains("self_attn") ? inputs.attention() : inputs.experts());
         tensors.add(scalar(name.replace("weight", "input_scale"), List.of(fixed)));
       }
       SafetensorsWriter.write(directory.resolve("model.safetensors"), tensors, Map.of());
@@ -84,17 +85,10 @@ class FrozenScalesTest {
     return new HostTensor(name, DType.F32, Shape.of(), slabs);
   }
 
-  private static WeightRole role(String name) {
-    return name.contains("self_attn")
-        ? WeightRole.LINEAR
-        : name.contains(".w2.") ? WeightRole.EXPERTS_DOWN : WeightRole.EXPERTS_GATE_UP;
-  }
-
-  private ForwardFixture forward(Backend backend, Map<WeightRole, Float> inputScales, DType cache)
-      throws IOException {
+  private ForwardFixture forward(Backend backend, Scales inputs, DType cache) throws IOException {
     return new ForwardFixture(
         backend,
-        write(inputScales),
+        write(inputs),
         new Precision(null, When.ALWAYS),
         cache,
         QuantizedAccuracyTest.WINDOW,
@@ -102,38 +96,39 @@ class FrozenScalesTest {
         16);
   }
 
-  private Map<WeightRole, Float> calibrated(Backend backend) throws IOException {
-    Map<WeightRole, Float> scales = new EnumMap<>(WeightRole.class);
-    ROLES.forEach(role -> scales.put(role, SMALLEST));
-    boolean cutOff = true;
-    while (cutOff) {
-      Map<WeightRole, Long> before = saturated(backend);
-      QuantizedAccuracyTest.score(forward(backend, scales, DType.F32), 1);
-      Map<WeightRole, Long> after = saturated(backend);
-      cutOff = !after.equals(before);
-      for (WeightRole role : ROLES) {
-        if (!Objects.equals(after.get(role), before.get(role))) {
-          scales.compute(role, (r, scale) -> 2 * Objects.requireNonNull(scale));
-        }
-      }
-    }
-    return scales;
+  private Score scoreOfOneWindow(Backend backend, Scales inputs) throws IOException {
+    return QuantizedAccuracyTest.score(forward(backend, inputs, DType.F32), 1);
   }
 
-  private static Map<WeightRole, Long> saturated(Backend backend) {
-    Map<WeightRole, Long> counts = new EnumMap<>(WeightRole.class);
-    ROLES.forEach(role -> counts.put(role, backend.saturatedInputs(role)));
-    return counts;
+  private Scales calibrated(Backend backend) throws IOException {
+    Scales scales = new Scales(SMALLEST, SMALLEST);
+    while (true) {
+      SaturatedInputs before = saturated(backend);
+      var unused = scoreOfOneWindow(backend, scales);
+      SaturatedInputs after = saturated(backend);
+      if (after.equals(before)) {
+        return scales;
+      }
+      scales =
+          new Scales(
+              scales.attention() * (after.attention() > before.attention() ? 2 : 1),
+              scales.experts() * (after.experts() > before.experts() ? 2 : 1));
+    }
+  }
+
+  private static SaturatedInputs saturated(Backend backend) {
+    return Objects.requireNonNull(backend.saturatedInputs());
   }
 
   @Test
   void lossIsNearFp32() throws Exception {
     try (Backend backend = CpuBackend.create(2)) {
-      Map<WeightRole, Float> scales = calibrated(backend);
-      scales.replaceAll((role, scale) -> 2 * scale); // a margin of 1, for other texts
+      Scales fitting = calibrated(backend);
+      // A margin of 1, for other texts.
+      Scales scales = new Scales(2 * fitting.attention(), 2 * fitting.experts());
       ForwardFixture forward = forward(backend, scales, DType.F32);
       QuantizedAccuracyTest.assertNearFp32(
-          "frozen scales " + scales,
+          "frozen " + scales,
           QuantizedAccuracyTest.score(forward, QuantizedAccuracyTest.SOME_WINDOWS),
           QuantizedAccuracyTest.SAME_ARGMAX);
     }
@@ -143,19 +138,19 @@ class FrozenScalesTest {
   @Test
   void whatIsCutOffIsCounted() throws Exception {
     try (Backend backend = CpuBackend.create(2)) {
-      Map<WeightRole, Float> scales = calibrated(backend);
-      Map<WeightRole, Long> before = saturated(backend);
-      Score fitting = QuantizedAccuracyTest.score(forward(backend, scales, DType.F32), 1);
+      Scales scales = calibrated(backend);
+      SaturatedInputs before = saturated(backend);
+      double fitting = scoreOfOneWindow(backend, scales).loss();
       assertEquals(before, saturated(backend));
-      for (WeightRole role : ROLES) {
-        Map<WeightRole, Float> small = new EnumMap<>(scales);
-        small.put(role, SMALLEST);
-        Score cut = QuantizedAccuracyTest.score(forward(backend, small, DType.F32), 1);
-        assertTrue(cut.loss() > fitting.loss() + 0.02, role + ": " + cut + ", not: " + fitting);
-        assertTrue(
-            backend.saturatedInputs(role) > Objects.requireNonNull(before.get(role)), role + "");
-        before = saturated(backend);
-      }
+
+      double cut = scoreOfOneWindow(backend, new Scales(SMALLEST, scales.experts())).loss();
+      assertTrue(cut > fitting + 0.02, "attention: " + cut + ", uncut " + fitting);
+      SaturatedInputs attention = saturated(backend);
+      assertTrue(attention.attention() > before.attention());
+
+      cut = scoreOfOneWindow(backend, new Scales(scales.attention(), SMALLEST)).loss();
+      assertTrue(cut > fitting + 0.02, "experts: " + cut + ", uncut " + fitting);
+      assertTrue(saturated(backend).experts() > attention.experts());
     }
   }
 
@@ -163,9 +158,7 @@ class FrozenScalesTest {
   @Test
   void packedIsAlone() throws Exception {
     try (Backend backend = CpuBackend.create(3)) {
-      Map<WeightRole, Float> scales = new EnumMap<>(WeightRole.class);
-      ROLES.forEach(role -> scales.put(role, 0.02f));
-      ForwardFixture forward = forward(backend, scales, DType.F8_E4M3);
+      ForwardFixture forward = forward(backend, new Scales(0.02f, 0.02f), DType.F8_E4M3);
       QuantizedAccuracyTest.assertPackedIsAlone(
           "frozen scales", forward, GoldenRuns.packedSequences());
     }
@@ -174,15 +167,13 @@ class FrozenScalesTest {
   /** The vector kernels and the plain loops round alike. */
   @Test
   void theOracleAgrees() throws Exception {
-    Map<WeightRole, Float> scales = new EnumMap<>(WeightRole.class);
-    ROLES.forEach(role -> scales.put(role, 0.02f));
+    Scales scales = new Scales(0.02f, 0.02f);
     List<int[]> prompt = List.of(new int[] {1, 300, 17, 256, 40, 99, 3});
     try (Backend vector = CpuBackend.create(2);
         Backend oracle = CpuBackend.reference()) {
       float[] found = forward(vector, scales, DType.F32).logits(prompt);
       float[] expected = forward(oracle, scales, DType.F32).logits(prompt);
       Golden.assertClose("logits", expected, found, 0, 0.02);
-      assertEquals(-1, oracle.saturatedInputs(WeightRole.LINEAR)); // not counted
     }
   }
 }

@@ -34,7 +34,7 @@ import tools.jackson.databind.json.JsonMapper;
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class QuantizedAccuracyTest {
   static final int WINDOW = 512;
-  private static final int ALL_WINDOWS = 65;
+  static final int ALL_WINDOWS = 65;
 
   /** The first eighth of the text, whose loss in fp32 is known window by window. */
   static final int SOME_WINDOWS = 8;
@@ -63,9 +63,9 @@ class QuantizedAccuracyTest {
     return backends();
   }
 
-  /** How far the loss may be from the reference's, whose activations are fp32. */
-  protected double weightOnlyTolerance() {
-    return WEIGHT_ONLY;
+  /** How far rounding activations, which the reference does not, may move the loss by chance. */
+  protected double roundingNoise(Precision precision, float[] losses) {
+    return 0;
   }
 
   /** How often the likeliest token must be that of fp32, with quantised inputs or cache. */
@@ -74,12 +74,21 @@ class QuantizedAccuracyTest {
   }
 
   /**
-   * @param loss mean over all tokens, in nats
+   * @param losses of each token, in nats
    * @param sameArgmax share of positions whose likeliest token is that of fp32
    */
-  record Score(double loss, double sameArgmax) {}
+  record Score(float[] losses, double sameArgmax) {
+    double loss() {
+      double total = 0;
+      for (float loss : losses) {
+        total += loss;
+      }
+      return total / losses.length;
+    }
+  }
 
-  private static Score score(Backend backend, Precision precision, DType cache, int windows) {
+  /** On the first windows of the held-out text. */
+  static Score score(Backend backend, Precision precision, DType cache, int windows) {
     return score(new ForwardFixture(backend, precision, cache, WINDOW, WINDOW), windows);
   }
 
@@ -88,19 +97,20 @@ class QuantizedAccuracyTest {
     try (SafetensorsFile file = Golden.open("heldout/windows.safetensors")) {
       int[] all = Golden.ints(file, "windows");
       int[] argmax = Golden.ints(file, "argmax_fp32");
-      double total = 0;
+      float[] losses = new float[windows * (WINDOW - 1)];
+      int at = 0;
       int same = 0;
       for (int w = 0; w < windows; w++) {
         int[] ids = Arrays.copyOfRange(all, w * WINDOW, (w + 1) * WINDOW);
         float[] logits = forward.logits(List.of(ids));
         for (float logprob : GoldenRuns.logprobs(logits, ids, vocabSize)) {
-          total -= logprob;
+          losses[at++] = -logprob;
         }
         for (int t = 0; t < WINDOW; t++) {
           same += likeliest(logits, t * vocabSize, vocabSize) == argmax[w * WINDOW + t] ? 1 : 0;
         }
       }
-      return new Score(total / (windows * (WINDOW - 1)), (double) same / (windows * WINDOW));
+      return new Score(losses, (double) same / (windows * WINDOW));
     }
   }
 
@@ -122,19 +132,22 @@ class QuantizedAccuracyTest {
     JsonNode golden = golden();
     for (Map.Entry<String, Recipe> entry : recipes().entrySet()) {
       String name = entry.getKey() + "_weight_only";
-      Score found =
-          score(
-              backend,
-              new Precision(entry.getValue(), When.NEVER),
-              backend.kvCacheDType(),
-              ALL_WINDOWS);
+      Precision precision = new Precision(entry.getValue(), When.NEVER);
+      Score found = score(backend, precision, backend.kvCacheDType(), ALL_WINDOWS);
+      double noise = roundingNoise(precision, found.losses());
       double expected = golden.get("loss").get(name).asDouble();
       double agreement = golden.get("top1_agreement_with_fp32").get(name).asDouble();
       System.out.printf(
-          "%s on %s: loss %.6f (reference %.6f), same likeliest token as fp32 %.4f (reference"
-              + " %.4f)%n",
-          name, backend.description(), found.loss(), expected, found.sameArgmax(), agreement);
-      assertEquals(expected, found.loss(), weightOnlyTolerance(), name);
+          "%s on %s: loss %.6f (reference %.6f, within %.6f), same likeliest token as fp32 %.4f"
+              + " (reference %.4f)%n",
+          name,
+          backend.description(),
+          found.loss(),
+          expected,
+          WEIGHT_ONLY + noise,
+          found.sameArgmax(),
+          agreement);
+      assertEquals(expected, found.loss(), WEIGHT_ONLY + noise, name);
       assertEquals(agreement, found.sameArgmax(), 0.005, name);
     }
   }

@@ -2,7 +2,11 @@ package dev.gregale.web;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.gregale.convert.ConversionJobs;
+import dev.gregale.convert.ConversionRoots;
+import dev.gregale.convert.LogitsDifference;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.file.Files;
@@ -13,31 +17,56 @@ import java.util.List;
 import java.util.stream.Stream;
 import org.awaitility.Awaitility;
 import org.junit.jupiter.api.AfterEach;
+import org.springframework.boot.test.context.SpringBootTest;
+import org.springframework.context.annotation.Bean;
 import tools.jackson.databind.JsonNode;
 
 /** Conversions over HTTP. A job with "verify" waits until the test lets it go on. */
+@SpringBootTest(
+    classes = ConvertFixture.Server.class,
+    webEnvironment = SpringBootTest.WebEnvironment.RANDOM_PORT,
+    properties = "gregale.convert.progress-interval=20ms")
 abstract class ConvertFixture extends WebTest {
   static final String JOBS = "/admin/convert";
 
-  /** In which sources and targets lie. */
-  abstract Path root();
+  static final HeldComparison COMPARISON =
+      new HeldComparison(new LogitsDifference(1, 2, true, 0, 0, 1, 3, 3));
 
-  abstract HeldComparison comparison();
+  /** Shared, as the server is, by all classes of these tests; empty between them. */
+  static final Path ROOT = temporary();
+
+  private static Path temporary() {
+    try {
+      Path directory = Files.createTempDirectory("convert");
+      directory.toFile().deleteOnExit();
+      return directory;
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** One job at a time, two that wait, three that are remembered. */
+  static final class Server extends WebTestServer {
+    @Bean(destroyMethod = "close")
+    ConversionJobs conversionJobs() {
+      return new ConversionJobs(ConversionRoots.of(List.of(ROOT)), COMPARISON, 1, 2, 3);
+    }
+  }
 
   @AfterEach
   void forgetJobsAndFiles() throws Exception {
     for (int i = 0; i < 2; i++) { // first cancelled, then forgotten
       for (JsonNode job : list()) {
         delete(job.get("id").asString());
-        comparison().letGo(10);
+        COMPARISON.letGo(10);
         Awaitility.await().until(() -> !isActive(job.get("id").asString()));
-        comparison().holdAll();
+        COMPARISON.holdAll();
       }
     }
     assertThat(list()).isEmpty();
-    try (Stream<Path> paths = Files.walk(root())) {
+    try (Stream<Path> paths = Files.walk(ROOT)) {
       for (Path path : paths.sorted(Comparator.reverseOrder()).toList()) {
-        if (!path.equals(root())) {
+        if (!path.equals(ROOT)) {
           Files.delete(path);
         }
       }
@@ -45,7 +74,7 @@ abstract class ConvertFixture extends WebTest {
   }
 
   Path model(String name) throws IOException {
-    Path model = Files.createDirectory(root().resolve(name));
+    Path model = Files.createDirectory(ROOT.resolve(name));
     Path odd = Path.of("src/test/resources/golden/random/odd0/hf");
     for (String file : List.of("config.json", "model.safetensors")) {
       Files.copy(odd.resolve(file), model.resolve(file));

@@ -2,47 +2,14 @@ package dev.gregale.web;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.gregale.convert.ConversionJobs;
-import dev.gregale.convert.ConversionRoots;
-import dev.gregale.convert.LogitsDifference;
 import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.List;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
-import org.springframework.boot.test.context.SpringBootTest;
-import org.springframework.context.annotation.Bean;
 import tools.jackson.databind.JsonNode;
 
 /** Conversions over HTTP that are refused, by what and with which answer. */
-@SpringBootTest(
-    classes = ConvertRefusalTest.Server.class,
-    webEnvironment = SpringBootTest.WebEnvironment.RANDOM_PORT,
-    properties = "gregale.convert.progress-interval=20ms")
 class ConvertRefusalTest extends ConvertFixture {
-  private static final HeldComparison COMPARISON =
-      new HeldComparison(new LogitsDifference(1, 2, true, 0, 0, 1, 3, 3));
-  @TempDir private static Path root;
-
-  /** One job at a time, two that wait, three that are remembered. */
-  static final class Server extends WebTestServer {
-    @Bean(destroyMethod = "close")
-    ConversionJobs conversionJobs() {
-      return new ConversionJobs(ConversionRoots.of(List.of(root)), COMPARISON, 1, 2, 3);
-    }
-  }
-
-  @Override
-  Path root() {
-    return root;
-  }
-
-  @Override
-  HeldComparison comparison() {
-    return COMPARISON;
-  }
-
   @Test
   void jobsAreBoundedAndTargetsExclusive() throws Exception {
     model("hf");
@@ -59,7 +26,7 @@ class ConvertRefusalTest extends ConvertFixture {
     String last = started("{\"source\":\"hf\",\"target\":\"d\"}"); // in the place that is free
     COMPARISON.letGo(1);
     assertThat(finished(last).get("state").asString()).isEqualTo("succeeded");
-    assertThat(root.resolve("b")).doesNotExist();
+    assertThat(ROOT.resolve("b")).doesNotExist();
     finished(started("{\"source\":\"hf\",\"target\":\"e\"}"));
     finished(started("{\"source\":\"hf\",\"target\":\"f\"}"));
     finished(started("{\"source\":\"hf\",\"target\":\"g\"}"));
@@ -114,13 +81,13 @@ class ConvertRefusalTest extends ConvertFixture {
     problem(start("[]"), 400, "none");
     assertThat(start("{}", "Accept", "application/json").statusCode()).isEqualTo(400);
     assertThat(list()).isEmpty();
-    assertThat(root.resolve("te")).doesNotExist();
+    assertThat(ROOT.resolve("te")).doesNotExist();
   }
 
   @Test
   void namesStayInTheRoots() throws Exception {
     Path model = model("hf");
-    Files.createSymbolicLink(root.resolve("out"), Path.of("/etc").toRealPath());
+    Files.createSymbolicLink(ROOT.resolve("out"), Path.of("/etc").toRealPath());
     problem(start("{\"source\":\"../hf\",\"target\":\"te\"}"), 400, "malformed_name");
     problem(start("{\"source\":\"hf\",\"target\":\"te\\u0000\"}"), 400, "malformed_name");
     problem(start("{\"source\":\"/etc\",\"target\":\"te\"}"), 403, "outside_roots");
@@ -133,6 +100,6 @@ class ConvertRefusalTest extends ConvertFixture {
     Files.createSymbolicLink(model.resolve("config.json"), Path.of("/etc/hostname"));
     problem(start("{\"source\":\"hf\",\"target\":\"te\"}"), 403, "outside_roots");
     assertThat(list()).isEmpty();
-    Files.delete(root.resolve("out"));
+    Files.delete(ROOT.resolve("out"));
   }
 }

@@ -2,9 +2,6 @@ package dev.gregale.web;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.gregale.convert.ConversionJobs;
-import dev.gregale.convert.ConversionRoots;
-import dev.gregale.convert.LogitsDifference;
 import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -14,39 +11,10 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
-import org.springframework.boot.test.context.SpringBootTest;
-import org.springframework.context.annotation.Bean;
 import tools.jackson.databind.JsonNode;
 
 /** Conversions over HTTP, from the order to the end. */
-@SpringBootTest(
-    classes = ConvertRouteTest.Server.class,
-    webEnvironment = SpringBootTest.WebEnvironment.RANDOM_PORT,
-    properties = "gregale.convert.progress-interval=20ms")
 class ConvertRouteTest extends ConvertFixture {
-  private static final HeldComparison COMPARISON =
-      new HeldComparison(new LogitsDifference(1, 2, true, 0, 0, 1, 3, 3));
-  @TempDir private static Path root;
-
-  /** One job at a time, two that wait, three that are remembered. */
-  static final class Server extends WebTestServer {
-    @Bean(destroyMethod = "close")
-    ConversionJobs conversionJobs() {
-      return new ConversionJobs(ConversionRoots.of(List.of(root)), COMPARISON, 1, 2, 3);
-    }
-  }
-
-  @Override
-  Path root() {
-    return root;
-  }
-
-  @Override
-  HeldComparison comparison() {
-    return COMPARISON;
-  }
-
   @Test
   void convertsThereAndBack() throws Exception {
     model("hf");
@@ -62,16 +30,16 @@ class ConvertRouteTest extends ConvertFixture {
         finished(
             started(
                 "{\"source\":\"%s/te\",\"target\":\"back\",\"to\":\"hf\",\"maxShardSize\":\"1GB\"}"
-                    .formatted(root.toRealPath())));
+                    .formatted(ROOT.toRealPath())));
     assertThat(back.get("state").asString()).as(back.toString()).isEqualTo("succeeded");
-    assertThat(Files.mismatch(root.resolve("back/model.safetensors"), hf("model.safetensors")))
+    assertThat(Files.mismatch(ROOT.resolve("back/model.safetensors"), hf("model.safetensors")))
         .isEqualTo(-1);
     assertThat(list()).hasSize(2);
     assertThat(list().get(0).get("target").asString()).isEqualTo("back");
   }
 
   private static Path hf(String file) {
-    return root.resolve("hf").resolve(file);
+    return ROOT.resolve("hf").resolve(file);
   }
 
   @Test
@@ -84,7 +52,7 @@ class ConvertRouteTest extends ConvertFixture {
     assertThat(codes.get("state").asString()).as(codes.toString()).isEqualTo("succeeded");
     assertThat(codes.at("/result/to").asString()).isEqualTo("TRANSFORMER_ENGINE");
     assertThat(codes.at("/result/bytes").asLong()).isLessThan(973_248);
-    assertThat(JSON.readTree(root.resolve("codes/config.json")).at("/quantization_config"))
+    assertThat(JSON.readTree(ROOT.resolve("codes/config.json")).at("/quantization_config"))
         .isNotEmpty();
     JsonNode values =
         finished(started("{\"source\":\"codes\",\"target\":\"values\",\"dequantize\":true}"));
@@ -100,7 +68,7 @@ class ConvertRouteTest extends ConvertFixture {
     model("hf");
     JsonNode job = finished(started("{\"source\":\"hf\",\"target\":\"te\",\"dryRun\":true}"));
     assertThat(job.at("/result/tensors").asInt()).isEqualTo(17);
-    assertThat(root).isDirectoryNotContaining("glob:**te*");
+    assertThat(ROOT).isDirectoryNotContaining("glob:**te*");
   }
 
   @Test
@@ -110,7 +78,7 @@ class ConvertRouteTest extends ConvertFixture {
     JsonNode job = finished(started("{\"source\":\"hf\",\"target\":\"te\"}"));
     assertThat(job.get("state").asString()).isEqualTo("failed");
     assertThat(job.get("error").asString()).contains("model.safetensors: 7 bytes");
-    assertThat(root.resolve("te")).doesNotExist();
+    assertThat(ROOT.resolve("te")).doesNotExist();
   }
 
   @Test
@@ -175,13 +143,13 @@ class ConvertRouteTest extends ConvertFixture {
     model("hf");
     String id = started("{\"source\":\"hf\",\"target\":\"te\",\"verify\":\"logits\"}");
     awaitPhase(id, "verify");
-    assertThat(root.resolve(".te.partial")).isDirectory();
+    assertThat(ROOT.resolve(".te.partial")).isDirectory();
     HttpResponse<String> answer = delete(id);
     assertThat(answer.statusCode()).isEqualTo(202);
     assertThat(JSON.readTree(answer.body()).get("state").asString()).isEqualTo("cancelling");
     COMPARISON.letGo(1);
     assertThat(finished(id).get("state").asString()).isEqualTo("cancelled");
-    assertThat(root).isDirectoryNotContaining("glob:**te*");
+    assertThat(ROOT).isDirectoryNotContaining("glob:**te*");
     assertThat(delete(id).statusCode()).isEqualTo(204);
     problem(get(JOBS + "/" + id), 404, "no_such_job");
     problem(delete(id), 404, "no_such_job");
@@ -194,14 +162,14 @@ class ConvertRouteTest extends ConvertFixture {
     String id = started("{\"source\":\"hf\",\"target\":\"te\",\"verify\":\"logits\"}");
     awaitPhase(id, "verify");
     Path manifest =
-        Files.createDirectory(root.resolve(".te.partial/gregale-manifest.json")); // in the way
+        Files.createDirectory(ROOT.resolve(".te.partial/gregale-manifest.json")); // in the way
     COMPARISON.letGo(1);
     JsonNode job = finished(id);
     assertThat(job.get("state").asString()).isEqualTo("failed");
     assertThat(job.get("error").asString()).endsWith("goes on where this one stopped");
-    assertThat(root.resolve("te")).doesNotExist();
+    assertThat(ROOT.resolve("te")).doesNotExist();
     Files.delete(manifest);
     assertThat(delete(id).statusCode()).isEqualTo(204);
-    assertThat(root.resolve(".te.partial")).doesNotExist();
+    assertThat(ROOT.resolve(".te.partial")).doesNotExist();
   }
 }

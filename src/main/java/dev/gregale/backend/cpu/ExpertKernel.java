@@ -3,7 +3,6 @@ package dev.gregale.backend.cpu;
 import static dev.gregale.backend.cpu.VectorMath.FLOATS;
 import static dev.gregale.backend.cpu.VectorMath.LANES;
 
-import dev.gregale.backend.WeightRole;
 import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 
@@ -64,12 +63,12 @@ final class ExpertKernel implements WorkerPool.Task {
     this.k = k;
     this.hidden = down.rows();
     grow(Math.min(rows, MAX_TOKENS) * k, gateUp.numMatrices(), down);
-    float[] inputs = rounder.inputs(x, gateUp, WeightRole.EXPERTS_GATE_UP, rows);
+    float[] inputs = rounder.expertInputs(x, gateUp, rows, k);
     for (firstToken = 0; firstToken < rows; firstToken += MAX_TOKENS) {
       numTokens = Math.min(MAX_TOKENS, rows - firstToken);
       sortByExpert(expertIds);
       matmul.multiply(activated, inputs, tokenOfPair, gateUp, expertEnds);
-      rounder.roundInPlace(activated, down, WeightRole.EXPERTS_DOWN, numPairs);
+      rounder.roundInPlace(activated, down, numPairs);
       int[] pairs = matmul.identity(numPairs);
       matmul.multiply(answers, activated, pairs, down, expertEnds);
       long chunks = (long) numTokens * k * hidden / MIN_CHUNK_ELEMENTS;

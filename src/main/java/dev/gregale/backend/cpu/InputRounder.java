@@ -2,10 +2,9 @@ package dev.gregale.backend.cpu;
 
 import static java.util.Objects.requireNonNull;
 
-import dev.gregale.backend.WeightRole;
+import dev.gregale.backend.SaturatedInputs;
 import dev.gregale.quantization.InputQuantizer;
 import dev.gregale.tensor.InputScaling;
-import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.atomic.LongAdder;
@@ -17,12 +16,14 @@ final class InputRounder implements WorkerPool.Task {
 
   private final WorkerPool pool;
   private final Map<InputScaling, InputQuantizer> quantizers = new HashMap<>();
-  private final Map<WeightRole, LongAdder> saturated = new EnumMap<>(WeightRole.class);
+  private final LongAdder attention = new LongAdder();
+  private final LongAdder experts = new LongAdder();
   private float[] rounded = {};
 
   // The running rounding.
   private @Nullable InputQuantizer quantizer;
-  private LongAdder cutOff = new LongAdder();
+  private LongAdder cutOff = attention;
+  private int times;
   private float[] from = {};
   private float[] to = {};
   private int rows;
@@ -30,23 +31,37 @@ final class InputRounder implements WorkerPool.Task {
 
   InputRounder(WorkerPool pool) {
     this.pool = pool;
-    for (WeightRole role : WeightRole.values()) {
-      saturated.put(role, new LongAdder());
-    }
   }
 
-  /** Values that a fixed scale has cut off so far, of inputs of weights of that role. */
-  long saturated(WeightRole role) {
-    return requireNonNull(saturated.get(role)).sum();
+  /** What fixed scales have cut off so far. */
+  SaturatedInputs saturated() {
+    return new SaturatedInputs(attention.sum(), experts.sum());
+  }
+
+  /** The rows as they are to be multiplied by a projection, as {@link #expertInputs}. */
+  float[] inputs(float[] x, PackedMatrix weight, int rows) {
+    count(attention, 1);
+    return rounded(x, weight, rows);
   }
 
   /**
-   * The rows as they are to be multiplied: {@code x} itself, or an array that the next call may
-   * overwrite.
+   * The rows as they are to be multiplied by experts' weights: {@code x} itself, or an array that
+   * the next call may overwrite.
    *
    * @param x {@code [rows, M]}
+   * @param perRow experts that each row goes to
    */
-  float[] inputs(float[] x, PackedMatrix weight, WeightRole role, int rows) {
+  float[] expertInputs(float[] x, PackedMatrix weight, int rows, int perRow) {
+    count(experts, perRow);
+    return rounded(x, weight, rows);
+  }
+
+  private void count(LongAdder cutOff, int times) {
+    this.cutOff = cutOff;
+    this.times = times;
+  }
+
+  private float[] rounded(float[] x, PackedMatrix weight, int rows) {
     if (weight.inputs() == null) {
       return x;
     }
@@ -54,19 +69,19 @@ final class InputRounder implements WorkerPool.Task {
     if (rounded.length < length) {
       rounded = new float[length];
     }
-    round(x, rounded, weight, role, rows);
+    round(x, rounded, weight, rows);
     return rounded;
   }
 
-  /** Rounds rows in place, where the weight asks for it. */
-  void roundInPlace(float[] x, PackedMatrix weight, WeightRole role, int rows) {
+  /** Rounds rows of experts in place, where the weight asks for it. */
+  void roundInPlace(float[] x, PackedMatrix weight, int rows) {
+    count(experts, 1);
     if (weight.inputs() != null) {
-      round(x, x, weight, role, rows);
+      round(x, x, weight, rows);
     }
   }
 
-  private void round(float[] from, float[] to, PackedMatrix weight, WeightRole role, int rows) {
-    this.cutOff = requireNonNull(saturated.get(role));
+  private void round(float[] from, float[] to, PackedMatrix weight, int rows) {
     this.quantizer =
         quantizers.computeIfAbsent(requireNonNull(weight.inputs()), InputQuantizer::new);
     this.from = from;
@@ -86,7 +101,7 @@ final class InputRounder implements WorkerPool.Task {
       cut += quantizer.round(from, row * width, width, to, row * width);
     }
     if (cut > 0) {
-      cutOff.add(cut);
+      cutOff.add(cut * times);
     }
   }
 }

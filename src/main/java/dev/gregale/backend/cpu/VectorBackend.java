@@ -3,6 +3,7 @@ package dev.gregale.backend.cpu;
 import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.Kernels;
 import dev.gregale.backend.KvLayer;
+import dev.gregale.backend.SaturatedInputs;
 import dev.gregale.backend.Tensor;
 import dev.gregale.backend.WeightRole;
 import dev.gregale.tensor.DType;
@@ -109,8 +110,8 @@ final class VectorBackend extends CpuBackend {
   }
 
   @Override
-  public long saturatedInputs(WeightRole role) {
-    return kernels.saturatedInputs(role);
+  public SaturatedInputs saturatedInputs() {
+    return kernels.saturatedInputs();
   }
 
   private static CpuTensor dense(Shape shape, float[] values) {

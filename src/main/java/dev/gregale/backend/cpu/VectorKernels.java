@@ -10,8 +10,8 @@ import dev.gregale.backend.Kernels;
 import dev.gregale.backend.KvLayer;
 import dev.gregale.backend.SamplingInputs;
 import dev.gregale.backend.SamplingOutputs;
+import dev.gregale.backend.SaturatedInputs;
 import dev.gregale.backend.Tensor;
-import dev.gregale.backend.WeightRole;
 
 /**
  * The ops on the Vector API and a {@link WorkerPool}: fp32 over weights as stored.
@@ -76,13 +76,13 @@ final class VectorKernels implements Kernels {
   @Override
   public void matmul(Tensor out, Tensor x, Tensor weight, int rows) {
     PackedMatrix matrix = (PackedMatrix) weight;
-    float[] inputs = rounder.inputs(floats(x), matrix, WeightRole.LINEAR, rows);
+    float[] inputs = rounder.inputs(floats(x), matrix, rows);
     matmul.multiply(floats(out), inputs, matrix, rows);
   }
 
   /** See {@link dev.gregale.backend.Backend#saturatedInputs}. */
-  long saturatedInputs(WeightRole role) {
-    return rounder.saturated(role);
+  SaturatedInputs saturatedInputs() {
+    return rounder.saturated();
   }
 
   @Override

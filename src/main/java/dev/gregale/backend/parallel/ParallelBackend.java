@@ -8,6 +8,7 @@ import dev.gregale.backend.Kernels;
 import dev.gregale.backend.KvLayer;
 import dev.gregale.backend.ModelBytes;
 import dev.gregale.backend.Readback;
+import dev.gregale.backend.SaturatedInputs;
 import dev.gregale.backend.Step;
 import dev.gregale.backend.Tensor;
 import dev.gregale.backend.Timeline;
@@ -19,8 +20,6 @@ import dev.gregale.tensor.Shape;
 import dev.gregale.tensor.WeightScaling;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.LongSummaryStatistics;
-import java.util.Objects;
 import java.util.function.BiConsumer;
 import java.util.function.IntFunction;
 import java.util.stream.IntStream;
@@ -127,13 +126,7 @@ public final class ParallelBackend implements Backend {
   /** Of all devices together. */
   @Override
   public @Nullable DeviceMemory deviceMemory() {
-    List<DeviceMemory> devices =
-        ranks.stream().map(Backend::deviceMemory).filter(Objects::nonNull).toList();
-    return devices.isEmpty()
-        ? null
-        : new DeviceMemory(
-            devices.stream().mapToLong(DeviceMemory::allocatedBytes).sum(),
-            devices.stream().mapToLong(DeviceMemory::totalBytes).sum());
+    return RankFigures.deviceMemory(ranks);
   }
 
   @Override
@@ -160,12 +153,10 @@ public final class ParallelBackend implements Backend {
         rank -> ranks.get(rank).dummy(role, scaling, shard, seedOn(role, seed, rank)));
   }
 
-  /** Of all ranks together: each quantises its own share. */
+  /** Of all ranks together: inputs that each of them has count on each. */
   @Override
-  public long saturatedInputs(WeightRole role) {
-    LongSummaryStatistics inputs =
-        ranks.stream().mapToLong(rank -> rank.saturatedInputs(role)).summaryStatistics();
-    return inputs.getMin() < 0 ? inputs.getMin() : inputs.getSum();
+  public @Nullable SaturatedInputs saturatedInputs() {
+    return RankFigures.saturatedInputs(ranks);
   }
 
   /** What all ranks have alike must be so. */

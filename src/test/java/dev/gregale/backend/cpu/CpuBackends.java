@@ -13,6 +13,11 @@ public final class CpuBackends {
     return CpuBackend.reference();
   }
 
+  /** Vector kernels on all processors. */
+  public static Backend fastest() {
+    return CpuBackend.create(Runtime.getRuntime().availableProcessors());
+  }
+
   /** What is held against the oracle: vector kernels on one thread, and on several. */
   public static List<Backend> candidates() {
     return List.of(CpuBackend.create(1), CpuBackend.create(3));
