@@ -20,11 +20,12 @@ GREGALE_EXPERTS(fp8_rows)
 GREGALE_EXPERTS(fp8_blocks)
 GREGALE_EXPERTS(fp8_bf16)
 GREGALE_EXPERTS(mxfp8_bf16)
-__global__ void quantize_rows_fp8(char*, float*, const bf16*, int, int, int, int, float);
+__global__ void quantize_rows_fp8(char*, float*, const bf16*, int, int, int, int, float,
+                                  unsigned long long*);
 __global__ void quantize_gather_fp8(char*, float*, const bf16*, const GroupPlan*, const int*, int,
-                                    int, int, int, float);
+                                    int, int, int, float, unsigned long long*);
 __global__ void quantize_tiles_fp8(char*, float*, const bf16*, const GroupPlan*, const int*, int,
-                                   int, int, float);
+                                   int, int, float, unsigned long long*);
 __global__ void tile_codes_fp8(char*, const char*, int, int);
 __global__ void tile_gate_up_codes_fp8(char*, const char*, const char*, long long, int, int);
 __global__ void tile_scales_fp8(float*, const float*, const int*, int, int, int, int);
@@ -142,7 +143,7 @@ struct Fp8Moe {
     if (quantizes(format)) {
       quantize_gather_fp8<<<capacity, 256>>>(x_codes.codes.get(), x_codes.scales.get(), x,
                                              plan.get(), row_pair.get(), experts, slots, hidden,
-                                             recipe_of(format), 1.0f);
+                                             recipe_of(format), 1.0f, nullptr);
     } else {
       const dim3 grid(ceil_div(capacity, 8), ceil_div(hidden_tiles, 8));
       expert_gather_bf16<<<grid, 256>>>(x_tiles.get(), x, plan.get(), row_pair.get(), experts,
@@ -160,7 +161,7 @@ struct Fp8Moe {
     if (quantizes(format)) {
       quantize_tiles_fp8<<<capacity, 256>>>(inner_codes.codes.get(), inner_codes.scales.get(),
                                             inner.get(), plan.get(), row_pair.get(), experts,
-                                            inner_tiles, recipe_of(format), 1.0f);
+                                            inner_tiles, recipe_of(format), 1.0f, nullptr);
     }
   }
   void down(const Fp8Weight& w) const {
@@ -188,7 +189,7 @@ struct Fp8Projection {
   void tile(const bf16* x) const {
     if (quantizes(format)) {
       quantize_rows_fp8<<<capacity, 256>>>(codes.codes.get(), codes.scales.get(), x, rows, k,
-                                           max_rows, recipe_of(format), 1.0f);
+                                           max_rows, recipe_of(format), 1.0f, nullptr);
     } else {
       const dim3 grid(ceil_div(capacity, 8), ceil_div(ceil_div(k, kTileK), 8));
       tile_rows_bf16<<<grid, 256>>>(tiles.get(), x, rows, k, max_rows);

@@ -171,7 +171,7 @@ class WarpAttention {
     }
   }
 
-  const Run& run_;
+  const Run run_;  // behind a reference one of its fields would spill
   const Cache cache_;
   const int* block_table_;
   const int kv_heads_;

@@ -93,7 +93,7 @@ __device__ __forceinline__ void decode_gate_up(__nv_bfloat16* h, int* expert_ids
   const int warp = threadIdx.x / kWarpSize;
   const char* token_row = lane_token_row<Weights>(shared_tokens, k_tiles, tokens, lane);
   {
-    constexpr int kAhead = 4;
+    constexpr int kAhead = Weights::kRouterAhead;
     WeightSlice ahead[kAhead];
 #pragma unroll
     for (int q = 0; q < kAhead; q++) {

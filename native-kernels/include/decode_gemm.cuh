@@ -3,10 +3,9 @@
 #pragma once
 
 #include "decode_tokens.cuh"
-#include "code_fragments.cuh"
 #include "grouped_plan.cuh"
 #include "ptx_sm90.cuh"
-#include "wgmma.cuh"
+#include "tile_products.cuh"
 
 constexpr int kConsumerThreads = 256;
 constexpr int kGemmThreads = kConsumerThreads + kWarpSize;
@@ -257,14 +256,8 @@ __device__ __forceinline__ void multiply(GemmBf16, float (&acc)[kN / 2], const R
 #pragma unroll 1
   for (int k = 0; k < count; k++) {
     barrier_wait(ring.full(at.slot), at.parity);
-    const uint64_t a = matrix_descriptor(ring.weights(at.slot) + warpgroup * (kTileBytes / 2));
-    const uint64_t b = matrix_descriptor(ring.tokens(at.slot));
-    wgmma_fence();
-#pragma unroll
-    for (int i = 0; i < kTileK / 16; i++) {
-      wgmma_bf16<kN>(acc, a + 2 * i, b + 2 * i);
-    }
-    wgmma_commit();
+    multiply_tile<kN>(acc, ring.weights(at.slot) + warpgroup * (kTileBytes / 2),
+                      ring.tokens(at.slot));
     wgmma_wait<1>();
     if (k > 0 && lane == 0) {
       barrier_arrive(ring.empty(previous));
@@ -279,8 +272,7 @@ __device__ __forceinline__ void multiply(GemmBf16, float (&acc)[kN / 2], const R
   }
 }
 
-// The same for codes: they become bf16 on their way from shared memory to registers, while the
-// products of the half tile before run.
+// The same for codes.
 template <int kN, bool kMx>
 __device__ __forceinline__ void multiply(GemmFp8<kMx>, float (&acc)[kN / 2], const Ring& ring,
                                          RingAt& at, int count, int warpgroup, int lane) {
@@ -293,32 +285,7 @@ __device__ __forceinline__ void multiply(GemmFp8<kMx>, float (&acc)[kN / 2], con
     const CodeRows codes(ring.weights(at.slot), ring.scales(at.slot), row, lane, kMx);
     const float2 scale =
         kMx ? float2{} : load_shared_float2(ring.scales(at.slot) + strip * sizeof(float2));
-    uint32_t fragments[2][4][4];
-#pragma unroll
-    for (int g = 0; g < 2; g++) {
-      codes.convert(fragments[g], g);
-      const uint64_t b = matrix_descriptor(ring.tokens(at.slot) + g * kN * kRowBytes);
-      wgmma_fence();
-#pragma unroll
-      for (int s = 0; s < 4; s++) {
-        if constexpr (kMx) {
-          wgmma_bf16_registers<kN>(acc, fragments[g][s], b + 2 * s, false);
-        } else {
-          wgmma_bf16_registers<kN>(sum, fragments[g][s], b + 2 * s, g == 0 && s == 0);
-        }
-      }
-      wgmma_commit();
-    }
-    wgmma_wait<0>();
-    if constexpr (kMx) {
-      keep_order(acc);
-    } else {
-      keep_order(sum);
-#pragma unroll
-      for (int i = 0; i < kN / 2; i++) {
-        acc[i] = fmaf(i % 4 < 2 ? scale.x : scale.y, sum[i], acc[i]);
-      }
-    }
+    multiply_code_tile<kN, kMx>(acc, sum, codes, scale, ring.tokens(at.slot), kN * kRowBytes);
     if (lane == 0) {
       barrier_arrive(ring.empty(at.slot));
     }

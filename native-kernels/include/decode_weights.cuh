@@ -39,6 +39,7 @@ struct Bf16Weights {
   static constexpr int kTileColumns = kTileK;
   static constexpr int kUnits = 1;  // worked on at once: K = 4096 is four tiles of each warp
   static constexpr bool kTokensAhead = true;
+  static constexpr int kRouterAhead = 4;  // of the router's tiles, loaded together
   const char* tiles;
 
   struct Part {
@@ -88,6 +89,7 @@ struct Fp8Weights {
   static constexpr int kTileColumns = kCodeColumns;
   static constexpr int kUnits = 2;  // K = 4096 is two tiles of each warp: two units fill its ring
   static constexpr bool kTokensAhead = false;
+  static constexpr int kRouterAhead = kMx ? 3 : 4;  // with exponents a fourth would spill
   const char* tiles;
   const char* scales;
 

@@ -93,7 +93,7 @@ struct RowsBf16 {
         store_matrices_transposed(part + swizzled_bytes(row, chunk), matrices);
       }
       named_sync(kWarpgroupBarrier + warpgroup, 128);
-#pragma unroll
+#pragma unroll 2  // all four at once would spill where tokens have scales
       for (int i = 0; i < kPart * kChunksPerRow / 128; i++) {
         const int row = thread / kChunksPerRow + i * (128 / kChunksPerRow);
         const int chunk = thread % kChunksPerRow;

@@ -9,7 +9,6 @@
 //               memory to registers, exactly, and no activation is rounded to less.
 #pragma once
 
-#include "code_fragments.cuh"
 #include "grouped_gemm.cuh"
 
 template <bool kBlock>
@@ -134,8 +133,6 @@ __device__ __forceinline__ void gemm_multiply(GemmFp8<kBlock>, float (&acc)[kN /
   }
 }
 
-// A tile's codes become fragments half by half, and the second half while the first one's products
-// run. Without MXFP8's exponents, which are in the fragments, the tile's sums are scaled.
 template <int kN, bool kMx>
 __device__ __forceinline__ void gemm_multiply(GemmCodes<kMx>, float (&acc)[kN / 2],
                                               const Unit& unit, const GemmOperands& op,
@@ -153,32 +150,8 @@ __device__ __forceinline__ void gemm_multiply(GemmCodes<kMx>, float (&acc)[kN / 
     const float2 scale = kMx ? float2{} : scales.next();
     barrier_wait(shared.full(place.slot), place.parity);
     const CodeRows codes(shared.weights(place.slot), shared.extra(place.slot), row, lane, kMx);
-    uint32_t fragments[2][4][4];
-#pragma unroll
-    for (int g = 0; g < 2; g++) {
-      codes.convert(fragments[g], g);
-      const uint64_t b = matrix_descriptor(shared.tokens(place.slot) + g * unit.n * kRowBytes);
-      wgmma_fence();
-#pragma unroll
-      for (int s = 0; s < 4; s++) {
-        if constexpr (kMx) {
-          wgmma_bf16_registers<kN>(acc, fragments[g][s], b + 2 * s, false);
-        } else {
-          wgmma_bf16_registers<kN>(sum, fragments[g][s], b + 2 * s, g == 0 && s == 0);
-        }
-      }
-      wgmma_commit();
-    }
-    wgmma_wait<0>();
-    if constexpr (kMx) {
-      keep_order(acc);
-    } else {
-      keep_order(sum);
-#pragma unroll
-      for (int i = 0; i < kN / 2; i++) {
-        acc[i] = fmaf(i % 4 < 2 ? scale.x : scale.y, sum[i], acc[i]);
-      }
-    }
+    multiply_code_tile<kN, kMx>(acc, sum, codes, scale, shared.tokens(place.slot),
+                                unit.n * kRowBytes);
     release(shared, place.slot, lane);
     place.advance(shared.stages);
   }

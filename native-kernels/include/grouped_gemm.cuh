@@ -19,7 +19,7 @@
 
 #include "grouped_plan.cuh"
 #include "ptx_sm90.cuh"
-#include "wgmma.cuh"
+#include "tile_products.cuh"
 
 constexpr int kGemmThreads = 384;
 constexpr int kConsumers = 256;
@@ -224,14 +224,8 @@ __device__ __forceinline__ void gemm_multiply(GemmBf16, float (&acc)[kN / 2], co
   uint32_t last = 0;
   for (int k = 0; k < op.k_tiles; k++) {
     barrier_wait(shared.full(place.slot), place.parity);
-    const uint64_t a = matrix_descriptor(shared.weights(place.slot) + warpgroup * (kTileBytes / 2));
-    const uint64_t b = matrix_descriptor(shared.tokens(place.slot));
-    wgmma_fence();
-#pragma unroll
-    for (int i = 0; i < kTileK / 16; i++) {
-      wgmma_bf16<kN>(acc, a + 2 * i, b + 2 * i);
-    }
-    wgmma_commit();
+    multiply_tile<kN>(acc, shared.weights(place.slot) + warpgroup * (kTileBytes / 2),
+                      shared.tokens(place.slot));
     wgmma_wait<1>();
     if (k > 0) {
       release(shared, last, lane);

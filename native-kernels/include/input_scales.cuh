@@ -26,3 +26,16 @@ __device__ __forceinline__ float scale_of(float largest, int recipe) {
   }
   return recipe == kBlockPow2 ? __uint_as_float(__float_as_uint(scale) & 0xFF800000u) : scale;
 }
+
+// Whether a code is smaller than the value for want of a larger one.
+__device__ __forceinline__ bool is_cut_off(float x, float scale) { return fabsf(x * scale) > 448.0f; }
+
+// Adds up the lanes' counts of a whole warp; nothing is written where there are none.
+__device__ __forceinline__ void count_saturated(unsigned long long* saturated, unsigned count) {
+  for (int offset = 16; offset > 0; offset /= 2) {
+    count += __shfl_xor_sync(0xffffffffu, count, offset);
+  }
+  if (count > 0 && threadIdx.x % 32 == 0) {
+    atomicAdd(saturated, static_cast<unsigned long long>(count));
+  }
+}

@@ -241,7 +241,11 @@ __device__ __forceinline__ void decode(__nv_bfloat16* out, float* partials,
 using Prefill32 = AttentionTile<32, 4, 1, 64>;
 using Prefill64 = AttentionTile<64, 4, 1, 64>;
 using Prefill128 = AttentionTile<128, 4, 1, 64>;
+#if __CUDA_ARCH__ >= 1000
+using Prefill256 = AttentionTile<256, 4, 1, 16>;  // with 32 it would spill there
+#else
 using Prefill256 = AttentionTile<256, 4, 1, 32>;
+#endif
 using Decode32 = AttentionTile<32, 1, 4, 64>;
 using Decode64 = AttentionTile<64, 1, 4, 64>;
 using Decode128 = AttentionTile<128, 1, 4, 64>;

@@ -5,6 +5,8 @@
 //                       128 columns (with or without its mantissa), a given one, or MXFP8's exponent
 //                       of 32 columns. The scales are those of sm90a/quantize_rows.cu.
 //
+// Values that a given scale cuts off are added to `saturated`, in host memory.
+//
 // Codes times powers of two are exact in bf16, others are rounded to it. Grid: rows; block 128. `to`
 // may be `from`.
 
@@ -35,7 +37,7 @@ __device__ __forceinline__ float warp_largest(float value) {
 
 extern "C" __global__ void __launch_bounds__(kThreads)
     round_inputs_bf16(__nv_bfloat16* to, const __nv_bfloat16* from, int width, int recipe,
-                      float static_scale) {
+                      float static_scale, unsigned long long* saturated) {
   __shared__ float partial[kThreads / kWarpSize];
   const __nv_bfloat16* row = from + static_cast<size_t>(blockIdx.x) * width;
   __nv_bfloat16* out = to + static_cast<size_t>(blockIdx.x) * width;
@@ -50,8 +52,14 @@ extern "C" __global__ void __launch_bounds__(kThreads)
     __syncthreads();
     largest = fmaxf(fmaxf(partial[0], partial[1]), fmaxf(partial[2], partial[3]));
     const float scale = recipe == kStatic ? __frcp_rn(static_scale) : scale_of(largest, recipe);
+    int cut_off = 0;
     for (int i = threadIdx.x; i < width; i += kThreads) {
-      out[i] = __float2bfloat16(rounded(__bfloat162float(row[i]), scale));
+      const float x = __bfloat162float(row[i]);
+      cut_off += is_cut_off(x, scale);
+      out[i] = __float2bfloat16(rounded(x, scale));
+    }
+    if (recipe == kStatic) {
+      count_saturated(saturated, cut_off);
     }
     return;
   }

@@ -6,7 +6,7 @@
 //
 // Recipes (TransformerEngine's): kPerRow, one scale of a row, 448 / largest magnitude; kBlock and
 // kBlockPow2, one of every 128 columns, the latter with its mantissa cut off; kStatic, the scale of
-// the checkpoint. code = rne(x * scale), at most 448 in magnitude; what is stored is 1 / scale. A row
+// the checkpoint, which alone may cut values off: those are counted. code = rne(x * scale), at most 448 in magnitude; what is stored is 1 / scale. A row
 // or block of zeros, or with an infinity, has scale 1. Nothing depends on other rows: packed equals
 // alone.
 //
@@ -95,12 +95,27 @@ __device__ __forceinline__ void store_codes(char* tile, int row, int chunk, cons
   }
 }
 
+__device__ __forceinline__ int cut_off(const Bf16x8 (&chunks)[kMaxChunks], float scale) {
+  int count = 0;
+#pragma unroll
+  for (int i = 0; i < kMaxChunks; i++) {
+    float values[kChunk];
+    unpack(chunks[i], values);
+#pragma unroll
+    for (int c = 0; c < kChunk; c++) {
+      count += is_cut_off(values[c], scale);
+    }
+  }
+  return count;
+}
+
 struct QuantizedTiles {
   char* codes;
   float* scales;
   int k_tiles;  // of 128 columns
   int recipe;
   float static_scale;  // what is stored, 1 / scale
+  unsigned long long* saturated;  // in host memory: values that static_scale cuts off
 };
 
 // Quantises padded row `row` of `group`. load(chunk) gives 8 columns of it, zeros beyond K. Every
@@ -124,6 +139,9 @@ __device__ __forceinline__ void quantize(const QuantizedTiles& to, const GroupPl
     scale = __frcp_rn(to.static_scale);
   } else if (to.recipe == kPerRow) {
     scale = scale_of(block_largest(largest), kPerRow);
+  }
+  if (to.recipe == kStatic) {
+    count_saturated(to.saturated, cut_off(own, scale));
   }
   const bool blocks = to.recipe == kBlock || to.recipe == kBlockPow2;
   if (!blocks && threadIdx.x == 0) {
@@ -168,14 +186,15 @@ extern "C" __global__ void __launch_bounds__(kThreads, 4)
     quantize_rows_fp8(char* codes,             // tiled [rows, 128 k_tiles]
                       float* scales,           // of rows or blocks
                       const __nv_bfloat16* x,  // [rows, K]
-                      int rows, int width, int max_tile_rows, int recipe, float static_scale) {
+                      int rows, int width, int max_tile_rows, int recipe, float static_scale,
+                      unsigned long long* saturated) {
   const GroupPlan plan = plan_group(0, rows, max_tile_rows);
   const int row = blockIdx.x;
   if (row >= plan.tiles * plan.tile_rows) {
     return;
   }
   const __nv_bfloat16* from = row < rows ? x + static_cast<size_t>(row) * width : nullptr;
-  quantize({codes, scales, ceil_div(width, kCodeColumns), recipe, static_scale}, plan, row,
+  quantize({codes, scales, ceil_div(width, kCodeColumns), recipe, static_scale, saturated}, plan, row,
            [&](int chunk) { return row_chunk(from, chunk, width); });
 }
 
@@ -201,7 +220,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 4)
                         const GroupPlan* plan,   // [E + 1]
                         const int* row_pair,     // [padded rows]
                         int experts, int experts_per_token, int width, int recipe,
-                        float static_scale) {
+                        float static_scale, unsigned long long* saturated) {
   const int row = blockIdx.x;
   const int expert = expert_of(plan, experts, row);
   if (expert == experts) {
@@ -210,7 +229,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 4)
   const int pair = row_pair[row];
   const __nv_bfloat16* from =
       pair < 0 ? nullptr : x + static_cast<size_t>(pair / experts_per_token) * width;
-  quantize({codes, scales, ceil_div(width, kCodeColumns), recipe, static_scale}, plan[expert], row,
+  quantize({codes, scales, ceil_div(width, kCodeColumns), recipe, static_scale, saturated}, plan[expert], row,
            [&](int chunk) { return row_chunk(from, chunk, width); });
 }
 
@@ -219,7 +238,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, 4)
                        const __nv_bfloat16* tiles,  // tiled [padded rows, 64 token_tiles]
                        const GroupPlan* plan,       // [E + 1]
                        const int* row_pair,         // [padded rows]
-                       int experts, int token_tiles, int recipe, float static_scale) {
+                       int experts, int token_tiles, int recipe, float static_scale,
+                       unsigned long long* saturated) {
   const int row = blockIdx.x;
   const int expert = expert_of(plan, experts, row);
   if (expert == experts) {
@@ -229,7 +249,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 4)
   const int in_tile = (row - group.first_row) % group.tile_rows;
   const size_t start = static_cast<size_t>(row - in_tile) * token_tiles * kTileK;
   const bool valid = row_pair[row] >= 0;
-  quantize({codes, scales, ceil_div(token_tiles, 2), recipe, static_scale}, group, row,
+  quantize({codes, scales, ceil_div(token_tiles, 2), recipe, static_scale, saturated}, group, row,
            [&](int chunk) {
              const int tile = chunk / kChunksPerRow;
              if (!valid || tile >= token_tiles) {

@@ -49,6 +49,11 @@ public interface Backend extends AutoCloseable {
     return 2L * blockSize * shape.numKvHeads() * (shape.headDim() * dtype.bytes() + scales);
   }
 
+  /** Bytes that a block takes beside that, once for all layers: what ops keep of one in passing. */
+  default long kvSharedBlockBytes(int blockSize, AttentionShape shape, DType dtype) {
+    return 0;
+  }
+
   /** Bytes that this backend may still allocate for a KV cache, or -1 where it cannot tell. */
   long freeBytes();
 
@@ -87,9 +92,7 @@ public interface Backend extends AutoCloseable {
   Tensor dummy(WeightRole role, DType dtype, Shape shape, long seed);
 
   /** The same, quantised: random codes under scales that give that deviation. */
-  default Tensor dummy(WeightRole role, WeightScaling scaling, Shape shape, long seed) {
-    throw new UnsupportedOperationException(name() + ": no quantised weights");
-  }
+  Tensor dummy(WeightRole role, WeightScaling scaling, Shape shape, long seed);
 
   /** A zeroed dense array. */
   Tensor allocate(DType dtype, Shape shape);

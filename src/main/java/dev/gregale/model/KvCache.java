@@ -27,8 +27,9 @@ public record KvCache(List<KvLayer> layers) {
   /** Bytes that one block takes over all layers. */
   public static long bytesPerBlock(
       Backend backend, MixtralConfig config, int blockSize, DType dtype) {
-    return config.numHiddenLayers()
-        * backend.kvBlockBytes(blockSize, config.attentionShape(), dtype);
+    AttentionShape shape = config.attentionShape();
+    return config.numHiddenLayers() * backend.kvBlockBytes(blockSize, shape, dtype)
+        + backend.kvSharedBlockBytes(blockSize, shape, dtype);
   }
 
   public KvLayer layer(int index) {

@@ -1,6 +1,8 @@
 package dev.gregale.tensor;
 
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
 import java.util.Comparator;
 import java.util.List;
 import java.util.stream.IntStream;
@@ -17,10 +19,31 @@ import java.util.stream.IntStream;
  * @param slabs the grid, row-major, little-endian, in contiguous pieces one after the other
  */
 public record HostScales(WeightScaling scaling, List<Integer> partRows, List<MemorySegment> slabs) {
+  private static final ValueLayout.OfFloat FLOAT =
+      ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
   public HostScales {
     partRows = List.copyOf(partRows);
     slabs = List.copyOf(slabs);
+  }
+
+  /**
+   * The same scale for every block of a tensor: of random codes.
+   *
+   * @param scale where exponents are kept, its mantissa is cut off
+   */
+  public static HostScales uniform(
+      WeightScaling scaling, List<Integer> partRows, long columns, float scale) {
+    int count = partRows.stream().mapToInt(scaling::gridRows).sum() * scaling.gridColumns(columns);
+    MemorySegment values = MemorySegment.ofArray(new byte[count * scaling.dtype().bytes()]);
+    if (scaling.dtype() == DType.F8_E8M0) {
+      values.fill(E8M0.encode(scale));
+    } else {
+      for (int i = 0; i < count; i++) {
+        values.set(FLOAT, (long) Float.BYTES * i, scale);
+      }
+    }
+    return new HostScales(scaling, partRows, List.of(values));
   }
 
   /**

@@ -4,6 +4,7 @@ import dev.gregale.backend.TwoSides.Pair;
 import dev.gregale.backend.TwoSides.Side;
 import dev.gregale.tensor.Shape;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Random;
@@ -88,5 +89,12 @@ final class BatchFixture {
             logitRows);
     batch.resize(numTokens, newTokens.length, numLogitRows);
     return batch;
+  }
+
+  /** One for each: sequences with a token each. */
+  static int[] ones(int count) {
+    int[] ones = new int[count];
+    Arrays.fill(ones, 1);
+    return ones;
   }
 }

@@ -65,7 +65,8 @@ final class BlocksFixture {
     return recipe == null
         ? sides.weight(role, shape, 1 / Math.sqrt(k))
         : QuantisedWeights.weight(
-            sides, role, shape, 1 / Math.sqrt(k), partRows, recipe, When.NEVER);
+                sides, role, shape, 1 / Math.sqrt(k), partRows, recipe, When.NEVER)
+            .pair();
   }
 
   /**

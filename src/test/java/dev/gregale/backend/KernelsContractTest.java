@@ -95,44 +95,6 @@ class KernelsContractTest {
     }
   }
 
-  /** Batches of decode in several sizes, after a prefill and beside one. */
-  @ParameterizedTest
-  @MethodSource("backends")
-  void attentionBlock(Backend candidate) {
-    AttentionShape large = new AttentionShape(4, 2, 128, 0);
-    BlocksFixture.attention(candidate, large, 256, 64, new int[] {70}, ones(1), new int[] {3});
-    for (int seqs : new int[] {3, 8, 9, 40}) {
-      int[] prompts = new int[seqs];
-      Arrays.setAll(prompts, s -> 1 + 7 * s % 90);
-      int[] mixed = ones(seqs);
-      mixed[seqs - 1] = 5;
-      BlocksFixture.attention(candidate, large, 256, 16, prompts, ones(seqs), mixed);
-    }
-    AttentionShape window = new AttentionShape(8, 1, 64, 20);
-    BlocksFixture.attention(candidate, window, 320, 32, new int[] {33, 2}, ones(2), ones(2));
-    AttentionShape odd = new AttentionShape(3, 1, 10, 0);
-    BlocksFixture.attention(candidate, odd, 50, 5, new int[] {7, 2, 1}, ones(3), ones(3));
-  }
-
-  @ParameterizedTest
-  @MethodSource("backends")
-  void expertBlock(Backend candidate) {
-    for (int tokens : new int[] {1, 2, 8, 9, 33, 200, 300}) {
-      BlocksFixture.experts(candidate, tokens, 8, 2, 256, 192);
-      BlocksFixture.experts(candidate, tokens, 5, 3, 320, 72);
-    }
-    BlocksFixture.experts(candidate, 6, 4, 2, 50, 33);
-  }
-
-  @ParameterizedTest
-  @MethodSource("backends")
-  void computeLogits(Backend candidate) {
-    for (int rows : new int[] {1, 8, 9, 100, 300}) {
-      BlocksFixture.logits(candidate, rows, 256, 320);
-      BlocksFixture.logits(candidate, rows, 50, 37);
-    }
-  }
-
   @ParameterizedTest
   @MethodSource("backends")
   void matmul(Backend candidate) {
@@ -153,50 +115,6 @@ class KernelsContractTest {
         sides.assertClose("matmul to fp32 " + Arrays.toString(shape), logits, rows, 1e-5);
       }
     }
-  }
-
-  @ParameterizedTest
-  @MethodSource("backends")
-  void ropeAndCacheKv(Backend candidate) {
-    int[] tokens = {3, 1, 17};
-    attention(candidate, new AttentionShape(6, 2, 32, 0), 4, true, tokens, tokens, tokens);
-    attention(candidate, new AttentionShape(3, 1, 10, 0), 16, true, tokens, tokens, tokens);
-  }
-
-  @ParameterizedTest
-  @MethodSource("backends")
-  void pagedAttention(Backend candidate) {
-    int[] mixed = {1, 1, 40, 5};
-    int[] ones = {1, 1, 1, 1};
-    attention(candidate, new AttentionShape(6, 2, 32, 0), 16, false, mixed, mixed, ones);
-    attention(
-        candidate, new AttentionShape(5, 5, 10, 0), 3, false, new int[] {7, 1}, new int[] {1, 1});
-    attention(candidate, new AttentionShape(4, 1, 66, 9), 8, false, new int[] {25, 2, 1}, ones(3));
-    attention(
-        candidate, new AttentionShape(8, 2, 128, 0), 16, false, new int[] {1}, ones(1), ones(1));
-    attention(candidate, new AttentionShape(20, 1, 160, 0), 16, false, new int[] {19, 1}, ones(2));
-  }
-
-  private static int[] ones(int count) {
-    int[] ones = new int[count];
-    Arrays.fill(ones, 1);
-    return ones;
-  }
-
-  /** Contexts long enough to be split, with queries in the middle of a split and at its border. */
-  @ParameterizedTest
-  @MethodSource("backends")
-  void longContexts(Backend candidate) {
-    int[] prompts = {511, 300, 7, 255};
-    attention(candidate, new AttentionShape(4, 2, 64, 0), 16, false, prompts, ones(4), ones(4));
-    attention(candidate, new AttentionShape(2, 1, 16, 200), 16, false, prompts, ones(4), ones(4));
-    attention(
-        candidate, new AttentionShape(4, 1, 128, 0), 32, false, new int[] {600}, ones(1), ones(1));
-  }
-
-  private static void attention(
-      Backend candidate, AttentionShape shape, int block, boolean turns, int[]... rounds) {
-    AttentionFixture.attention(candidate, candidate.kvCacheDType(), shape, block, turns, rounds);
   }
 
   @ParameterizedTest
@@ -353,7 +271,8 @@ class KernelsContractTest {
   @Test
   void everyOpHasItsTest() {
     Set<String> tests =
-        Arrays.stream(KernelsContractTest.class.getDeclaredMethods())
+        Stream.of(KernelsContractTest.class, AttentionContractTest.class, BlocksContractTest.class)
+            .flatMap(test -> Arrays.stream(test.getDeclaredMethods()))
             .map(Method::getName)
             .collect(Collectors.toSet());
     List<String> missing =

@@ -3,12 +3,16 @@ package dev.gregale.backend;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gregale.backend.QuantisedReference.Row;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
 import java.util.Arrays;
+import java.util.List;
 import java.util.SplittableRandom;
 import java.util.function.Consumer;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 /**
  * The same op on two backends with the same random inputs: the oracle and the candidate. Outputs
@@ -58,7 +62,8 @@ final class TwoSides {
     return values;
   }
 
-  private boolean isBf16() {
+  /** Whether the candidate keeps activations in bf16. */
+  boolean isBf16() {
     return candidate.activationDType() == DType.BF16;
   }
 
@@ -101,6 +106,14 @@ final class TwoSides {
     return held;
   }
 
+  /** The nearest values that bf16 can hold, ties to even. */
+  static void roundToBf16(float[] values) {
+    for (int i = 0; i < values.length; i++) {
+      int bits = Float.floatToRawIntBits(values[i]);
+      values[i] = Float.intBitsToFloat(bits + 0x7fff + (bits >>> 16 & 1) & 0xFFFF0000);
+    }
+  }
+
   /** Values that bf16 can hold, so that a backend that stores weights in bf16 sees the same. */
   Pair weight(WeightRole role, Shape shape, double scale) {
     return weight(role, shape, heldByBf16(gaussians(shape, scale)));
@@ -112,6 +125,10 @@ final class TwoSides {
 
   Pair upload(WeightRole role, HostTensor source) {
     return new Pair(oracle.upload(role, source), candidate.upload(role, source));
+  }
+
+  Tensor oracle(WeightRole role, HostTensor source) {
+    return oracle.upload(role, source);
   }
 
   Pair floats(Shape shape, float[] values) {
@@ -179,6 +196,46 @@ final class TwoSides {
     }
   }
 
+  /** What both sides were given, the first rows. */
+  Stream<Row> rows(Pair pair, int count) {
+    float[] values = read(oracle, pair.oracle());
+    int width = values.length / pair.oracle().shape().intDim(0);
+    return IntStream.range(0, count).mapToObj(row -> Row.exact(values, row * width, width));
+  }
+
+  /** Rows as the candidate stores them where it keeps activations. */
+  List<Row> stored(List<Row> rows) {
+    return isBf16() ? rows.stream().map(Row::inBf16).toList() : rows;
+  }
+
+  boolean isWithin(List<Row> expected, Pair pair) {
+    return share(expected, read(candidate, pair.candidate())) <= 1;
+  }
+
+  /** Each value is as far off as its row says at most; what comes after these was not touched. */
+  void assertWithin(String what, List<Row> expected, Pair pair) {
+    float[] found = read(candidate, pair.candidate());
+    double share = share(expected, found);
+    assertTrue(share <= 1, "%s: %.2f times as far off as may be".formatted(what, share));
+    for (int at = expected.size() * expected.getFirst().values().length; at < found.length; at++) {
+      assertEquals(Float.NaN, found[at], what + " beyond the rows");
+    }
+  }
+
+  /** The largest error, as a share of what it may be. */
+  private static double share(List<Row> expected, float[] found) {
+    double largest = 0;
+    int at = 0;
+    for (Row row : expected) {
+      for (int i = 0; i < row.values().length; i++, at++) {
+        double error = Math.abs(row.values()[i] - found[at]);
+        double share = error == 0 ? 0 : error / row.errors()[i];
+        largest = Double.isNaN(share) ? Double.POSITIVE_INFINITY : Math.max(largest, share);
+      }
+    }
+    return largest;
+  }
+
   /** Each value is within the tolerance, or was written by neither side. */
   void assertCloseOrPoisoned(String what, Pair pair, int rows, double tolerance) {
     float[] expected = read(oracle, pair.oracle());
@@ -204,6 +261,11 @@ final class TwoSides {
     int[] values = new int[Math.toIntExact(pair.candidate().shape().numElements())];
     candidate.read(pair.candidate(), values, values.length);
     return values;
+  }
+
+  /** As the oracle has it: what both sides were given. */
+  float[] oracleFloats(Pair pair) {
+    return read(oracle, pair.oracle());
   }
 
   float[] candidateFloats(Pair pair) {

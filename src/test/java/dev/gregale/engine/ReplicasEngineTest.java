@@ -108,7 +108,7 @@ class ReplicasEngineTest extends EngineFixture {
 
   @Test
   void whoWaitsCanBeAborted() {
-    AsyncLlmEngine engine = start(2, limits(1, 40, 3));
+    AsyncLlmEngine engine = start(2, limits(1, 40, 8));
     Answer first = send(engine, request(params(10), 1));
     Answer second = send(engine, request(params(10), 2));
     Disposable waiting = engine.generate(request(params(10), 3)).subscribe();

@@ -49,9 +49,4 @@ class CudaQuantizedAccuracyTest extends QuantizedAccuracyTest {
       return score(cpu, precision, cpu.kvCacheDType(), ALL_WINDOWS).losses();
     }
   }
-
-  @Override
-  protected double leastSameArgmax() {
-    return 0.85;
-  }
 }

@@ -4,6 +4,7 @@ import dev.gregale.backend.WeightRole;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostScales;
 import dev.gregale.tensor.HostTensor;
+import dev.gregale.tensor.InputScaling;
 import dev.gregale.tensor.Shape;
 import dev.gregale.tensor.WeightScaling;
 import java.lang.foreign.MemorySegment;
@@ -44,7 +45,12 @@ final class CodeUploader {
     void copy(DevicePointer target, HostTensor source);
 
     /** Has a weight written in bf16, row by row, and brings it into its kernels' layout. */
-    CudaTensor place(WeightRole role, Shape shape, String name, Consumer<DevicePointer> write);
+    CudaTensor place(
+        WeightRole role,
+        WeightLayout layout,
+        Shape shape,
+        String name,
+        Consumer<DevicePointer> write);
   }
 
   CodeUploader(
@@ -227,6 +233,7 @@ final class CodeUploader {
     CudaTensor weight =
         copies.place(
             role,
+            layoutInBf16(role, shape, staged.host().scaling().inputs()),
             shape,
             name,
             target ->
@@ -243,5 +250,17 @@ final class CodeUploader {
                     .add(staged.isMx() ? 1 : 0)
                     .launch(dequantize, WeightUploader.blocks(shape.numElements()), THREADS));
     return weight.with(staged.host().scaling().inputs());
+  }
+
+  /**
+   * What goes into down is rounded where it lies. A tile holds 64 columns of a row, enough for
+   * MXFP8's blocks, but not for a scale of the row.
+   */
+  private WeightLayout layoutInBf16(WeightRole role, Shape shape, InputScaling inputs) {
+    boolean roundsRows =
+        role != WeightRole.LINEAR
+            && inputs.when() == InputScaling.When.ALWAYS
+            && inputs.kind() != InputScaling.Kind.MX_32;
+    return roundsRows ? WeightLayout.ROW_MAJOR : choice.layout(role, shape);
   }
 }

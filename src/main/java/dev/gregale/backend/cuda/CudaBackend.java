@@ -8,6 +8,7 @@ import dev.gregale.backend.Kernels;
 import dev.gregale.backend.KvLayer;
 import dev.gregale.backend.ModelBytes;
 import dev.gregale.backend.Readback;
+import dev.gregale.backend.SaturatedInputs;
 import dev.gregale.backend.Step;
 import dev.gregale.backend.Tensor;
 import dev.gregale.backend.Timeline;
@@ -25,13 +26,13 @@ import java.util.List;
  * time.
  */
 public final class CudaBackend implements Backend {
-  private static final long SLICE_ALIGNMENT = 256;
   private final CudaContext context;
   private final KernelModules modules;
   private final CudaMemory memory;
   private final PinnedRing ring;
   private final KernelLauncher launcher;
   private final Workspace workspace;
+  private final SaturationCounts saturation;
   private final KernelChoice choice;
   private final WeightUploader uploader;
   private final DeferredWrites deferred;
@@ -48,7 +49,8 @@ public final class CudaBackend implements Backend {
     ring = new PinnedRing(context);
     launcher = new KernelLauncher(driver, context);
     workspace = new Workspace(context, memory);
-    choice = KernelChoice.of(launcher, modules, workspace, context.device(), mode);
+    saturation = new SaturationCounts();
+    choice = KernelChoice.of(launcher, modules, workspace, saturation, context.device(), mode);
     uploader = new WeightUploader(context, memory, ring, launcher, modules, choice);
     deferred = new DeferredWrites(ring, launcher, modules);
     arrays = new BatchArrays(ring, deferred);
@@ -108,10 +110,6 @@ public final class CudaBackend implements Backend {
     return DType.BF16;
   }
 
-  /**
-   * With FP8 the blocks of one layer exist in bf16 too: what prefill's attention reads, of one
-   * layer at a time.
-   */
   @Override
   public List<DType> kvCacheDTypes() {
     return KvMemory.DTYPES;
@@ -126,6 +124,11 @@ public final class CudaBackend implements Backend {
   @Override
   public long kvBlockBytes(int blockSize, AttentionShape shape, DType dtype) {
     return KvMemory.blockBytes(blockSize, shape, dtype);
+  }
+
+  @Override
+  public long kvSharedBlockBytes(int blockSize, AttentionShape shape, DType dtype) {
+    return KvMemory.sharedBlockBytes(blockSize, shape, dtype);
   }
 
   @Override
@@ -182,18 +185,10 @@ public final class CudaBackend implements Backend {
     return new CudaTensor(dtype, shape, WeightLayout.ROW_MAJOR, pointer);
   }
 
-  /** Slices of one array, aligned as allocations are. */
   @Override
   public List<Tensor> allocateTogether(DType dtype, Shape shape, int count) {
     context.enter();
-    long stride = Math.ceilDiv(shape.numBytes(dtype), SLICE_ALIGNMENT) * SLICE_ALIGNMENT;
-    DevicePointer base =
-        memory.allocateZeroed(count * stride, "%d arrays %s %s".formatted(count, dtype, shape));
-    List<Tensor> slices = new ArrayList<>();
-    for (int i = 0; i < count; i++) {
-      slices.add(new CudaTensor(dtype, shape, WeightLayout.ROW_MAJOR, base.plus(i * stride)));
-    }
-    return List.copyOf(slices);
+    return CudaTensor.slices(dtype, shape, count, memory);
   }
 
   @Override
@@ -284,6 +279,11 @@ public final class CudaBackend implements Backend {
     return new DeviceMemory(memory.allocatedBytes(), context.device().memoryBytes());
   }
 
+  @Override
+  public SaturatedInputs saturatedInputs() {
+    return saturation.sum();
+  }
+
   /** Frees all device and page-locked memory. */
   @Override
   public void close() {
@@ -293,6 +293,7 @@ public final class CudaBackend implements Backend {
     context.enter();
     closing.forEach(Runnable::run);
     memory.close();
+    saturation.close();
     ring.close();
     modules.close();
     launcher.close();

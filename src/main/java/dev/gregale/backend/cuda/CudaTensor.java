@@ -4,6 +4,8 @@ import dev.gregale.backend.Tensor;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.InputScaling;
 import dev.gregale.tensor.Shape;
+import java.util.ArrayList;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -21,9 +23,22 @@ record CudaTensor(
     @Nullable CodeScales scales,
     @Nullable InputScaling inputs)
     implements Tensor {
+  private static final long SLICE_ALIGNMENT = 256;
 
   CudaTensor(DType dtype, Shape shape, WeightLayout layout, DevicePointer pointer) {
     this(dtype, shape, layout, pointer, null, null);
+  }
+
+  /** Zeroed slices of one array, aligned as allocations are. */
+  static List<Tensor> slices(DType dtype, Shape shape, int count, CudaMemory memory) {
+    long stride = Math.ceilDiv(shape.numBytes(dtype), SLICE_ALIGNMENT) * SLICE_ALIGNMENT;
+    DevicePointer base =
+        memory.allocateZeroed(count * stride, "%d arrays %s %s".formatted(count, dtype, shape));
+    List<Tensor> slices = new ArrayList<>();
+    for (int i = 0; i < count; i++) {
+      slices.add(new CudaTensor(dtype, shape, WeightLayout.ROW_MAJOR, base.plus(i * stride)));
+    }
+    return List.copyOf(slices);
   }
 
   static CudaTensor of(Tensor tensor) {

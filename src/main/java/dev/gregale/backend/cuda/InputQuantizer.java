@@ -1,5 +1,6 @@
 package dev.gregale.backend.cuda;
 
+import dev.gregale.backend.WeightRole;
 import dev.gregale.tensor.InputScaling;
 
 /** Inputs of products with quantised weights: {@code sm90a/quantize_rows.cu}. */
@@ -11,12 +12,14 @@ final class InputQuantizer {
   static final int MAX_COLUMNS = 16_384;
 
   private final KernelLauncher launcher;
+  private final SaturationCounts saturation;
   private final KernelFunction rows;
   private final KernelFunction gather;
   private final KernelFunction tiles;
 
-  InputQuantizer(KernelLauncher launcher, KernelModules modules) {
+  InputQuantizer(KernelLauncher launcher, KernelModules modules, SaturationCounts saturation) {
     this.launcher = launcher;
+    this.saturation = saturation;
     rows = modules.function(SOURCE, "quantize_rows_fp8");
     gather = modules.function(SOURCE, "quantize_gather_fp8");
     tiles = modules.function(SOURCE, "quantize_tiles_fp8");
@@ -47,8 +50,12 @@ final class InputQuantizer {
     return launcher.begin().add(to.tiles()).add(to.scales());
   }
 
-  private void launch(KernelFunction kernel, InputScaling inputs, int paddedRows) {
-    launcher.add(recipe(inputs)).add(inputs.scale()).launch(kernel, paddedRows, THREADS);
+  private void launch(KernelFunction kernel, InputScaling inputs, WeightRole role, int paddedRows) {
+    launcher
+        .add(recipe(inputs))
+        .add(inputs.scale())
+        .add(saturation.counter(role))
+        .launch(kernel, paddedRows, THREADS);
   }
 
   /** Rows of a projection, row-major, into token tiles. */
@@ -61,7 +68,7 @@ final class InputQuantizer {
       InputScaling inputs,
       int paddedRows) {
     begin(to).add(x).add(count).add(width).add(maxTileRows);
-    launch(rows, inputs, paddedRows);
+    launch(rows, inputs, WeightRole.LINEAR, paddedRows);
   }
 
   /** Where the rows of all experts come from. */
@@ -77,7 +84,7 @@ final class InputQuantizer {
         .add(routed.experts())
         .add(perToken)
         .add(width);
-    launch(gather, inputs, routed.paddedRows());
+    launch(gather, inputs, WeightRole.EXPERTS_GATE_UP, routed.paddedRows());
   }
 
   /** The experts' rows from token tiles of bf16. */
@@ -88,6 +95,6 @@ final class InputQuantizer {
         .add(routed.rowPair())
         .add(routed.experts())
         .add(tokenTiles);
-    launch(tiles, inputs, routed.paddedRows());
+    launch(tiles, inputs, WeightRole.EXPERTS_DOWN, routed.paddedRows());
   }
 }

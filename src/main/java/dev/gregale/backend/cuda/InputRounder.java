@@ -1,5 +1,6 @@
 package dev.gregale.backend.cuda;
 
+import dev.gregale.backend.WeightRole;
 import dev.gregale.tensor.InputScaling;
 import java.util.Objects;
 
@@ -11,11 +12,17 @@ final class InputRounder {
   private static final int THREADS = 128;
   private final KernelLauncher launcher;
   private final Workspace workspace;
+  private final SaturationCounts saturation;
   private final KernelFunction round;
 
-  InputRounder(KernelLauncher launcher, KernelModules modules, Workspace workspace) {
+  InputRounder(
+      KernelLauncher launcher,
+      KernelModules modules,
+      Workspace workspace,
+      SaturationCounts saturation) {
     this.launcher = launcher;
     this.workspace = workspace;
+    this.saturation = saturation;
     round = modules.function("round_inputs", "round_inputs_bf16");
   }
 
@@ -30,18 +37,20 @@ final class InputRounder {
       return x.address();
     }
     long rounded = reserve(rows, width);
-    round(Objects.requireNonNull(weight.inputs()), rounded, x.address(), rows, width);
+    WeightRole role = weight.shape().rank() == 2 ? WeightRole.LINEAR : WeightRole.EXPERTS_GATE_UP;
+    round(weight, role, rounded, x.address(), rows, width);
     return rounded;
   }
 
   /** Rounds rows where they are. */
   void inPlace(CudaTensor weight, long x, int rows, int width) {
     if (weight.alwaysQuantizesInputs()) {
-      round(Objects.requireNonNull(weight.inputs()), x, x, rows, width);
+      round(weight, WeightRole.EXPERTS_DOWN, x, x, rows, width);
     }
   }
 
-  private void round(InputScaling inputs, long to, long from, int rows, int width) {
+  private void round(CudaTensor weight, WeightRole role, long to, long from, int rows, int width) {
+    InputScaling inputs = Objects.requireNonNull(weight.inputs());
     launcher
         .begin()
         .add(to)
@@ -49,6 +58,7 @@ final class InputRounder {
         .add(width)
         .add(InputQuantizer.recipe(inputs))
         .add(inputs.scale())
+        .add(saturation.counter(role))
         .launch(round, rows, THREADS);
   }
 }

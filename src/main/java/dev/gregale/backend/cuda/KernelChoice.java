@@ -35,6 +35,7 @@ record KernelChoice(
       KernelLauncher launcher,
       KernelModules modules,
       Workspace workspace,
+      SaturationCounts saturation,
       CudaDevice device,
       Mode mode) {
     List<MatmulKernel> matmuls = new ArrayList<>();
@@ -43,16 +44,14 @@ record KernelChoice(
     List<DecodeKernels> decodes = new ArrayList<>();
     boolean hasTiles = device.isHopper() && mode != Mode.GENERAL;
     int processors = device.numMultiprocessors();
-    InputRounder rounder = new InputRounder(launcher, modules, workspace);
+    InputRounder rounder = new InputRounder(launcher, modules, workspace, saturation);
     if (hasTiles) {
-      InputQuantizer quantizer = new InputQuantizer(launcher, modules);
-      boolean mayQuantize = mode == Mode.FASTEST;
-      matmuls.add(
-          new WgmmaMatmul(
-              launcher, modules, workspace, quantizer, rounder, processors, mayQuantize));
-      experts.add(
-          new WgmmaExperts(
-              launcher, modules, workspace, quantizer, rounder, processors, mayQuantize));
+      InputQuantizer quantizer = new InputQuantizer(launcher, modules, saturation);
+      WgmmaTools tools =
+          new WgmmaTools(
+              launcher, modules, workspace, quantizer, rounder, processors, mode == Mode.FASTEST);
+      matmuls.add(new WgmmaMatmul(tools));
+      experts.add(new WgmmaExperts(tools));
     }
     if (hasTiles && mode == Mode.FASTEST) {
       attentions.add(new WgmmaAttention(launcher, modules, workspace, processors));

@@ -6,7 +6,10 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
-/** Memory of KV caches. With FP8 the blocks of one layer exist in bf16 too, for all layers. */
+/**
+ * Memory of KV caches. With FP8 the blocks of one layer exist in bf16 too: what prefill's attention
+ * reads, of one layer at a time.
+ */
 final class KvMemory {
   /** What a cache can be kept in. */
   static final List<DType> DTYPES = List.of(DType.BF16, DType.F8_E4M3);
@@ -26,6 +29,11 @@ final class KvMemory {
     return dtype == DType.F8_E4M3
         ? 2 * (KvCodes.codeBytes(blockSize, shape) + KvCodes.scaleBytes(blockSize, shape))
         : 2L * dtype.bytes() * CudaKvLayer.blockElements(blockSize, shape);
+  }
+
+  /** Bytes of a block in bf16 that all layers share. */
+  static long sharedBlockBytes(int blockSize, AttentionShape shape, DType dtype) {
+    return dtype == DType.F8_E4M3 ? blockBytes(blockSize, shape, DType.BF16) : 0;
   }
 
   CudaKvLayer allocate(int numBlocks, int blockSize, AttentionShape shape, DType dtype) {

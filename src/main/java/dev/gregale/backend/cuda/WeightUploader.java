@@ -79,8 +79,12 @@ final class WeightUploader {
 
       @Override
       public CudaTensor place(
-          WeightRole role, Shape shape, String name, Consumer<DevicePointer> write) {
-        return WeightUploader.this.place(role, shape, name, write);
+          WeightRole role,
+          WeightLayout layout,
+          Shape shape,
+          String name,
+          Consumer<DevicePointer> write) {
+        return WeightUploader.this.place(role, layout, shape, name, write);
       }
     };
   }
@@ -98,6 +102,7 @@ final class WeightUploader {
     DType stored = storedAs(role);
     return place(
         role,
+        choice.layout(role, source.shape()),
         source.shape(),
         source.name(),
         target -> {
@@ -115,9 +120,12 @@ final class WeightUploader {
    * @param write puts the rows at the address given
    */
   private CudaTensor place(
-      WeightRole role, Shape shape, String name, Consumer<DevicePointer> write) {
+      WeightRole role,
+      WeightLayout layout,
+      Shape shape,
+      String name,
+      Consumer<DevicePointer> write) {
     DType stored = storedAs(role);
-    WeightLayout layout = choice.layout(role, shape);
     String what = "weight %s %s".formatted(name, shape);
     long bytes = shape.numBytes(stored);
     DevicePointer target =
@@ -226,6 +234,7 @@ final class WeightUploader {
     }
     return place(
         role,
+        choice.layout(role, shape),
         shape,
         role.name(),
         target ->
@@ -244,25 +253,12 @@ final class WeightUploader {
     int partRows = matrix.intermediate() > 0 ? matrix.intermediate() : matrix.rows();
     List<Integer> parts =
         Collections.nCopies(matrix.groups() * (matrix.rows() / partRows), partRows);
-    int count =
-        Math.multiplyExact(
-            parts.size() * scaling.gridRows(partRows), scaling.gridColumns(matrix.k()));
-    double scale = DUMMY_DEVIATION / MEAN_CODE;
-    MemorySegment values;
-    if (scaling.dtype() == DType.F32) {
-      float[] all = new float[count];
-      Arrays.fill(all, (float) scale);
-      values = MemorySegment.ofArray(all);
-    } else {
-      byte[] all = new byte[count];
-      Arrays.fill(all, (byte) (127 + Math.getExponent(scale)));
-      values = MemorySegment.ofArray(all);
-    }
+    float scale = (float) (DUMMY_DEVIATION / MEAN_CODE);
     return codes.place(
         role,
         shape,
         role.name(),
-        new HostScales(scaling, parts, List.of(values)),
+        HostScales.uniform(scaling, parts, matrix.k(), scale),
         target ->
             launcher
                 .begin()

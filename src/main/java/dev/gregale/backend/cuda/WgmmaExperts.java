@@ -30,29 +30,19 @@ final class WgmmaExperts implements ExpertKernel {
   private final KernelFunction combineBf16;
   private final KernelFunction combineF32;
 
-  /**
-   * @param mayQuantize whether inputs may be quantised where that is faster
-   */
-  WgmmaExperts(
-      KernelLauncher launcher,
-      KernelModules modules,
-      Workspace workspace,
-      InputQuantizer quantizer,
-      InputRounder rounder,
-      int multiprocessors,
-      boolean mayQuantize) {
-    this.launcher = launcher;
-    this.workspace = workspace;
-    this.quantizer = quantizer;
-    this.rounder = rounder;
-    this.mayQuantize = mayQuantize;
+  WgmmaExperts(WgmmaTools tools) {
+    launcher = tools.launcher();
+    workspace = tools.workspace();
+    quantizer = tools.quantizer();
+    rounder = tools.rounder();
+    mayQuantize = tools.mayQuantize();
+    KernelModules modules = tools.modules();
     plan = modules.function(ROUTING, "expert_plan_i32");
     gather = modules.function(ROUTING, "expert_gather_bf16");
     combineBf16 = modules.function(ROUTING, "expert_combine_bf16");
     combineF32 = modules.function(ROUTING, "expert_combine_f32");
-    gateUp =
-        new GemmKernels(modules, multiprocessors, GEMM, "expert_gate_up_bf16", "expert_gate_up_%s");
-    down = new GemmKernels(modules, multiprocessors, GEMM, "expert_down_bf16", "expert_down_%s");
+    gateUp = tools.gemm(GEMM, "expert_gate_up_bf16", "expert_gate_up_%s");
+    down = tools.gemm(GEMM, "expert_down_bf16", "expert_down_%s");
   }
 
   @Override
@@ -189,8 +179,8 @@ final class WgmmaExperts implements ExpertKernel {
       quantizer.tiles(a.innerCodes(), a.inner(), a.routed(), tiles, inputs);
       return a.innerCodes();
     }
-    // A tile's 64 columns of a row are two blocks of MXFP8, swizzled or not; it is the one recipe
-    // whose products are of bf16.
+    // A tile's 64 columns of a row are two blocks of MXFP8, swizzled or not; weights of other
+    // recipes whose products are of bf16 do not lie in tiles.
     rounder.inPlace(call.down(), a.inner(), a.routed().paddedRows() * tiles, TiledLayout.TILE_K);
     return new GemmKernels.Tokens(a.inner(), 0);
   }

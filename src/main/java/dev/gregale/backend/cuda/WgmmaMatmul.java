@@ -21,26 +21,16 @@ final class WgmmaMatmul implements MatmulKernel {
   private final GemmKernels toBf16;
   private final GemmKernels toF32;
 
-  /**
-   * @param mayQuantize whether inputs may be quantised where that is faster
-   */
-  WgmmaMatmul(
-      KernelLauncher launcher,
-      KernelModules modules,
-      Workspace workspace,
-      InputQuantizer quantizer,
-      InputRounder rounder,
-      int multiprocessors,
-      boolean mayQuantize) {
-    this.launcher = launcher;
-    this.workspace = workspace;
-    this.quantizer = quantizer;
-    this.rounder = rounder;
-    this.mayQuantize = mayQuantize;
+  WgmmaMatmul(WgmmaTools tools) {
+    launcher = tools.launcher();
+    workspace = tools.workspace();
+    quantizer = tools.quantizer();
+    rounder = tools.rounder();
+    mayQuantize = tools.mayQuantize();
+    KernelModules modules = tools.modules();
     tileRows = modules.function(SOURCE, "tile_rows_bf16");
-    toBf16 =
-        new GemmKernels(modules, multiprocessors, SOURCE, "matmul_wgmma_bf16", "matmul_%s_bf16");
-    toF32 = new GemmKernels(modules, multiprocessors, SOURCE, "matmul_wgmma_f32", "matmul_%s_f32");
+    toBf16 = tools.gemm(SOURCE, "matmul_wgmma_bf16", "matmul_%s_bf16");
+    toF32 = tools.gemm(SOURCE, "matmul_wgmma_f32", "matmul_%s_f32");
   }
 
   @Override

@@ -18,6 +18,7 @@ import dev.gregale.tensor.Shape;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.SplittableRandom;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
@@ -161,6 +162,25 @@ class CudaBackendTest {
     float[] again = new float[count];
     backend.read(backend.dummy(WeightRole.EMBEDDING, DType.BF16, shape, 8), again, count);
     assertTrue(!Arrays.equals(found, again));
+  }
+
+  /** What is planned with is what is allocated, widened blocks of an FP8 cache included. */
+  @Test
+  void kvCacheTakesWhatIsPlanned() {
+    AttentionShape shape = new AttentionShape(8, 2, 128, 0);
+    for (DType dtype : backend.kvCacheDTypes()) {
+      long before = allocatedBytes();
+      for (int layer = 0; layer < 3; layer++) {
+        backend.allocateKv(7, 64, shape, dtype);
+      }
+      long planned =
+          3 * backend.kvBlockBytes(64, shape, dtype) + backend.kvSharedBlockBytes(64, shape, dtype);
+      assertEquals(7 * planned, allocatedBytes() - before, dtype.toString());
+    }
+  }
+
+  private long allocatedBytes() {
+    return Objects.requireNonNull(backend.deviceMemory()).allocatedBytes();
   }
 
   @Test

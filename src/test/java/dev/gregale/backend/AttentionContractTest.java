@@ -1,0 +1,92 @@
+package dev.gregale.backend;
+
+import dev.gregale.backend.cpu.CpuBackends;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** {@link KernelsContractTest} for attention and its cache. */
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+class AttentionContractTest {
+
+  protected Stream<Backend> backends() {
+    return CpuBackends.candidates().stream();
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void ropeAndCacheKv(Backend candidate) {
+    int[] tokens = {3, 1, 17};
+    attention(candidate, new AttentionShape(6, 2, 32, 0), 4, true, tokens, tokens, tokens);
+    attention(candidate, new AttentionShape(3, 1, 10, 0), 16, true, tokens, tokens, tokens);
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void pagedAttention(Backend candidate) {
+    int[] mixed = {1, 1, 40, 5};
+    int[] ones = {1, 1, 1, 1};
+    attention(candidate, new AttentionShape(6, 2, 32, 0), 16, false, mixed, mixed, ones);
+    attention(
+        candidate, new AttentionShape(5, 5, 10, 0), 3, false, new int[] {7, 1}, new int[] {1, 1});
+    attention(
+        candidate,
+        new AttentionShape(4, 1, 66, 9),
+        8,
+        false,
+        new int[] {25, 2, 1},
+        BatchFixture.ones(3));
+    attention(
+        candidate,
+        new AttentionShape(8, 2, 128, 0),
+        16,
+        false,
+        new int[] {1},
+        BatchFixture.ones(1),
+        BatchFixture.ones(1));
+    attention(
+        candidate,
+        new AttentionShape(20, 1, 160, 0),
+        16,
+        false,
+        new int[] {19, 1},
+        BatchFixture.ones(2));
+  }
+
+  /** Contexts long enough to be split, with queries in the middle of a split and at its border. */
+  @ParameterizedTest
+  @MethodSource("backends")
+  void longContexts(Backend candidate) {
+    int[] prompts = {511, 300, 7, 255};
+    attention(
+        candidate,
+        new AttentionShape(4, 2, 64, 0),
+        16,
+        false,
+        prompts,
+        BatchFixture.ones(4),
+        BatchFixture.ones(4));
+    attention(
+        candidate,
+        new AttentionShape(2, 1, 16, 200),
+        16,
+        false,
+        prompts,
+        BatchFixture.ones(4),
+        BatchFixture.ones(4));
+    attention(
+        candidate,
+        new AttentionShape(4, 1, 128, 0),
+        32,
+        false,
+        new int[] {600},
+        BatchFixture.ones(1),
+        BatchFixture.ones(1));
+  }
+
+  private static void attention(
+      Backend candidate, AttentionShape shape, int block, boolean turns, int[]... rounds) {
+    AttentionFixture.attention(candidate, candidate.kvCacheDType(), shape, block, turns, rounds);
+  }
+}

@@ -1,0 +1,61 @@
+package dev.gregale.backend;
+
+import dev.gregale.backend.cpu.CpuBackends;
+import java.util.Arrays;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/**
+ * {@link KernelsContractTest} for the larger ops, which a backend may compute by kernels of their
+ * own.
+ */
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+class BlocksContractTest {
+
+  protected Stream<Backend> backends() {
+    return CpuBackends.candidates().stream();
+  }
+
+  /** Batches of decode in several sizes, after a prefill and beside one. */
+  @ParameterizedTest
+  @MethodSource("backends")
+  void attentionBlock(Backend candidate) {
+    AttentionShape large = new AttentionShape(4, 2, 128, 0);
+    BlocksFixture.attention(
+        candidate, large, 256, 64, new int[] {70}, BatchFixture.ones(1), new int[] {3});
+    for (int seqs : new int[] {3, 8, 9, 40}) {
+      int[] prompts = new int[seqs];
+      Arrays.setAll(prompts, s -> 1 + 7 * s % 90);
+      int[] mixed = BatchFixture.ones(seqs);
+      mixed[seqs - 1] = 5;
+      BlocksFixture.attention(candidate, large, 256, 16, prompts, BatchFixture.ones(seqs), mixed);
+    }
+    AttentionShape window = new AttentionShape(8, 1, 64, 20);
+    BlocksFixture.attention(
+        candidate, window, 320, 32, new int[] {33, 2}, BatchFixture.ones(2), BatchFixture.ones(2));
+    AttentionShape odd = new AttentionShape(3, 1, 10, 0);
+    BlocksFixture.attention(
+        candidate, odd, 50, 5, new int[] {7, 2, 1}, BatchFixture.ones(3), BatchFixture.ones(3));
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void expertBlock(Backend candidate) {
+    for (int tokens : new int[] {1, 2, 8, 9, 33, 200, 300}) {
+      BlocksFixture.experts(candidate, tokens, 8, 2, 256, 192);
+      BlocksFixture.experts(candidate, tokens, 5, 3, 320, 72);
+    }
+    BlocksFixture.experts(candidate, 6, 4, 2, 50, 33);
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void computeLogits(Backend candidate) {
+    for (int rows : new int[] {1, 8, 9, 100, 300}) {
+      BlocksFixture.logits(candidate, rows, 256, 320);
+      BlocksFixture.logits(candidate, rows, 50, 37);
+    }
+  }
+}

@@ -1,0 +1,15 @@
+package dev.gregale.backend;
+
+import dev.gregale.backend.cuda.CudaBackends;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Tag;
+
+/** The same contract on the GPU. */
+@Tag("gpu")
+class CudaBlocksContractTest extends BlocksContractTest {
+
+  @Override
+  protected Stream<Backend> backends() {
+    return CudaBackends.both();
+  }
+}
