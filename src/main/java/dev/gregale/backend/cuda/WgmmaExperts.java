@@ -18,11 +18,8 @@ final class WgmmaExperts implements ExpertKernel {
   private static final int PLAN_BYTES_PER_EXPERT = 132;
   private static final int ROW_THREADS = 256;
   private static final int TILE_GRAIN = 8;
+  private final WgmmaTools tools;
   private final KernelLauncher launcher;
-  private final Workspace workspace;
-  private final InputQuantizer quantizer;
-  private final InputRounder rounder;
-  private final boolean mayQuantize;
   private final KernelFunction plan;
   private final KernelFunction gather;
   private final GemmKernels gateUp;
@@ -31,11 +28,8 @@ final class WgmmaExperts implements ExpertKernel {
   private final KernelFunction combineF32;
 
   WgmmaExperts(WgmmaTools tools) {
+    this.tools = tools;
     launcher = tools.launcher();
-    workspace = tools.workspace();
-    quantizer = tools.quantizer();
-    rounder = tools.rounder();
-    mayQuantize = tools.mayQuantize();
     KernelModules modules = tools.modules();
     plan = modules.function(ROUTING, "expert_plan_i32");
     gather = modules.function(ROUTING, "expert_gather_bf16");
@@ -64,22 +58,31 @@ final class WgmmaExperts implements ExpertKernel {
   private Arrays arrays(int pairs, int experts, int hidden, int intermediate, int maxTileRows) {
     int padded = TiledLayout.maxPaddedRows(pairs, experts, maxTileRows);
     long planBytes = TiledLayout.planBytes(experts);
-    long plan = workspace.address(Workspace.Use.EXPERT_ORDER, planBytes + 4L * pairs + 4L * padded);
+    long plan =
+        tools.workspace().address(Workspace.Use.EXPERT_ORDER, planBytes + 4L * pairs + 4L * padded);
     long pairRow = plan + planBytes;
     return new Arrays(
         new InputQuantizer.Routed(plan, pairRow + 4L * pairs, experts, padded),
         pairRow,
         new GemmKernels.Tokens(
-            workspace.address(Workspace.Use.EXPERT_TILES, TiledLayout.tokenBytes(padded, hidden)),
-            workspace.address(
-                Workspace.Use.EXPERT_SCALES, InputQuantizer.scaleBytes(padded, hidden))),
-        workspace.address(Workspace.Use.EXPERT_INNER, TiledLayout.tokenBytes(padded, intermediate)),
+            tools
+                .workspace()
+                .address(Workspace.Use.EXPERT_TILES, TiledLayout.tokenBytes(padded, hidden)),
+            tools
+                .workspace()
+                .address(Workspace.Use.EXPERT_SCALES, InputQuantizer.scaleBytes(padded, hidden))),
+        tools
+            .workspace()
+            .address(Workspace.Use.EXPERT_INNER, TiledLayout.tokenBytes(padded, intermediate)),
         new GemmKernels.Tokens(
-            workspace.address(
-                Workspace.Use.INNER_CODES, InputQuantizer.codeBytes(padded, intermediate)),
-            workspace.address(
-                Workspace.Use.INNER_SCALES, InputQuantizer.scaleBytes(padded, intermediate))),
-        workspace.address(Workspace.Use.EXPERT_ANSWERS, 4L * padded * hidden));
+            tools
+                .workspace()
+                .address(Workspace.Use.INNER_CODES, InputQuantizer.codeBytes(padded, intermediate)),
+            tools
+                .workspace()
+                .address(
+                    Workspace.Use.INNER_SCALES, InputQuantizer.scaleBytes(padded, intermediate))),
+        tools.workspace().address(Workspace.Use.EXPERT_ANSWERS, 4L * padded * hidden));
   }
 
   @Override
@@ -98,8 +101,8 @@ final class WgmmaExperts implements ExpertKernel {
       return;
     }
     int hidden = call.hidden();
-    GemmKind up = GemmKind.of(call.gateUp(), mayQuantize);
-    GemmKind back = GemmKind.of(call.down(), mayQuantize);
+    GemmKind up = GemmKind.of(call.gateUp(), tools.mayQuantize());
+    GemmKind back = GemmKind.of(call.down(), tools.mayQuantize());
     int maxTileRows = Math.min(up.maxTileRows(), back.maxTileRows());
     Arrays a = arrays(pairs, call.numExperts(), hidden, call.intermediate(), maxTileRows);
     plan(call, a, pairs, maxTileRows);
@@ -149,10 +152,12 @@ final class WgmmaExperts implements ExpertKernel {
     int hidden = call.hidden();
     if (kind.isQuantizingInputs()) {
       InputScaling inputs = Objects.requireNonNull(call.gateUp().inputs());
-      quantizer.gather(a.x(), call.x().address(), a.routed(), call.perToken(), hidden, inputs);
+      tools
+          .quantizer()
+          .gather(a.x(), call.x().address(), a.routed(), call.perToken(), hidden, inputs);
       return;
     }
-    long x = rounder.rows(call.gateUp(), call.x(), call.rows(), hidden);
+    long x = tools.rounder().rows(call.gateUp(), call.x(), call.rows(), hidden);
     launcher
         .begin()
         .add(a.x().tiles())
@@ -176,12 +181,14 @@ final class WgmmaExperts implements ExpertKernel {
     int tiles = TiledLayout.kTiles(call.intermediate());
     if (kind.isQuantizingInputs()) {
       InputScaling inputs = Objects.requireNonNull(call.down().inputs());
-      quantizer.tiles(a.innerCodes(), a.inner(), a.routed(), tiles, inputs);
+      tools.quantizer().tiles(a.innerCodes(), a.inner(), a.routed(), tiles, inputs);
       return a.innerCodes();
     }
     // A tile's 64 columns of a row are two blocks of MXFP8, swizzled or not; weights of other
     // recipes whose products are of bf16 do not lie in tiles.
-    rounder.inPlace(call.down(), a.inner(), a.routed().paddedRows() * tiles, TiledLayout.TILE_K);
+    tools
+        .rounder()
+        .inPlace(call.down(), a.inner(), a.routed().paddedRows() * tiles, TiledLayout.TILE_K);
     return new GemmKernels.Tokens(a.inner(), 0);
   }
 }

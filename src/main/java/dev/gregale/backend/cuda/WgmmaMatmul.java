@@ -12,21 +12,15 @@ final class WgmmaMatmul implements MatmulKernel {
   private static final int TILE_GRAIN = 8; // rows, and tiles along K, of a block
   private static final int MIN_TILE_ROWS = 64;
   private static final int ROW_COST = 256; // of a weight tile, in rows of a token tile
+  private final WgmmaTools tools;
   private final KernelLauncher launcher;
-  private final Workspace workspace;
-  private final InputQuantizer quantizer;
-  private final InputRounder rounder;
-  private final boolean mayQuantize;
   private final KernelFunction tileRows;
   private final GemmKernels toBf16;
   private final GemmKernels toF32;
 
   WgmmaMatmul(WgmmaTools tools) {
+    this.tools = tools;
     launcher = tools.launcher();
-    workspace = tools.workspace();
-    quantizer = tools.quantizer();
-    rounder = tools.rounder();
-    mayQuantize = tools.mayQuantize();
     KernelModules modules = tools.modules();
     tileRows = modules.function(SOURCE, "tile_rows_bf16");
     toBf16 = tools.gemm(SOURCE, "matmul_wgmma_bf16", "matmul_%s_bf16");
@@ -45,15 +39,19 @@ final class WgmmaMatmul implements MatmulKernel {
     int padded = TiledLayout.maxPaddedRows(limits.tokens(), 1, MIN_TILE_ROWS);
     tiles(padded, widest);
     scales(padded, widest);
-    rounder.reserve(limits.tokens(), widest);
+    tools.rounder().reserve(limits.tokens(), widest);
   }
 
   private long tiles(int paddedRows, int k) {
-    return workspace.address(Workspace.Use.MATMUL_TILES, TiledLayout.tokenBytes(paddedRows, k));
+    return tools
+        .workspace()
+        .address(Workspace.Use.MATMUL_TILES, TiledLayout.tokenBytes(paddedRows, k));
   }
 
   private long scales(int paddedRows, int k) {
-    return workspace.address(Workspace.Use.MATMUL_SCALES, InputQuantizer.scaleBytes(paddedRows, k));
+    return tools
+        .workspace()
+        .address(Workspace.Use.MATMUL_SCALES, InputQuantizer.scaleBytes(paddedRows, k));
   }
 
   /** The height of token tiles that keeps the clusters busiest. */
@@ -80,7 +78,7 @@ final class WgmmaMatmul implements MatmulKernel {
     }
     int n = weight.shape().intDim(0);
     int k = weight.shape().intDim(1);
-    GemmKind kind = GemmKind.of(weight, mayQuantize);
+    GemmKind kind = GemmKind.of(weight, tools.mayQuantize());
     int nTiles = TiledLayout.nTiles(n);
     int maxTileRows = maxTileRows(rows, nTiles, kind.maxTileRows());
     GemmKernels.Tokens tokens = tokens(x, weight, kind, rows, maxTileRows);
@@ -99,10 +97,10 @@ final class WgmmaMatmul implements MatmulKernel {
     GemmKernels.Tokens tokens = new GemmKernels.Tokens(tiles(padded, k), scales(padded, k));
     if (kind.isQuantizingInputs()) {
       InputScaling inputs = Objects.requireNonNull(weight.inputs());
-      quantizer.rows(tokens, x.address(), rows, k, maxTileRows, inputs, padded);
+      tools.quantizer().rows(tokens, x.address(), rows, k, maxTileRows, inputs, padded);
       return tokens;
     }
-    long from = rounder.rows(weight, x, rows, k);
+    long from = tools.rounder().rows(weight, x, rows, k);
     launcher
         .begin()
         .add(tokens.tiles())
