@@ -1,6 +1,7 @@
 // The K best of E router logits per token, and their softmax renormalised to sum 1: the softmax
 // over the K best alone, which is the same. Ties go to the lower expert. Called by
-// Kernels.routeTopK.
+// Kernels.routeTopK. expert_ids_own_i32: which of them are a rank's own experts
+// (Kernels.dispatch), counted from its first; -1 for the others'.
 //
 // One warp per row, 8 warps per block; fp32 throughout. A NaN logit counts as the least.
 
@@ -58,5 +59,15 @@ extern "C" __global__ void route_top_k_f32(int* expert_ids,         // [rows, K]
   __syncwarp();
   for (int slot = lane; slot < per_token; slot += kWarpSize) {
     weights[slot] /= sum;
+  }
+}
+
+extern "C" __global__ void expert_ids_own_i32(int* own_ids,           // [choices]
+                                              const int* expert_ids,  // [choices]
+                                              int first_expert, int num_experts, int choices) {
+  const int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < choices) {
+    const int own = expert_ids[i] - first_expert;
+    own_ids[i] = own >= 0 && own < num_experts ? own : -1;
   }
 }

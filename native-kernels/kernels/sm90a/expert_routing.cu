@@ -98,15 +98,19 @@ __device__ __forceinline__ void combine(Out* out, const float* rows, const int* 
   for (int at = threadIdx.x * kChunk; at < packed; at += blockDim.x * kChunk) {
     float sum[kChunk] = {};
     for (int slot = 0; slot < experts_per_token; slot++) {
-      add_weighted(sum, rows + static_cast<size_t>(row_of[slot]) * width + at, weight_of[slot]);
+      if (row_of[slot] >= 0) {
+        add_weighted(sum, rows + static_cast<size_t>(row_of[slot]) * width + at, weight_of[slot]);
+      }
     }
     store(to + at, sum);
   }
   for (int at = packed + threadIdx.x; at < width; at += blockDim.x) {
     float sum = 0.0f;
     for (int slot = 0; slot < experts_per_token; slot++) {
-      const size_t from = static_cast<size_t>(row_of[slot]) * width + at;
-      sum = fmaf(weight_of[slot], rows[from], sum);
+      if (row_of[slot] >= 0) {
+        const size_t from = static_cast<size_t>(row_of[slot]) * width + at;
+        sum = fmaf(weight_of[slot], rows[from], sum);
+      }
     }
     store(to + at, sum);
   }
@@ -118,9 +122,9 @@ __device__ __forceinline__ void combine(Out* out, const float* rows, const int* 
 // launch.
 extern "C" __global__ void __launch_bounds__(kPlanThreads)
     expert_plan_i32(GroupPlan* plan,        // plan_bytes(E)
-                    int* pair_row,          // [T K]: padded row of each pair
+                    int* pair_row,          // [T K]: padded row of each pair, -1 for none
                     int* row_pair,          // [padded rows]: pair of each row, -1 for padding
-                    const int* expert_ids,  // [T, K], each 0 to E - 1
+                    const int* expert_ids,  // [T, K], each 0 to E - 1, or -1 for nobody
                     int pairs, int experts, int max_tile_rows) {
   extern __shared__ int counts[];  // [warps + 1][E]; the last row is the total
   const int warp = threadIdx.x / kWarpSize;
@@ -163,8 +167,12 @@ extern "C" __global__ void __launch_bounds__(kPlanThreads)
   }
   for (int first = begin; first < end; first += kWarpSize) {
     const int pair = first + lane;
-    const bool mine = pair < end && expert_ids[pair] == expert;
+    const int id = pair < end ? expert_ids[pair] : -1;
+    const bool mine = id == expert;
     const unsigned all = __ballot_sync(kAllLanes, mine);
+    if (expert == 0 && pair < end && id < 0) {
+      pair_row[pair] = -1;
+    }
     if (mine) {
       const int at = row + __popc(all & ((1u << lane) - 1));
       pair_row[pair] = at;

@@ -41,6 +41,7 @@ class ArchitectureTest {
               "model", List.of("backend", "checkpoint", "scheduler", "tensor", "quantization")),
           Map.entry("backend", List.of("tensor")),
           Map.entry("backend.cpu", List.of("backend", "tensor", "quantization")),
+          Map.entry("backend.parallel", List.of("backend", "tensor")),
           Map.entry("backend.cuda", List.of("backend", "tensor")),
           Map.entry("convert", List.of("checkpoint", "tensor", "quantization")),
           Map.entry("checkpoint", List.of("tensor")),

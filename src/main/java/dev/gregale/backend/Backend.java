@@ -58,12 +58,11 @@ public interface Backend extends AutoCloseable {
   long freeBytes();
 
   /**
-   * Bytes that a KV cache may take beside a model whose weights and activations, not yet allocated,
-   * take that many.
+   * Bytes that a KV cache may take beside a model that is not yet allocated.
    *
    * @param utilization share of a GPU's memory that this process may take in all
    */
-  default long freeBytesBeside(long modelBytes, double utilization) {
+  default long freeBytesBeside(ModelBytes model, double utilization) {
     return freeBytes();
   }
 
@@ -80,8 +79,9 @@ public interface Backend extends AutoCloseable {
   /**
    * Takes a weight over, in whatever layout and stored precision suits its role. F8_E4M3 codes stay
    * codes, beside their scales ({@link HostTensor#scales}): products are of code * scale, and
-   * quantise their inputs as {@link dev.gregale.tensor.WeightScaling#inputs} says. Only LINEAR,
-   * EXPERTS_GATE_UP and EXPERTS_DOWN come quantised. The source may be gone after the call.
+   * quantise their inputs as {@link dev.gregale.tensor.WeightScaling#inputs} says. Only QKV,
+   * ATTENTION_OUTPUT, LINEAR, EXPERTS_GATE_UP and EXPERTS_DOWN come quantised. The source may be
+   * gone after the call.
    */
   Tensor upload(WeightRole role, HostTensor source);
 
@@ -96,6 +96,14 @@ public interface Backend extends AutoCloseable {
 
   /** A zeroed dense array. */
   Tensor allocate(DType dtype, Shape shape);
+
+  /**
+   * A zeroed dense array {@code [T, heads * headDim]}, of whose heads each device has its own where
+   * there are several.
+   */
+  default Tensor allocateHeads(DType dtype, Shape shape) {
+    return allocate(dtype, shape);
+  }
 
   /** Several zeroed dense arrays of one shape, which {@link #readback(List)} fetches at once. */
   default List<Tensor> allocateTogether(DType dtype, Shape shape, int count) {

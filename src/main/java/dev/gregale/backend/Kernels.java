@@ -63,8 +63,17 @@ public interface Kernels {
   void routeTopK(ExpertRouting routing, Tensor routerLogits, int rows);
 
   /**
+   * Which of each token's experts are among this device's own: {@code expertIds - firstExpert} for
+   * those, -1 for the others.
+   *
+   * @param localIds int32 {@code [rows, K]}
+   * @param expertIds int32 {@code [rows, K]}
+   */
+  void dispatch(Tensor localIds, Tensor expertIds, int firstExpert, int numExperts, int rows);
+
+  /**
    * out[t] = sum over t's experts of weight * down(silu(gate x) * up x): {@code [rows, D]}. {@code
-   * out} may be {@code x}.
+   * out} may be {@code x}. An expert of id -1 is another device's, and counts for nothing.
    *
    * @param gateUp {@code [E, 2I, D]}
    * @param down {@code [E, D, I]}
@@ -76,10 +85,13 @@ public interface Kernels {
   void gatherRows(Tensor out, Tensor x, Tensor rowIds, int rows);
 
   /**
-   * residual += attention(rmsNorm(residual)), with the projections around it: fp32 {@code [T, D]}.
+   * out += attention(rmsNorm(residual)), with the projections around it: fp32 {@code [T, D]}.
    * Writes the batch's keys and values into the cache.
+   *
+   * @param out the residual itself; or zeros, where what is computed is one device's part of a sum
    */
   default void attentionBlock(
+      Tensor out,
       Tensor residual,
       AttentionWeights weights,
       float eps,
@@ -93,28 +105,41 @@ public interface Kernels {
     matmul(scratch.qkv(), scratch.hidden(), weights.qkv(), tokens); // [T, (H + 2G) d]
     ropeAndCacheKv(scratch.qkv(), kv, ropeTable, shape, batch);
     pagedAttention(scratch.context(), scratch.qkv(), kv, shape, batch); // [T, H d]
-    matmul(scratch.update(), scratch.context(), weights.output(), tokens); // [T, D]
-    add(residual, scratch.update(), tokens);
+    Tensor update = out == residual ? scratch.update() : out;
+    matmul(update, scratch.context(), weights.output(), tokens); // [T, D]
+    if (out == residual) {
+      add(residual, update, tokens);
+    }
   }
 
   /**
-   * residual += experts(rmsNorm(residual)): fp32 {@code [T, D]}. Padding rows (slot -1) may be left
-   * as they are.
+   * out += experts(rmsNorm(residual)): fp32 {@code [T, D]}. Padding rows (slot -1) may be left as
+   * they are.
+   *
+   * @param out as in {@link #attentionBlock}
    */
   default void expertBlock(
-      Tensor residual, ExpertWeights weights, float eps, ForwardBatch batch, BlockScratch scratch) {
+      Tensor out,
+      Tensor residual,
+      ExpertWeights weights,
+      float eps,
+      ForwardBatch batch,
+      BlockScratch scratch) {
     int tokens = batch.numTokens();
     rmsNorm(scratch.hidden(), residual, weights.norm(), eps, tokens); // [T, D]
     matmul(scratch.routerLogits(), scratch.hidden(), weights.router(), tokens); // [T, E]
     routeTopK(scratch.routing(), scratch.routerLogits(), tokens); // [T, K]
+    Tensor update = out == residual ? scratch.update() : out;
     expertFeedForward(
-        scratch.update(),
+        update,
         scratch.hidden(),
         scratch.routing(),
         weights.gateUp(),
         weights.down(),
         tokens); // [T, D]
-    add(residual, scratch.update(), tokens);
+    if (out == residual) {
+      add(residual, update, tokens);
+    }
   }
 
   /** logits = rmsNorm(residual) * lmHead^T of the batch's logit rows: fp32 {@code [R, V]}. */

@@ -6,7 +6,11 @@ public enum WeightRole {
   EMBEDDING,
   /** RMSNorm gains {@code [D]}. */
   NORM,
-  /** A projection {@code [out, in]}: fused QKV, attention output, lm_head. */
+  /** Queries, keys and values {@code [(H + 2G) d, D]}: a projection whose rows are heads. */
+  QKV,
+  /** Attention's output projection {@code [D, H d]}: its columns are heads. */
+  ATTENTION_OUTPUT,
+  /** Any other projection {@code [out, in]}: lm_head. */
   LINEAR,
   /** The router {@code [E, D]}: a projection that is never quantised. */
   ROUTER,

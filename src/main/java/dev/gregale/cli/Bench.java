@@ -4,6 +4,7 @@ import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.Ceilings;
 import dev.gregale.backend.Kernels;
+import dev.gregale.backend.parallel.ParallelBackend;
 import dev.gregale.config.ModelAssembly;
 import dev.gregale.config.ModelAssembly.LoadedModel;
 import dev.gregale.config.StepLoop;
@@ -56,9 +57,12 @@ final class Bench {
     List<BenchReport.Decode> decodes = new ArrayList<>();
     StepLoop loop = loop(model, backend.kernels());
     OpTimes times = new OpTimes(backend.timeline());
-    StepLoop ofOps = loop(model, times.around(backend.kernels(), false));
+    // Ranks know whole blocks alone.
+    boolean ranks = backend instanceof ParallelBackend;
+    StepLoop ofOps = loop(model, times.around(backend.kernels(), ranks));
     // What runs on a device at its own pace is timed as it is run: in whole blocks.
-    StepLoop ofBlocks = loop(model, times.around(backend.kernels(), backend.isAsynchronous()));
+    boolean wholeBlocks = ranks || backend.isAsynchronous();
+    StepLoop ofBlocks = loop(model, times.around(backend.kernels(), wholeBlocks));
     for (int length : promptLengths) {
       System.err.println("prefill of " + length + " tokens ...");
       prefills.add(prefill(loop, length, times, ofOps));

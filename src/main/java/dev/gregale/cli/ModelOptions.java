@@ -10,6 +10,7 @@ import dev.gregale.model.LoadFormat;
 import dev.gregale.quantization.Quantization;
 import dev.gregale.tensor.InputScaling.When;
 import java.time.Duration;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
@@ -49,6 +50,22 @@ final class ModelOptions {
   private boolean deterministic;
 
   @Option(
+      names = "--tensor-parallel-size",
+      description = "GPUs, or ranks on the CPU, that the model is divided among. Default: 1.")
+  private int tensorParallelSize = 1;
+
+  @Option(
+      names = "--expert-parallel-size",
+      description = "Groups of these that the experts are dealt out to. Default: 1.")
+  private int expertParallelSize = 1;
+
+  @Option(
+      names = "--devices",
+      split = ",",
+      description = "GPUs to run on, as nvidia-smi counts them. Default: 0,1 ...")
+  private List<Integer> devices = List.of();
+
+  @Option(
       names = "--gpu-memory-utilization",
       description = "Share of the GPU's memory to take. Default: 0.80.")
   private double gpuMemoryUtilization = 0.80;
@@ -68,6 +85,11 @@ final class ModelOptions {
             threads,
             deterministic,
             gpuMemoryUtilization,
+            tensorParallelSize,
+            expertParallelSize,
+            1,
+            devices,
+            null,
             maxNumSeqs,
             maxNumBatchedTokens,
             maxModelLen,

@@ -11,6 +11,7 @@ import dev.gregale.tokenizer.DjlTokenizer;
 import dev.gregale.tokenizer.TokenizerLoadException;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
@@ -136,7 +137,7 @@ final class PerplexityCommand implements Callable<Integer> {
         new AsyncLlmEngine(
             served,
             assembly.limits(),
-            assembly.runner(loaded, assembly.backend().kernels()),
+            List.of(assembly.runner(loaded, assembly.backend().kernels())),
             TextStreamFactory.none(),
             new SimpleMeterRegistry())) {
       engine.start();

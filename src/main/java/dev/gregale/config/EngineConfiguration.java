@@ -4,7 +4,6 @@ import dev.gregale.engine.AsyncLlmEngine;
 import dev.gregale.engine.ServedModel;
 import dev.gregale.engine.TextStream;
 import dev.gregale.engine.TextStreamFactory;
-import dev.gregale.model.StepRunner;
 import dev.gregale.structured.StructuredOutputs;
 import dev.gregale.tokenizer.ChatRenderer;
 import dev.gregale.tokenizer.ChatTemplate;
@@ -77,15 +76,20 @@ public class EngineConfiguration {
   }
 
   @Bean
-  DeferredRunner deferredRunner() {
-    return new DeferredRunner();
+  DeferredRunners deferredRunners(ModelAssembly assembly) {
+    return DeferredRunners.of(assembly.backends().size());
+  }
+
+  @Bean
+  StepRunners stepRunners(DeferredRunners replicas) {
+    return new StepRunners(replicas.all());
   }
 
   @Bean(destroyMethod = "")
   AsyncLlmEngine llmEngine(
       ModelAssembly assembly,
       ObjectProvider<Tokenizer> tokenizer,
-      StepRunner runner,
+      StepRunners replicas,
       ObjectProvider<MeterRegistry> registry) {
     ServedModel model =
         new ServedModel(
@@ -96,7 +100,11 @@ public class EngineConfiguration {
             assembly.routing());
     TextStreamFactory texts = textStreams(tokenizer.getIfAvailable());
     return new AsyncLlmEngine(
-        model, assembly.limits(), runner, texts, registry.getIfUnique(SimpleMeterRegistry::new));
+        model,
+        assembly.limits(),
+        replicas.all(),
+        texts,
+        registry.getIfUnique(SimpleMeterRegistry::new));
   }
 
   private static TextStreamFactory textStreams(@Nullable Tokenizer tokenizer) {

@@ -2,6 +2,7 @@ package dev.gregale.config;
 
 import dev.gregale.engine.SchedulingPolicy;
 import java.time.Duration;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.springframework.boot.context.properties.ConfigurationProperties;
 import org.springframework.boot.context.properties.bind.DefaultValue;
@@ -16,6 +17,17 @@ import org.springframework.boot.context.properties.bind.DefaultValue;
  *     too, at some cost in speed. The CPU always does.
  * @param gpuMemoryUtilization Share of a GPU's memory that this process may take: weights,
  *     activations, and what remains for the KV cache.
+ * @param tensorParallelSize Ranks that a model is divided among, each with its share of the heads
+ *     and of every expert.
+ * @param expertParallelSize Groups of ranks that the experts are dealt out to; must divide
+ *     tensor-parallel-size. 1 divides every expert among all ranks; as many as there are ranks
+ *     gives each whole experts.
+ * @param dataParallelSize Replicas of the model, each on tensor-parallel-size devices of its own,
+ *     with max-num-seqs and a KV cache of its own, behind one queue.
+ * @param devices GPUs to run on, as nvidia-smi counts them, one for each rank of the first replica,
+ *     then of the second, and so on. Default: 0, 1, 2 ...
+ * @param ncclLibrary File of NCCL's library, for sums of long messages between GPUs. Default: ranks
+ *     add them up themselves; where they cannot reach each other's memory, libnccl.so.2.
  * @param maxNumSeqs Sequences that run together at most.
  * @param maxNumBatchedTokens Tokens computed in one step at most; longer prompts are computed in
  *     chunks.
@@ -42,6 +54,11 @@ public record EngineProperties(
     @DefaultValue("0") int threads,
     @DefaultValue("false") boolean deterministic,
     @DefaultValue("0.90") double gpuMemoryUtilization,
+    @DefaultValue("1") int tensorParallelSize,
+    @DefaultValue("1") int expertParallelSize,
+    @DefaultValue("1") int dataParallelSize,
+    @DefaultValue List<Integer> devices,
+    @Nullable String ncclLibrary,
     @DefaultValue("64") int maxNumSeqs,
     @DefaultValue("512") int maxNumBatchedTokens,
     @Nullable Integer maxModelLen,

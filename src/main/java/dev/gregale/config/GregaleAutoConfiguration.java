@@ -27,7 +27,7 @@ public class GregaleAutoConfiguration {
 
   @Bean
   EmbeddedLifecycle engineLifecycle(
-      ModelAssembly assembly, AsyncLlmEngine engine, DeferredRunner runner) {
-    return new EmbeddedLifecycle(new ModelStart(assembly, engine, runner), engine);
+      ModelAssembly assembly, AsyncLlmEngine engine, DeferredRunners replicas) {
+    return new EmbeddedLifecycle(new ModelStart(assembly, engine, replicas), engine);
   }
 }

@@ -2,6 +2,7 @@ package dev.gregale.config;
 
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.Kernels;
+import dev.gregale.backend.ModelBytes;
 import dev.gregale.backend.cuda.CudaUnavailableException;
 import dev.gregale.checkpoint.CheckpointException;
 import dev.gregale.engine.EngineLimits;
@@ -18,6 +19,7 @@ import dev.gregale.scheduler.SchedulerConfig;
 import dev.gregale.tensor.DType;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -28,7 +30,7 @@ import org.slf4j.LoggerFactory;
  * @param name what requests give as "model"
  * @param directory of the checkpoint
  * @param loader the checked files
- * @param backend what will run it
+ * @param backends what will run it, one for each replica
  * @param limits how much it takes on
  * @param kvCacheDType what the KV cache is kept in
  */
@@ -36,7 +38,7 @@ public record ModelAssembly(
     String name,
     Path directory,
     ModelLoader loader,
-    Backend backend,
+    List<Backend> backends,
     EngineLimits limits,
     DType kvCacheDType)
     implements AutoCloseable {
@@ -53,11 +55,11 @@ public record ModelAssembly(
     boolean bundled = model.path() == null || model.path().isBlank();
     Path directory = bundled ? BundledModel.directory() : Path.of(model.path());
     ModelLoader loader = open(directory, model);
-    Backend backend = BackendFactory.create(engine);
-    DType kvCacheDType = kvCacheDType(engine, backend);
-    EngineLimits limits = limits(loader, engine, backend, kvCacheDType);
+    List<Backend> backends = BackendFactory.create(engine, loader);
+    DType kvCacheDType = kvCacheDType(engine, backends.getFirst());
+    EngineLimits limits = limits(loader, engine, backends, kvCacheDType);
     String name = model.name() == null ? directoryName(directory) : model.name();
-    return new ModelAssembly(name, directory, loader, backend, limits, kvCacheDType);
+    return new ModelAssembly(name, directory, loader, backends, limits, kvCacheDType);
   }
 
   private static DType kvCacheDType(EngineProperties engine, Backend backend) {
@@ -99,7 +101,8 @@ public record ModelAssembly(
   }
 
   private static EngineLimits limits(
-      ModelLoader loader, EngineProperties engine, Backend backend, DType kvCacheDType) {
+      ModelLoader loader, EngineProperties engine, List<Backend> backends, DType kvCacheDType) {
+    Backend backend = backends.getFirst();
     MixtralConfig config = loader.config();
     int blockSize = engine.blockSize() == null ? backend.kvBlockSize() : engine.blockSize();
     if (blockSize < 1) {
@@ -112,7 +115,7 @@ public record ModelAssembly(
             engine,
             blockSize,
             KvCache.bytesPerBlock(backend, config, blockSize, kvCacheDType),
-            cacheBytes(loader, engine, backend));
+            cacheBytes(loader, engine, backends));
     try {
       return new EngineLimits(
           engine.maxNumSeqs(),
@@ -133,7 +136,20 @@ public record ModelAssembly(
     }
   }
 
-  /** What remains for the KV cache, once scratch memory is taken and the model is accounted for. */
+  /**
+   * What remains for the KV cache of each replica, once scratch memory is taken and the model is
+   * accounted for: what the fullest has.
+   */
+  private static long cacheBytes(
+      ModelLoader loader, EngineProperties engine, List<Backend> backends) {
+    boolean shareMemory = backends.getFirst().deviceMemory() == null;
+    return backends.stream()
+            .mapToLong(backend -> cacheBytes(loader, engine, backend))
+            .min()
+            .orElseThrow()
+        / (shareMemory ? backends.size() : 1);
+  }
+
   private static long cacheBytes(ModelLoader loader, EngineProperties engine, Backend backend) {
     MixtralConfig config = loader.config();
     double utilization = engine.gpuMemoryUtilization();
@@ -148,9 +164,10 @@ public record ModelAssembly(
         engine.maxModelLen() == null ? config.maxPositionEmbeddings() : engine.maxModelLen();
     try {
       backend.reserve(ModelRunner.workspaceLimits(config, tokens, engine.maxNumSeqs(), longest));
+      ModelBytes weights = loader.numBytes(backend.activationDType().bytes());
+      long activations = Activations.numBytes(backend, config, tokens, logitRows(engine));
       return backend.freeBytesBeside(
-          loader.numBytes(backend.activationDType().bytes())
-              + Activations.numBytes(backend, config, tokens, logitRows(engine)),
+          new ModelBytes(weights.divided(), weights.common() + activations),
           engine.gpuMemoryUtilization());
     } catch (CudaUnavailableException e) {
       throw new StartupException(ExitCode.UNAVAILABLE, String.valueOf(e.getMessage()));
@@ -176,17 +193,23 @@ public record ModelAssembly(
     return loader.precision() + ", KV cache " + kvCacheDType;
   }
 
-  /** Copies the weights to the backend and allocates the KV cache. */
+  /** What runs the only replica, or the first. */
+  public Backend backend() {
+    return backends.getFirst();
+  }
+
+  /** Copies the weights to the only replica's backend and allocates its KV cache. */
   public LoadedModel load() {
-    return load(() -> {});
+    return load(0, () -> {});
   }
 
   /**
-   * The same, which may be broken off.
+   * The same for one of several replicas, which may be broken off.
    *
    * @param atLayer called after each layer; what it throws ends the loading
    */
-  public LoadedModel load(Runnable atLayer) {
+  public LoadedModel load(int replica, Runnable atLayer) {
+    Backend backend = backends.get(replica);
     long start = System.nanoTime();
     int layers = config().numHiddenLayers();
     MixtralWeights weights =
@@ -197,7 +220,9 @@ public record ModelAssembly(
               logProgress(done, layers);
               atLayer.run();
             });
-    loader.close();
+    if (replica == backends.size() - 1) {
+      loader.close();
+    }
     KvCache cache =
         KvCache.allocate(backend, config(), limits.numBlocks(), limits.blockSize(), kvCacheDType);
     LOG.info(
@@ -208,16 +233,17 @@ public record ModelAssembly(
         precision(),
         (long) limits.numBlocks() * limits.blockSize(),
         limits.maxModelLen());
-    return new LoadedModel(weights, cache);
+    return new LoadedModel(backend, weights, cache);
   }
 
   /**
-   * Weights and cache on the backend.
+   * Weights and cache on a backend.
    *
+   * @param backend of the replica
    * @param weights of all layers
    * @param cache of all layers
    */
-  public record LoadedModel(MixtralWeights weights, KvCache cache) {}
+  public record LoadedModel(Backend backend, MixtralWeights weights, KvCache cache) {}
 
   /**
    * What runs batches over a loaded model.
@@ -227,7 +253,7 @@ public record ModelAssembly(
   public ModelRunner runner(LoadedModel model, Kernels ops) {
     SchedulerConfig scheduler = limits.scheduler();
     return new ModelRunner(
-        backend,
+        model.backend(),
         ops,
         config(),
         model.weights(),
@@ -249,6 +275,6 @@ public record ModelAssembly(
   @Override
   public void close() {
     loader.close();
-    backend.close();
+    backends.forEach(Backend::close);
   }
 }

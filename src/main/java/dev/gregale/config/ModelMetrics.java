@@ -12,7 +12,9 @@ import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.binder.MeterBinder;
 import java.util.Locale;
 import java.util.Objects;
+import java.util.function.Function;
 import java.util.function.ToDoubleFunction;
+import org.jspecify.annotations.Nullable;
 
 /** What the model takes of memory, and how full the device is where the backend has one. */
 final class ModelMetrics implements MeterBinder {
@@ -44,34 +46,34 @@ final class ModelMetrics implements MeterBinder {
         .description("Memory that the KV cache takes, scales included")
         .baseUnit(BYTES)
         .register(registry);
-    bindDevice(registry, assembly.backend());
-    bindInputs(registry, assembly.backend());
+    bindDevice(registry, assembly);
+    bindInputs(registry, assembly);
   }
 
-  private static void bindInputs(MeterRegistry registry, Backend backend) {
-    if (backend.saturatedInputs() != null) {
-      bindInputs(registry, backend, WeightClass.ATTENTION, SaturatedInputs::attention);
-      bindInputs(registry, backend, WeightClass.EXPERTS, SaturatedInputs::experts);
+  private static void bindInputs(MeterRegistry registry, ModelAssembly assembly) {
+    if (assembly.backend().saturatedInputs() != null) {
+      bindInputs(registry, assembly, WeightClass.ATTENTION, SaturatedInputs::attention);
+      bindInputs(registry, assembly, WeightClass.EXPERTS, SaturatedInputs::experts);
     }
   }
 
   private static void bindInputs(
       MeterRegistry registry,
-      Backend backend,
+      ModelAssembly assembly,
       WeightClass kind,
       ToDoubleFunction<SaturatedInputs> count) {
     FunctionCounter.builder(
-            "gregale.inputs.saturated",
-            backend,
-            now -> count.applyAsDouble(Objects.requireNonNull(now.saturatedInputs())))
+            "gregale.inputs.saturated", assembly, all -> sum(all, Backend::saturatedInputs, count))
         .description("Inputs of products that a fixed FP8 scale cut off")
         .baseUnit("values")
         .tag("class", kind.name().toLowerCase(Locale.ROOT))
         .register(registry);
   }
 
+  /** Of all replicas. */
   private static double cacheBytes(ModelAssembly assembly) {
-    return (double) assembly.limits().numBlocks()
+    return (double) assembly.backends().size()
+        * assembly.limits().numBlocks()
         * KvCache.bytesPerBlock(
             assembly.backend(),
             assembly.config(),
@@ -79,22 +81,32 @@ final class ModelMetrics implements MeterBinder {
             assembly.kvCacheDType());
   }
 
-  private static void bindDevice(MeterRegistry registry, Backend backend) {
-    DeviceMemory now = backend.deviceMemory();
-    if (now != null) {
-      Gauge.builder("gregale.device.memory.total", now, DeviceMemory::totalBytes)
-          .description("Memory of the device")
+  private static void bindDevice(MeterRegistry registry, ModelAssembly assembly) {
+    if (assembly.backend().deviceMemory() != null) {
+      Gauge.builder(
+              "gregale.device.memory.total",
+              assembly,
+              all -> sum(all, Backend::deviceMemory, DeviceMemory::totalBytes))
+          .description("Memory of all devices in use")
           .baseUnit(BYTES)
           .register(registry);
-      Gauge.builder("gregale.device.memory.allocated", backend, ModelMetrics::allocated)
-          .description("Memory of the device that weights, KV cache and scratch take")
+      Gauge.builder(
+              "gregale.device.memory.allocated",
+              assembly,
+              all -> sum(all, Backend::deviceMemory, DeviceMemory::allocatedBytes))
+          .description("Memory of the devices that weights, KV caches and scratch take")
           .baseUnit(BYTES)
           .register(registry);
     }
   }
 
-  private static double allocated(Backend backend) {
-    DeviceMemory memory = backend.deviceMemory();
-    return memory == null ? 0 : memory.allocatedBytes();
+  /** Over all replicas. */
+  private static <T> double sum(
+      ModelAssembly assembly, Function<Backend, @Nullable T> figures, ToDoubleFunction<T> figure) {
+    return assembly.backends().stream()
+        .map(figures)
+        .filter(Objects::nonNull)
+        .mapToDouble(figure)
+        .sum();
   }
 }

@@ -1,22 +1,24 @@
 package dev.gregale.config;
 
+import dev.gregale.backend.Backend;
+import dev.gregale.config.ModelAssembly.LoadedModel;
 import dev.gregale.engine.AsyncLlmEngine;
 import dev.gregale.model.ModelRunner;
 import java.time.Duration;
 
-/** Loads the model, warms it up and starts the engine. */
+/** Loads the model on each replica, warms it up and starts the engine. */
 final class ModelStart {
   private static final Duration WARM_UP = Duration.ofSeconds(2);
   private static final Duration WARM_UP_OF_DEVICE = Duration.ofMillis(300); // no kernel is compiled
 
   private final ModelAssembly assembly;
   private final AsyncLlmEngine engine;
-  private final DeferredRunner runner;
+  private final DeferredRunners replicas;
 
-  ModelStart(ModelAssembly assembly, AsyncLlmEngine engine, DeferredRunner runner) {
+  ModelStart(ModelAssembly assembly, AsyncLlmEngine engine, DeferredRunners replicas) {
     this.assembly = assembly;
     this.engine = engine;
-    this.runner = runner;
+    this.replicas = replicas;
   }
 
   /**
@@ -24,10 +26,14 @@ final class ModelStart {
    *     start off
    */
   void run(Runnable atPause) {
-    ModelRunner model = assembly.runner(assembly.load(atPause), assembly.backend().kernels());
-    new StepLoop(assembly.limits(), assembly.config().vocabSize(), model)
-        .warmUp(assembly.backend().isAsynchronous() ? WARM_UP_OF_DEVICE : WARM_UP, atPause);
-    runner.complete(model);
+    for (int i = 0; i < replicas.all().size(); i++) {
+      LoadedModel loaded = assembly.load(i, atPause);
+      Backend backend = loaded.backend();
+      ModelRunner model = assembly.runner(loaded, backend.kernels());
+      new StepLoop(assembly.limits(), assembly.config().vocabSize(), model)
+          .warmUp(backend.isAsynchronous() ? WARM_UP_OF_DEVICE : WARM_UP, atPause);
+      replicas.all().get(i).complete(model);
+    }
     engine.start();
   }
 }

@@ -13,8 +13,8 @@ public class ServerConfiguration {
   EngineLifecycle engineLifecycle(
       ModelAssembly assembly,
       AsyncLlmEngine engine,
-      DeferredRunner runner,
+      DeferredRunners replicas,
       Environment environment) {
-    return new EngineLifecycle(new ModelStart(assembly, engine, runner), engine, environment);
+    return new EngineLifecycle(new ModelStart(assembly, engine, replicas), engine, environment);
   }
 }

@@ -17,6 +17,7 @@ final class ActiveRequest {
   private final RequestEvent event = new RequestEvent();
   private final List<ActiveSequence> sequences;
   private final Sinks.Many<GenerationEvent> sink;
+  private volatile int replica;
 
   // The loop's thread only.
   private int liveSequences;
@@ -81,6 +82,15 @@ final class ActiveRequest {
 
   long arrivalNanos() {
     return arrivalNanos;
+  }
+
+  /** Which replica has it now. */
+  void assign(int index) {
+    replica = index;
+  }
+
+  int replica() {
+    return replica;
   }
 
   // ---- towards the reader; the output thread emits

@@ -21,8 +21,11 @@ final class Admission {
   private boolean closed;
   private double meanRunSeconds = 1;
 
-  Admission(EngineLimits limits) {
-    maxNumSeqs = limits.maxNumSeqs();
+  /**
+   * @param limits of each replica; the queue is one
+   */
+  Admission(EngineLimits limits, int numReplicas) {
+    maxNumSeqs = limits.maxNumSeqs() * numReplicas;
     maxQueuedRequests = limits.maxQueuedRequests();
   }
 
@@ -125,6 +128,12 @@ final class Admission {
 
   synchronized void sequenceEnded() {
     liveSequences--;
+  }
+
+  /** A request of that many sequences was taken back before anybody had it. */
+  synchronized void withdrawn(int numSequences) {
+    liveSequences -= numSequences;
+    endedInQueue();
   }
 
   /** All sequences of a request have ended before one of them ran. */

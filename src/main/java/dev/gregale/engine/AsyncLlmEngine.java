@@ -1,31 +1,30 @@
 package dev.gregale.engine;
 
+import dev.gregale.backend.BackendException;
 import dev.gregale.engine.EngineMetrics.Cancellation;
 import dev.gregale.engine.EngineMetrics.Rejection;
 import dev.gregale.model.StepRunner;
 import dev.gregale.sampling.BeamSearchParams;
 import dev.gregale.sampling.FinishReason;
-import dev.gregale.sampling.SamplingParams;
 import io.micrometer.core.instrument.MeterRegistry;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionStage;
 import java.util.function.Supplier;
+import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import reactor.core.publisher.Flux;
 import reactor.core.scheduler.Schedulers;
 
 /**
- * The engine behind two threads: {@code engine-loop} runs the model ({@link EngineLoop}), {@code
- * engine-output} turns tokens into events ({@link OutputProcessor}). Callers only enqueue and
- * subscribe.
+ * The engine: one or more replicas of the model ({@link Replica}) behind one door ({@link
+ * Admission}) and one queue ({@link ReplicaQueue}). Callers only enqueue and subscribe.
  */
 public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
   private static final Logger log = LoggerFactory.getLogger(AsyncLlmEngine.class);
-
-  /** Steps that the output thread may be behind the loop. */
-  private static final int REPORTS = 4;
 
   /** Events taken from a request's buffer at a time. */
   private static final int PREFETCH = 16;
@@ -40,17 +39,20 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
   private final Admission admission;
   private final EngineMetrics metrics;
   private final BeamSearch beamSearch;
-  private final LoopCommands commands = new LoopCommands();
-  private final EngineLoop loop;
-  private final Thread loopThread;
-  private final Thread outputThread;
+  private final ReplicaQueue queue;
+  private final List<Replica> replicas = new ArrayList<>();
   private final CompletableFuture<Throwable> failure = new CompletableFuture<>();
 
-  /** An engine that takes nothing until {@link #start}. */
+  /**
+   * An engine that takes nothing until {@link #start}.
+   *
+   * @param limits of each replica, but for the queue, which is one
+   * @param runners of the replicas, one each
+   */
   public AsyncLlmEngine(
       ServedModel model,
       EngineLimits limits,
-      StepRunner runner,
+      List<? extends StepRunner> runners,
       TextStreamFactory textStreams,
       MeterRegistry registry) {
     this.model = model;
@@ -66,33 +68,32 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
             limits.schedulingPolicy(),
             model.routing());
     checks = new RequestChecks(info);
-    admission = new Admission(limits);
-    metrics = new EngineMetrics(registry, limits, model.routing());
+    admission = new Admission(limits, runners.size());
+    metrics = new EngineMetrics(registry, limits, model.routing(), runners.size());
     beamSearch =
         new BeamSearch(this::round, model.eosTokenIds(), limits.maxModelLen(), textStreams);
-    StepReports reports =
-        new StepReports(REPORTS, limits.maxLogitRows(), SamplingParams.MAX_LOGPROBS);
-    loop = new EngineLoop(limits, runner, model.vocabSize(), commands, reports, admission, metrics);
-    OutputProcessor output = new OutputProcessor(reports, commands, textStreams, metrics);
-    loopThread = Thread.ofPlatform().name("engine-loop").daemon().unstarted(loop);
-    outputThread =
-        Thread.ofPlatform()
-            .name("engine-output")
-            .daemon()
-            .unstarted(
-                () -> {
-                  output.run();
-                  Throwable cause = loop.failure();
-                  if (cause != null) {
-                    failure.complete(cause);
-                  }
-                });
+    List<LoopCommands> inboxes = Stream.generate(LoopCommands::new).limit(runners.size()).toList();
+    queue = new ReplicaQueue(inboxes, limits);
+    metrics.watch(queue);
+    Replica.Surroundings shared =
+        new Replica.Surroundings(model, limits, admission, queue, textStreams, metrics);
+    for (int i = 0; i < runners.size(); i++) {
+      replicas.add(new Replica(i, inboxes.get(i), runners.get(i), shared, this::failed));
+    }
+  }
+
+  /** The device's own error, where there is one, is why: other replicas fail because of it. */
+  private void failed(Throwable cause) {
+    Throwable first = cause;
+    while (first.getCause() != null && !(first instanceof BackendException)) {
+      first = first.getCause();
+    }
+    failure.complete(first instanceof BackendException ? first : cause);
   }
 
   /** Starts serving. */
   public void start() {
-    outputThread.start();
-    loopThread.start();
+    replicas.forEach(Replica::start);
     admission.advanceTo(EngineState.SERVING);
   }
 
@@ -124,7 +125,7 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
     return Flux.defer(
         () -> {
           ActiveRequest active = new ActiveRequest(request, model, limits);
-          admission.reenter(active, () -> commands.submit(new LoopCommand.Admit(active)));
+          admission.reenter(active, () -> queue.submit(active));
           return events(active);
         });
   }
@@ -151,7 +152,7 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
 
   private void release(int sequences) {
     admission.release(sequences);
-    commands.wake(); // a drain may have waited for it
+    queue.wake(); // a drain may have waited for it
   }
 
   @Override
@@ -168,7 +169,7 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
         () -> {
           checks.check(request);
           ActiveRequest active = new ActiveRequest(request, model, limits);
-          admission.enter(active, () -> commands.submit(new LoopCommand.Admit(active)));
+          admission.enter(active, () -> queue.submit(active));
           metrics.admitted(request);
           return active;
         });
@@ -191,12 +192,18 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
   }
 
   private void cancel(ActiveRequest request) {
+    boolean withdrawn = queue.withdraw(request);
+    if (withdrawn) {
+      admission.withdrawn(request.sequences().size());
+    }
     boolean cancelled = false;
     for (ActiveSequence sequence : request.sequences()) {
       if (sequence.end()) {
         cancelled = true;
         metrics.finished(FinishReason.ABORT);
-        commands.submit(new LoopCommand.Abort(sequence));
+        if (!withdrawn) {
+          queue.abort(sequence);
+        }
       }
     }
     if (cancelled) {
@@ -217,14 +224,13 @@ public final class AsyncLlmEngine implements LlmEngine, AutoCloseable {
    */
   public void close(Duration timeout) {
     admission.advanceTo(EngineState.DRAINING);
-    loop.drain(timeout);
-    if (loopThread.getState() == Thread.State.NEW) {
-      return; // never started
-    }
+    replicas.forEach(replica -> replica.drain(timeout));
     try {
-      if (!loopThread.join(timeout.plus(GRACE)) || !outputThread.join(GRACE)) {
-        log.error("the engine's threads did not end in time; a step seems to hang");
-        admission.advanceTo(EngineState.FAILED);
+      for (Replica replica : replicas) {
+        if (replica.hasStarted() && !replica.join(timeout, GRACE)) {
+          log.error("the engine's threads did not end in time; a step seems to hang");
+          admission.advanceTo(EngineState.FAILED);
+        }
       }
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();

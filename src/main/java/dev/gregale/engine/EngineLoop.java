@@ -5,6 +5,7 @@ import dev.gregale.model.StepOutput;
 import dev.gregale.model.StepRunner;
 import dev.gregale.scheduler.ScheduledBatch;
 import dev.gregale.scheduler.Scheduler;
+import dev.gregale.scheduler.SchedulerConfig;
 import dev.gregale.scheduler.Sequence;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -20,12 +21,14 @@ import org.slf4j.LoggerFactory;
 final class EngineLoop implements Runnable {
   private static final Logger log = LoggerFactory.getLogger(EngineLoop.class);
 
+  private final int replica;
   private final Scheduler scheduler;
   private final StepPipeline pipeline;
   private final int vocabSize;
   private final LoopCommands commands;
   private final StepReports reports;
   private final Admission admission;
+  private final ReplicaQueue queue;
   private final EngineMetrics metrics;
   private final StepTimes times;
   private final LiveSequences live;
@@ -36,23 +39,27 @@ final class EngineLoop implements Runnable {
   /** A step has failed: no other is scheduled before a probe has run. */
   private boolean suspect;
 
+  /**
+   * @param replica which of the replicas this runs
+   */
   EngineLoop(
-      EngineLimits limits,
-      StepRunner runner,
-      int vocabSize,
+      int replica,
       LoopCommands commands,
       StepReports reports,
-      Admission admission,
-      EngineMetrics metrics) {
-    scheduler = new Scheduler(limits.scheduler());
-    pipeline = new StepPipeline(scheduler, limits.scheduler(), runner);
-    this.vocabSize = vocabSize;
+      StepRunner runner,
+      Replica.Surroundings shared) {
+    this.replica = replica;
+    SchedulerConfig config = shared.limits().scheduler();
+    scheduler = new Scheduler(config);
+    pipeline = new StepPipeline(scheduler, config, runner);
+    vocabSize = shared.model().vocabSize();
     this.commands = commands;
     this.reports = reports;
-    this.admission = admission;
-    this.metrics = metrics;
+    admission = shared.admission();
+    queue = shared.queue();
+    metrics = shared.metrics();
     times = new StepTimes(metrics);
-    live = new LiveSequences(scheduler, admission, metrics);
+    live = new LiveSequences(scheduler, replica, shared);
   }
 
   /** Asks the loop to end: with its work, or at the deadline. */
@@ -70,7 +77,7 @@ final class EngineLoop implements Runnable {
     } catch (Throwable e) {
       log.error("the engine has failed", e);
       failure = e;
-      failAll();
+      failAll(e);
     }
   }
 
@@ -95,7 +102,7 @@ final class EngineLoop implements Runnable {
       if (hasWork()) {
         step();
       } else {
-        metrics.observe(scheduler);
+        metrics.observe(scheduler, replica);
         commands.await();
       }
     }
@@ -131,7 +138,7 @@ final class EngineLoop implements Runnable {
     if (batch == null) {
       return false;
     }
-    metrics.observe(scheduler);
+    metrics.observe(scheduler, replica);
     live.start(batch, now);
     times.submitted(now, pipeline.isEmpty());
     try {
@@ -211,6 +218,8 @@ final class EngineLoop implements Runnable {
       switch (command) {
         case LoopCommand.Admit(ActiveRequest request) -> live.admit(request);
         case LoopCommand.Abort(ActiveSequence sequence) -> live.abort(sequence);
+        case LoopCommand.Fail(Throwable cause) ->
+            throw new IllegalStateException("another replica has failed", cause);
       }
     }
   }
@@ -218,18 +227,20 @@ final class EngineLoop implements Runnable {
   /** Ends what is left, and the output thread after it. */
   private void abortAll() throws InterruptedException {
     StepReport report = reports.takeFree();
+    queue.takeAll(replica).forEach(live::admit); // nobody else will
     live.abortAll(report);
-    metrics.observe(scheduler);
+    metrics.observe(scheduler, replica);
     report.last = true;
     reports.handOver(report);
   }
 
   /** The engine is broken: tells everyone, and lets nobody in any more. */
-  private void failAll() {
+  private void failAll(Throwable cause) {
     admission.advanceTo(EngineState.FAILED);
+    queue.failAll(cause);
     try {
       StepReport report = reports.takeFree();
-      List<ActiveRequest> arrivals = new ArrayList<>();
+      List<ActiveRequest> arrivals = new ArrayList<>(queue.takeAll(replica));
       for (LoopCommand c = commands.poll(); c != null; c = commands.poll()) {
         if (c instanceof LoopCommand.Admit(ActiveRequest request)) {
           arrivals.add(request);

@@ -9,9 +9,12 @@ import io.micrometer.core.instrument.Gauge;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.Timer;
 import java.time.Duration;
+import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.TimeUnit;
 import java.util.function.ToDoubleFunction;
+import java.util.function.ToIntFunction;
+import java.util.stream.Stream;
 
 /**
  * What the engine counts. Where a meter speaks of sequences, each of a request's n answers counts.
@@ -63,26 +66,25 @@ final class EngineMetrics {
   private final DistributionSummary sequencesAsked;
   private final DistributionSummary maxTokensAsked;
   private final DistributionSummary stepTokens;
-  private volatile int running;
-  private volatile int waiting;
-  private volatile int freeBlocks;
-  private long preemptionsSeen;
-  private long prefixQueriesSeen;
-  private long prefixHitsSeen;
+  private final List<SchedulerFigures> schedulers;
 
-  EngineMetrics(MeterRegistry registry, EngineLimits limits, RoutingShape routing) {
+  /**
+   * @param limits of each replica
+   */
+  EngineMetrics(
+      MeterRegistry registry, EngineLimits limits, RoutingShape routing, int numReplicas) {
     this.registry = registry;
     experts = new ExpertUsage(routing, registry);
-    freeBlocks = limits.numBlocks();
-    gauge("gregale.requests.running", "Sequences being computed", m -> m.running);
-    gauge(
-        "gregale.requests.waiting", "Sequences waiting for a place or for blocks", m -> m.waiting);
-    gauge("gregale.kv.blocks.free", "KV blocks that no sequence owns", m -> m.freeBlocks);
-    gauge("gregale.kv.blocks.total", "KV blocks there are", m -> limits.numBlocks());
+    schedulers =
+        Stream.generate(() -> new SchedulerFigures(limits.numBlocks())).limit(numReplicas).toList();
+    int totalBlocks = numReplicas * limits.numBlocks();
+    gauge("gregale.requests.running", "Sequences being computed", sum(SchedulerFigures::running));
+    gauge("gregale.kv.blocks.free", "KV blocks that no sequence owns", freeBlocks());
+    gauge("gregale.kv.blocks.total", "KV blocks there are", m -> totalBlocks);
     gauge(
         "gregale.kv.usage",
         "Share of the KV blocks that sequences own",
-        m -> 1 - (double) m.freeBlocks / limits.numBlocks());
+        m -> 1 - freeBlocks().applyAsDouble(m) / totalBlocks);
     gauge("gregale.kv.block.size", "Tokens of one KV block", m -> limits.blockSize());
     promptTokens = counter("gregale.tokens.prompt", "Prompt tokens of the sequences let in");
     generationTokens = counter("gregale.tokens.generation", "Tokens drawn");
@@ -115,6 +117,22 @@ final class EngineMetrics {
       ends(reason.name());
     }
     ends("error");
+  }
+
+  /** The queue in front of the replicas, whose sequences wait like those of the schedulers. */
+  void watch(ReplicaQueue queue) {
+    gauge(
+        "gregale.requests.waiting",
+        "Sequences waiting for a place or for blocks",
+        m -> sum(SchedulerFigures::waiting).applyAsDouble(m) + queue.waitingSequences());
+  }
+
+  private static ToDoubleFunction<EngineMetrics> freeBlocks() {
+    return sum(SchedulerFigures::freeBlocks);
+  }
+
+  private static ToDoubleFunction<EngineMetrics> sum(ToIntFunction<SchedulerFigures> figure) {
+    return metrics -> metrics.schedulers.stream().mapToInt(figure).sum();
   }
 
   private void gauge(String name, String description, ToDoubleFunction<EngineMetrics> value) {
@@ -242,16 +260,12 @@ final class EngineMetrics {
     }
   }
 
-  /** Publishes the scheduler's figures; called by its thread. */
-  void observe(Scheduler scheduler) {
-    running = scheduler.numRunning();
-    waiting = scheduler.numWaiting();
-    freeBlocks = scheduler.numFreeBlocks();
-    preemptions.increment(scheduler.numPreemptions() - preemptionsSeen);
-    preemptionsSeen = scheduler.numPreemptions();
-    prefixQueries.increment(scheduler.numQueriedTokens() - prefixQueriesSeen);
-    prefixQueriesSeen = scheduler.numQueriedTokens();
-    prefixHits.increment(scheduler.numHitTokens() - prefixHitsSeen);
-    prefixHitsSeen = scheduler.numHitTokens();
+  /** Publishes the figures of a replica's scheduler; called by its thread. */
+  void observe(Scheduler scheduler, int replica) {
+    SchedulerFigures figures = schedulers.get(replica);
+    preemptions.increment(figures.newPreemptions(scheduler));
+    prefixQueries.increment(figures.newQueries(scheduler));
+    prefixHits.increment(figures.newHits(scheduler));
+    figures.observe(scheduler);
   }
 }

@@ -7,7 +7,7 @@ import io.micrometer.core.instrument.MeterRegistry;
 import java.util.concurrent.atomic.AtomicLongArray;
 
 /**
- * How many tokens each expert of each layer has got. One thread counts, any thread reads; a token
+ * How many tokens each expert of each layer has got, at all replicas. Any thread reads; a token
  * costs an addition for each of its experts.
  */
 final class ExpertUsage {
@@ -48,7 +48,7 @@ final class ExpertUsage {
   }
 
   /** Counts the tokens of a step. */
-  void count(StepOutput output, int numTokens) {
+  synchronized void count(StepOutput output, int numTokens) {
     int perLayer = numTokens * shape.numExpertsPerTok();
     for (int layer = 0; layer < shape.numLayers(); layer++) {
       int row = layer * shape.numExperts();

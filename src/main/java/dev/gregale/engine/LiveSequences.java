@@ -18,13 +18,17 @@ import java.util.Map;
 final class LiveSequences {
   private final Map<Sequence, ActiveSequence> live = new HashMap<>();
   private final Scheduler scheduler;
+  private final int replica;
+  private final ReplicaQueue queue;
   private final Admission admission;
   private final EngineMetrics metrics;
 
-  LiveSequences(Scheduler scheduler, Admission admission, EngineMetrics metrics) {
+  LiveSequences(Scheduler scheduler, int replica, Replica.Surroundings shared) {
     this.scheduler = scheduler;
-    this.admission = admission;
-    this.metrics = metrics;
+    this.replica = replica;
+    queue = shared.queue();
+    admission = shared.admission();
+    metrics = shared.metrics();
   }
 
   void admit(ActiveRequest request) {
@@ -120,6 +124,7 @@ final class LiveSequences {
   /** A sequence is done with; its blocks are free. */
   private void leave(ActiveSequence sequence) {
     live.remove(sequence.sequence());
+    queue.left(replica);
     admission.sequenceEnded();
     ActiveRequest request = sequence.request();
     if (request.sequenceLeft()) {

@@ -8,4 +8,7 @@ sealed interface LoopCommand {
 
   /** End a sequence that nobody wants any more. */
   record Abort(ActiveSequence sequence) implements LoopCommand {}
+
+  /** Fail, as the engine has. */
+  record Fail(Throwable cause) implements LoopCommand {}
 }

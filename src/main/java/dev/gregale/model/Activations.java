@@ -45,8 +45,8 @@ public record Activations(Tensor residual, List<BlockScratch> scratch, Tensor lo
     int qWidth = config.numAttentionHeads() * config.headDim();
     Tensor hidden = backend.allocate(dtype, Shape.of(tokens, d));
     Tensor update = backend.allocate(DType.F32, Shape.of(tokens, d));
-    Tensor qkv = backend.allocate(dtype, Shape.of(tokens, config.attentionShape().qkvWidth()));
-    Tensor context = backend.allocate(dtype, Shape.of(tokens, qWidth));
+    Tensor qkv = backend.allocateHeads(dtype, Shape.of(tokens, config.attentionShape().qkvWidth()));
+    Tensor context = backend.allocateHeads(dtype, Shape.of(tokens, qWidth));
     Tensor router = backend.allocate(DType.F32, Shape.of(tokens, config.numLocalExperts()));
     Tensor weights = backend.allocate(DType.F32, perExpert);
     Tensor lastHidden = backend.allocate(dtype, Shape.of(logitRows, d));

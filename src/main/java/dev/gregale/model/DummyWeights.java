@@ -33,9 +33,8 @@ final class DummyWeights {
     return new LayerWeights(
         new AttentionWeights(
             norm(),
-            projection(
-                WeightRole.LINEAR, Shape.of(config.dimensions().qkvWidth(), hidden), scaling),
-            projection(WeightRole.LINEAR, Shape.of(hidden, queryWidth), scaling)),
+            projection(WeightRole.QKV, Shape.of(config.dimensions().qkvWidth(), hidden), scaling),
+            projection(WeightRole.ATTENTION_OUTPUT, Shape.of(hidden, queryWidth), scaling)),
         new ExpertWeights(
             norm(),
             random(WeightClass.ROUTER, WeightRole.ROUTER, Shape.of(experts, hidden)),
@@ -55,7 +54,8 @@ final class DummyWeights {
   }
 
   private Tensor projection(WeightRole role, Shape shape, @Nullable WeightScaling scaling) {
-    WeightClass kind = role == WeightRole.LINEAR ? WeightClass.ATTENTION : WeightClass.EXPERTS;
+    boolean isAttention = role == WeightRole.QKV || role == WeightRole.ATTENTION_OUTPUT;
+    WeightClass kind = isAttention ? WeightClass.ATTENTION : WeightClass.EXPERTS;
     return scaling == null
         ? random(kind, role, shape)
         : counted(kind, backend.dummy(role, scaling, shape, seed++));

@@ -37,6 +37,7 @@ public final class MixtralModel {
       BlockScratch scratch = act.scratch().get(i);
       ops.attentionBlock(
           residual,
+          residual,
           layer.attention(),
           eps,
           cache.layer(i),
@@ -44,7 +45,7 @@ public final class MixtralModel {
           shape,
           batch,
           scratch);
-      ops.expertBlock(residual, layer.experts(), eps, batch, scratch);
+      ops.expertBlock(residual, residual, layer.experts(), eps, batch, scratch);
     }
     ops.computeLogits(
         act.logits(),

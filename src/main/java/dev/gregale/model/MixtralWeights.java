@@ -1,5 +1,6 @@
 package dev.gregale.model;
 
+import dev.gregale.backend.ModelBytes;
 import dev.gregale.backend.Tensor;
 import dev.gregale.checkpoint.ModelDimensions;
 import dev.gregale.tensor.WeightScaling;
@@ -29,24 +30,25 @@ public record MixtralWeights(
    * @param bytesPerElement of what is not quantised
    * @param scaling of each layer's projections; null: not quantised
    */
-  static long numBytes(
+  static ModelBytes numBytes(
       MixtralConfig config, int bytesPerElement, IntFunction<@Nullable WeightScaling> scaling) {
     long hidden = config.hiddenSize();
     long inner = config.intermediateSize();
     ModelDimensions dims = config.dimensions();
-    long bytes = 2L * config.vocabSize() * hidden * bytesPerElement;
+    long vocabularies = 2L * config.vocabSize() * hidden * bytesPerElement;
+    long layers = 0;
     for (int i = 0; i < config.numHiddenLayers(); i++) {
       WeightScaling quantised = scaling.apply(i);
       long expert =
           2 * matrix(inner, hidden, bytesPerElement, quantised)
               + matrix(hidden, inner, bytesPerElement, quantised)
               + hidden * bytesPerElement; // its row of the router
-      bytes +=
+      layers +=
           matrix(dims.qkvWidth(), hidden, bytesPerElement, quantised)
               + matrix(hidden, dims.queryWidth(), bytesPerElement, quantised)
               + config.numLocalExperts() * expert;
     }
-    return bytes;
+    return new ModelBytes(layers, vocabularies);
   }
 
   private static long matrix(

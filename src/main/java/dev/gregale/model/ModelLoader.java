@@ -1,6 +1,7 @@
 package dev.gregale.model;
 
 import dev.gregale.backend.Backend;
+import dev.gregale.backend.ModelBytes;
 import dev.gregale.backend.Tensor;
 import dev.gregale.backend.WeightRole;
 import dev.gregale.checkpoint.Checkpoint;
@@ -18,6 +19,7 @@ import dev.gregale.tensor.WeightScaling;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.function.IntConsumer;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
@@ -122,12 +124,21 @@ public final class ModelLoader implements AutoCloseable {
   }
 
   /**
-   * What the weights will take, about.
+   * What the weights will take, about: layers are divided, vocabularies are not.
    *
    * @param bytesPerElement of what is not quantised
    */
-  public long numBytes(int bytesPerElement) {
+  public ModelBytes numBytes(int bytesPerElement) {
     return MixtralWeights.numBytes(config, bytesPerElement, this::scaling);
+  }
+
+  /** The formats of all layers' quantised projections. */
+  public List<WeightScaling> scalings() {
+    return IntStream.range(0, config.numHiddenLayers())
+        .mapToObj(this::scaling)
+        .filter(Objects::nonNull)
+        .distinct()
+        .toList();
   }
 
   /**

@@ -64,12 +64,12 @@ final class WeightLoader {
             upload(WeightClass.NORM, WeightRole.NORM, layer.inputNorm()),
             projections.upload(
                 WeightClass.ATTENTION,
-                WeightRole.LINEAR,
+                WeightRole.QKV,
                 layer.qkv(),
                 List.of((int) dims.queryWidth(), (int) dims.keyWidth(), (int) dims.keyWidth())),
             projections.upload(
                 WeightClass.ATTENTION,
-                WeightRole.LINEAR,
+                WeightRole.ATTENTION_OUTPUT,
                 layer.output(),
                 List.of(dims.hiddenSize()))),
         new ExpertWeights(

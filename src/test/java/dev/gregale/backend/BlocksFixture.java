@@ -113,13 +113,19 @@ final class BlocksFixture {
     Pair qkv =
         linear(
             sides,
-            WeightRole.LINEAR,
+            WeightRole.QKV,
             Shape.of(shape.qkvWidth(), hidden),
             hidden,
             recipe,
             List.of(width, kvWidth, kvWidth));
     Pair output =
-        linear(sides, WeightRole.LINEAR, Shape.of(hidden, width), width, recipe, List.of(hidden));
+        linear(
+            sides,
+            WeightRole.ATTENTION_OUTPUT,
+            Shape.of(hidden, width),
+            width,
+            recipe,
+            List.of(hidden));
     Pair rope =
         sides.weight(
             WeightRole.ROPE_TABLE,
@@ -131,25 +137,32 @@ final class BlocksFixture {
       Pair residual = sides.floats(Shape.of(batch.numTokens + 1, hidden));
       Scratch scratch = Scratch.of(sides, batch.numTokens, hidden, shape, 1, 1);
       Pair last = sides.poisonedActivations(Shape.of(1, hidden));
-      sides.run(
-          side ->
-              side.ops()
-                  .attentionBlock(
-                      side.of(residual),
-                      new AttentionWeights(side.of(norm), side.of(qkv), side.of(output)),
-                      EPS,
-                      side.isOracle() ? oracleKv : kv,
-                      side.of(rope),
-                      shape,
-                      batch.of(side),
-                      scratch.of(side, last)));
+      Pair part =
+          sides.floats(residual.oracle().shape(), new float[(batch.numTokens + 1) * hidden]);
+      for (Pair out : List.of(part, residual)) { // keys and values are written twice, alike
+        sides.run(
+            side ->
+                side.ops()
+                    .attentionBlock(
+                        side.of(out),
+                        side.of(residual),
+                        new AttentionWeights(side.of(norm), side.of(qkv), side.of(output)),
+                        EPS,
+                        side.isOracle() ? oracleKv : kv,
+                        side.of(rope),
+                        shape,
+                        batch.of(side),
+                        scratch.of(side, last)));
+      }
       // Roundings of the norm, of queries, keys and values, twice of the rotated, of the softmax's
       // weights and of the context: the later of them in sums of many.
-      sides.assertClose(
-          "attentionBlock of " + Arrays.toString(tokens),
-          residual,
-          batch.numTokens,
-          sides.tolerance(3e-5, 8));
+      for (Pair out : List.of(part, residual)) {
+        sides.assertClose(
+            "attentionBlock of " + Arrays.toString(tokens),
+            out,
+            batch.numTokens,
+            sides.tolerance(3e-5, 8));
+      }
     }
   }
 
@@ -211,23 +224,29 @@ final class BlocksFixture {
     Scratch scratch =
         Scratch.of(sides, tokens, hidden, new AttentionShape(1, 1, 2, 0), numExperts, perToken);
     Pair last = sides.poisonedActivations(Shape.of(1, hidden));
-    sides.run(
-        side ->
-            side.ops()
-                .expertBlock(
-                    side.of(residual),
-                    new ExpertWeights(
-                        side.of(norm), side.of(routerWeight), side.of(gateUp), side.of(down)),
-                    EPS,
-                    batch.of(side),
-                    scratch.of(side, last)));
+    Pair part = sides.floats(residual.oracle().shape(), new float[(tokens + 1) * hidden]);
+    for (Pair out : List.of(part, residual)) {
+      sides.run(
+          side ->
+              side.ops()
+                  .expertBlock(
+                      side.of(out),
+                      side.of(residual),
+                      new ExpertWeights(
+                          side.of(norm), side.of(routerWeight), side.of(gateUp), side.of(down)),
+                      EPS,
+                      batch.of(side),
+                      scratch.of(side, last)));
+    }
     sides.assertSameInts("expert ids", scratch.ids(), tokens * perToken);
     // Roundings of the norm (which moves the routing weights too) and after SwiGLU.
-    sides.assertClose(
-        "expertBlock of %d tokens, %d experts".formatted(tokens, numExperts),
-        residual,
-        tokens,
-        sides.tolerance(3e-5, 5));
+    for (Pair out : List.of(part, residual)) {
+      sides.assertClose(
+          "expertBlock of %d tokens, %d experts".formatted(tokens, numExperts),
+          out,
+          tokens,
+          sides.tolerance(3e-5, 5));
+    }
   }
 
   private static float[] bf16(float[] values) {

@@ -143,6 +143,16 @@ class KernelsContractTest {
 
   @ParameterizedTest
   @MethodSource("backends")
+  void dispatch(Backend candidate) {
+    TwoSides sides = sides(candidate, 3);
+    Pair all = sides.ints(Shape.of(3, 2), 0, 7, 3, 4, -1, 5);
+    Pair own = sides.poisonedInts(Shape.of(4, 2));
+    sides.run(side -> side.ops().dispatch(side.of(own), side.of(all), 4, 3, 3));
+    sides.assertSameInts("own expert ids", own, 6);
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
   void expertFeedForward(Backend candidate) {
     for (int[] shape :
         new int[][] {{8, 2, 192, 192}, {5, 3, 256, 70}, {5, 3, 50, 70}, {3, 1, 16, 33}}) {
@@ -160,6 +170,7 @@ class KernelsContractTest {
         int[] ids = new int[rows * shape[1]];
         for (int i = 0; i < ids.length; i++) {
           ids[i] = (i % shape[1] + (rows % 2 == 1 ? 0 : i / shape[1])) % Math.max(1, shape[0] - 1);
+          ids[i] = i % 7 == 5 ? -1 : ids[i]; // another device's
         }
         Pair expertIds = sides.ints(Shape.of(rows, shape[1]), ids);
         Pair expertWeights = sides.floats(Shape.of(rows, shape[1]));

@@ -24,8 +24,8 @@ public final class FaultyServer {
 
     @Bean
     @Primary
-    StepRunner faultyRunner(DeferredRunner model) {
-      return new FaultyRunner(model);
+    StepRunners faultyRunners(DeferredRunners model) {
+      return new StepRunners(model.all().stream().map(FaultyRunner::new).toList());
     }
   }
 

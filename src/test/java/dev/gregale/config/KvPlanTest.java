@@ -10,6 +10,7 @@ import dev.gregale.engine.SchedulingPolicy;
 import dev.gregale.model.MixtralConfig;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 
@@ -26,6 +27,11 @@ class KvPlanTest {
         0,
         false,
         0.9,
+        1,
+        1,
+        1,
+        List.of(),
+        null,
         8,
         512,
         maxModelLen,

@@ -12,6 +12,7 @@ import dev.gregale.tensor.InputScaling.When;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.time.Duration;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 
 /** Memory by class, of a quantised model with an FP8 cache. */
@@ -27,6 +28,11 @@ class ModelMetricsTest {
             1,
             false,
             0.9,
+            1,
+            1,
+            1,
+            List.of(),
+            null,
             4,
             64,
             128,

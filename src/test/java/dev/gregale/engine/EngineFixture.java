@@ -43,9 +43,13 @@ abstract class EngineFixture {
   }
 
   AsyncLlmEngine start() {
+    return start(List.of(model));
+  }
+
+  AsyncLlmEngine start(List<FakeModel> replicas) {
     ServedModel served =
         new ServedModel("fake", 1, FakeModel.VOCAB, new int[] {EOS}, FakeModel.ROUTING);
-    AsyncLlmEngine started = new AsyncLlmEngine(served, limits, model, texts, registry);
+    AsyncLlmEngine started = new AsyncLlmEngine(served, limits, replicas, texts, registry);
     started.start();
     engine = started;
     return started;

@@ -207,7 +207,7 @@ class EngineLifeTest extends EngineFixture {
   @Test
   void takesNothingBeforeItsStart() {
     ServedModel served = new ServedModel("fake", 1, FakeModel.VOCAB, new int[0], FakeModel.ROUTING);
-    AsyncLlmEngine loading = new AsyncLlmEngine(served, limits, model, texts, registry);
+    AsyncLlmEngine loading = new AsyncLlmEngine(served, limits, List.of(model), texts, registry);
     assertThat(loading.state()).isEqualTo(EngineState.LOADING);
     assertThatThrownBy(() -> all(loading, request(params(5), 1)))
         .isInstanceOf(EngineUnavailableException.class)

@@ -188,7 +188,7 @@ class PrefixCachingEngineTest {
           new AsyncLlmEngine(
               served,
               limits(caching),
-              new InFlight(model, maxInFlight),
+              List.of(new InFlight(model, maxInFlight)),
               TextStreamFactory.none(),
               registry)) {
         engine.start();
@@ -271,7 +271,7 @@ class PrefixCachingEngineTest {
           new AsyncLlmEngine(
               new ServedModel("model", 1, vocabSize, new int[] {}, routing),
               limits(true),
-              model,
+              List.of(model),
               TextStreamFactory.none(),
               new SimpleMeterRegistry())) {
         engine.start();

@@ -51,7 +51,7 @@ class PrioritySchedulingEngineTest extends EngineFixture {
   @Test
   void thoseInsideAreBoundedHoweverManyHaveStarted() {
     EngineLimits limits = limits(2, 40, 1, SchedulingPolicy.PRIORITY);
-    Admission admission = new Admission(limits);
+    Admission admission = new Admission(limits, 1);
     admission.advanceTo(EngineState.SERVING);
     for (int i = 0; i < 3; i++) {
       enter(admission, limits);

@@ -18,7 +18,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import tools.jackson.databind.JsonNode;
@@ -29,7 +28,11 @@ import tools.jackson.databind.json.JsonMapper;
 class CudaDecodeTest {
 
   static Stream<Backend> backends() {
-    return CudaBackends.both();
+    return CudaBackends.withRanks(Golden.DEMO_ATTENTION);
+  }
+
+  static Stream<Backend> deterministic() {
+    return CudaBackends.deterministic(Golden.DEMO_ATTENTION);
   }
 
   private record Run(Scheduler scheduler, StepPipeline pipeline) {
@@ -41,6 +44,7 @@ class CudaDecodeTest {
       try (ModelLoader loader =
           ModelLoader.open(Golden.DEMO_MODEL, LoadFormat.AUTO, Precision.AS_STORED)) {
         MixtralConfig config = loader.config();
+        backend.reserve(ModelRunner.workspaceLimits(config, 256, maxSeqs, 256));
         ModelRunner runner =
             new ModelRunner(
                 backend,
@@ -153,44 +157,43 @@ class CudaDecodeTest {
   }
 
   /** In the deterministic mode recorded decode steps have the bits of a prefill of the whole. */
-  @Test
-  void decodeIsPrefillBitForBit() throws Exception {
-    try (Backend backend = CudaBackends.deterministic()) {
-      ForwardFixture forward =
-          new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 128, 128);
-      int vocabSize = forward.config.vocabSize();
-      for (Sequence sequence : continuations(backend, golden())) {
-        int[] ids = new int[sequence.numTokens() - 1];
-        Arrays.setAll(ids, sequence::token);
-        float[] logits = forward.logits(List.of(ids));
-        int prompt = sequence.numPromptTokens();
-        for (int t = prompt - 1; t < ids.length; t++) {
-          int best = 0;
-          for (int i = 1; i < vocabSize; i++) {
-            best = logits[t * vocabSize + i] > logits[t * vocabSize + best] ? i : best;
-          }
-          assertEquals(best, sequence.token(t + 1), "token after " + t);
+  @ParameterizedTest
+  @MethodSource("deterministic")
+  void decodeIsPrefillBitForBit(Backend backend) throws Exception {
+    List<Sequence> continuations = continuations(backend, golden());
+    ForwardFixture forward =
+        new ForwardFixture(backend, Golden.DEMO_MODEL, LoadFormat.AUTO, 128, 128);
+    int vocabSize = forward.config.vocabSize();
+    for (Sequence sequence : continuations) {
+      int[] ids = new int[sequence.numTokens() - 1];
+      Arrays.setAll(ids, sequence::token);
+      float[] logits = forward.logits(List.of(ids));
+      int prompt = sequence.numPromptTokens();
+      for (int t = prompt - 1; t < ids.length; t++) {
+        int best = 0;
+        for (int i = 1; i < vocabSize; i++) {
+          best = logits[t * vocabSize + i] > logits[t * vocabSize + best] ? i : best;
         }
+        assertEquals(best, sequence.token(t + 1), "token after " + t);
       }
     }
   }
 
   /** In the deterministic mode a sequence's tokens do not depend on who shares its steps. */
-  @Test
-  void companyChangesNothing() {
-    try (Backend backend = CudaBackends.deterministic()) {
-      Run run = Run.of(backend, 24);
-      int[] prompt = {1, 2579, 591, 261, 565};
-      Sequence alone = sampled(prompt, 40);
-      run.finish(List.of(alone));
-      List<Sequence> company = new ArrayList<>();
-      for (int i = 0; i < 21; i++) {
-        company.add(sampled(prompt, 20 + i)); // they leave one by one: every number of rows
-      }
-      run.finish(company);
-      for (Sequence one : company) {
-        assertArrayEquals(Arrays.copyOf(output(alone), one.numOutputTokens()), output(one));
-      }
+  @ParameterizedTest
+  @MethodSource("deterministic")
+  void companyChangesNothing(Backend backend) {
+    Run run = Run.of(backend, 24);
+    int[] prompt = {1, 2579, 591, 261, 565};
+    Sequence alone = sampled(prompt, 40);
+    run.finish(List.of(alone));
+    List<Sequence> company = new ArrayList<>();
+    for (int i = 0; i < 21; i++) {
+      company.add(sampled(prompt, 20 + i)); // they leave one by one: every number of rows
+    }
+    run.finish(company);
+    for (Sequence one : company) {
+      assertArrayEquals(Arrays.copyOf(output(alone), one.numOutputTokens()), output(one));
     }
   }
 

@@ -7,10 +7,8 @@ import dev.gregale.backend.Backend;
 import dev.gregale.backend.cuda.CudaBackends;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.SplittableRandom;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
@@ -73,27 +71,17 @@ class CudaFastPathTest {
 
   /** Logits of prefills, and of decode steps with 1, 2, 8, 9, 64 and 256 sequences. */
   private static List<float[]> run(Path directory, Supplier<Backend> open) {
-    List<float[]> logits = new ArrayList<>();
     try (Backend backend = open.get()) {
-      ForwardFixture forward =
-          new ForwardFixture(backend, directory, LoadFormat.DUMMY, 2048, 256, 256);
-      for (int seqs : new int[] {1, 2, 8, 9, 64, 256}) {
-        SplittableRandom random = new SplittableRandom(seqs);
-        int[] lengths = random.ints(seqs, 1, 2 + Math.min(200, 1800 / seqs)).toArray();
-        logits.add(forward.logits(tokens(random, lengths)));
-        int[] ones = new int[seqs];
-        Arrays.fill(ones, 1);
-        for (int step = 0; step < 2; step++) {
-          logits.add(forward.logits(tokens(random, ones), lengths));
-          Arrays.setAll(lengths, s -> lengths[s] + 1);
-        }
-      }
+      return RaggedRuns.logits(
+          new ForwardFixture(backend, directory, LoadFormat.DUMMY, 2048, 256, 256),
+          1800,
+          1,
+          2,
+          8,
+          9,
+          64,
+          256);
     }
-    return logits;
-  }
-
-  private static List<int[]> tokens(SplittableRandom random, int[] lengths) {
-    return Arrays.stream(lengths).mapToObj(n -> random.ints(n, 0, 1024).toArray()).toList();
   }
 
   private static void assertClose(String what, float[] expected, float[] found, double inDoubt) {

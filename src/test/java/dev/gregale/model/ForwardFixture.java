@@ -45,7 +45,7 @@ final class ForwardFixture {
   /** The demo model, quantised while it is loaded. */
   ForwardFixture(
       Backend backend, Precision precision, DType cacheDType, int maxTokens, int maxLen) {
-    this(backend, Golden.DEMO_MODEL, precision, cacheDType, maxTokens, maxLen);
+    this(backend, Golden.DEMO_MODEL, precision, cacheDType, maxTokens, maxLen, MAX_SEQS);
   }
 
   ForwardFixture(
@@ -54,7 +54,8 @@ final class ForwardFixture {
       Precision precision,
       DType cacheDType,
       int maxTokens,
-      int maxLen) {
+      int maxLen,
+      int maxSeqs) {
     this(
         backend,
         backend.kernels(),
@@ -62,7 +63,7 @@ final class ForwardFixture {
         LoadFormat.AUTO,
         maxTokens,
         maxLen,
-        MAX_SEQS,
+        maxSeqs,
         precision,
         cacheDType);
   }
@@ -106,6 +107,7 @@ final class ForwardFixture {
       this.model = new MixtralModel(config, loader.upload(backend, maxLen, layer -> {}), kernels);
     }
     this.cache = KvCache.allocate(backend, config, maxSeqs * blocksPerSeq, blockSize, cacheDType);
+    backend.reserve(ModelRunner.workspaceLimits(config, maxTokens, maxSeqs, maxLen));
     this.activations = Activations.allocate(backend, config, maxTokens, maxTokens);
     this.batch =
         new ForwardBatch(

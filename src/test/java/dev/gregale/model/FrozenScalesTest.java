@@ -92,7 +92,8 @@ class FrozenScalesTest {
         new Precision(null, When.ALWAYS),
         cache,
         QuantizedAccuracyTest.WINDOW,
-        QuantizedAccuracyTest.WINDOW);
+        QuantizedAccuracyTest.WINDOW,
+        16);
   }
 
   private Score scoreOfOneWindow(Backend backend, Scales inputs) throws IOException {

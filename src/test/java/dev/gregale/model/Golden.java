@@ -2,6 +2,7 @@ package dev.gregale.model;
 
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gregale.backend.AttentionShape;
 import dev.gregale.checkpoint.SafetensorsFile;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
@@ -9,6 +10,10 @@ import java.nio.file.Path;
 /** Reference values made with transformers; see src/test/resources/golden/README.md. */
 public final class Golden {
   public static final Path DEMO_MODEL = Path.of("src/main/resources/models/fairytale-moe-7m");
+
+  /** Of the demo model. */
+  static final AttentionShape DEMO_ATTENTION = new AttentionShape(6, 2, 32, 0);
+
   private static final Path FOLDER = Path.of("src/test/resources/golden");
 
   private Golden() {}

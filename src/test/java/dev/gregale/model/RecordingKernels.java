@@ -94,6 +94,12 @@ final class RecordingKernels implements Kernels {
   }
 
   @Override
+  public void dispatch(
+      Tensor localIds, Tensor expertIds, int firstExpert, int numExperts, int rows) {
+    ops.dispatch(localIds, expertIds, firstExpert, numExperts, rows);
+  }
+
+  @Override
   public void expertFeedForward(
       Tensor out, Tensor x, ExpertRouting routing, Tensor gateUp, Tensor down, int rows) {
     ops.expertFeedForward(out, x, routing, gateUp, down, rows);

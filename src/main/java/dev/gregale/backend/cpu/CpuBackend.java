@@ -68,7 +68,7 @@ public abstract class CpuBackend implements Backend {
   static void requireRole(WeightRole role, HostTensor source) {
     boolean quantisable =
         switch (role) {
-          case LINEAR, EXPERTS_GATE_UP, EXPERTS_DOWN -> true;
+          case QKV, ATTENTION_OUTPUT, LINEAR, EXPERTS_GATE_UP, EXPERTS_DOWN -> true;
           case EMBEDDING, NORM, ROUTER, ROPE_TABLE -> false;
         };
     if (source.scales() != null && !quantisable) {

@@ -17,6 +17,7 @@ final class ExpertKernel implements WorkerPool.Task {
   private static final int MAX_TOKENS = 1024;
 
   private static final int MIN_CHUNK_ELEMENTS = 16_384;
+  private static final int ELSEWHERE = -1; // the expert is another rank's
 
   private final WorkerPool pool;
   private final GroupedMatmul matmul;
@@ -32,6 +33,7 @@ final class ExpertKernel implements WorkerPool.Task {
   private float[] weights = {};
   private int firstToken;
   private int numTokens;
+  private int numPairs;
   private int hidden;
   private int k;
 
@@ -66,8 +68,8 @@ final class ExpertKernel implements WorkerPool.Task {
       numTokens = Math.min(MAX_TOKENS, rows - firstToken);
       sortByExpert(expertIds);
       matmul.multiply(activated, inputs, tokenOfPair, gateUp, expertEnds);
-      rounder.roundInPlace(activated, down, numTokens * k);
-      int[] pairs = matmul.identity(numTokens * k);
+      rounder.roundInPlace(activated, down, numPairs);
+      int[] pairs = matmul.identity(numPairs);
       matmul.multiply(answers, activated, pairs, down, expertEnds);
       long chunks = (long) numTokens * k * hidden / MIN_CHUNK_ELEMENTS;
       pool.run(this, (int) Math.clamp(chunks, 1, 2L * pool.threads()));
@@ -96,7 +98,9 @@ final class ExpertKernel implements WorkerPool.Task {
     int base = firstToken * k;
     int pairs = numTokens * k;
     for (int i = 0; i < pairs; i++) {
-      expertEnds[expertIds[base + i]]++;
+      if (expertIds[base + i] >= 0) {
+        expertEnds[expertIds[base + i]]++;
+      }
     }
     int start = 0;
     for (int e = 0; e < expertEnds.length; e++) {
@@ -104,7 +108,12 @@ final class ExpertKernel implements WorkerPool.Task {
       expertEnds[e] = start; // advances to the end as the pairs are placed
       start += count;
     }
+    numPairs = start;
     for (int i = 0; i < pairs; i++) {
+      if (expertIds[base + i] < 0) {
+        pairOfChoice[i] = ELSEWHERE;
+        continue;
+      }
       int pair = expertEnds[expertIds[base + i]]++;
       tokenOfPair[pair] = firstToken + i / k;
       pairOfChoice[i] = pair;
@@ -121,19 +130,27 @@ final class ExpertKernel implements WorkerPool.Task {
       for (; i <= hidden - LANES; i += LANES) {
         FloatVector sum = FloatVector.zero(FLOATS);
         for (int choice = 0; choice < k; choice++) {
-          FloatVector answer = FloatVector.fromArray(FLOATS, answers, answerAt(t, choice) + i);
-          sum = answer.fma(FloatVector.broadcast(FLOATS, weightOf(t, choice)), sum);
+          if (isOwn(t, choice)) {
+            FloatVector answer = FloatVector.fromArray(FLOATS, answers, answerAt(t, choice) + i);
+            sum = answer.fma(FloatVector.broadcast(FLOATS, weightOf(t, choice)), sum);
+          }
         }
         sum.intoArray(out, to + i);
       }
       for (; i < hidden; i++) {
         float sum = 0;
         for (int choice = 0; choice < k; choice++) {
-          sum = Math.fma(answers[answerAt(t, choice) + i], weightOf(t, choice), sum);
+          if (isOwn(t, choice)) {
+            sum = Math.fma(answers[answerAt(t, choice) + i], weightOf(t, choice), sum);
+          }
         }
         out[to + i] = sum;
       }
     }
+  }
+
+  private boolean isOwn(int token, int choice) {
+    return pairOfChoice[token * k + choice] != ELSEWHERE;
   }
 
   private int answerAt(int token, int choice) {

@@ -24,13 +24,14 @@ final class ReferenceKernels implements Kernels {
 
   @Override
   public void gatherTokens(Tensor tokenIds, Tensor sources, Tensor drawn, int vocabSize, int rows) {
-    for (int row = 0; row < rows; row++) {
-      int source = ints(sources)[row];
-      if (source >= 0) {
-        int token = ints(drawn)[source];
-        ints(tokenIds)[row] = token >= 0 && token < vocabSize ? token : 0;
-      }
-    }
+    IdOps.gatherTokens(ints(tokenIds), ints(sources), ints(drawn), vocabSize, rows);
+  }
+
+  @Override
+  public void dispatch(
+      Tensor localIds, Tensor expertIds, int firstExpert, int numExperts, int rows) {
+    int choices = rows * expertIds.shape().intDim(1);
+    IdOps.dispatch(ints(localIds), ints(expertIds), firstExpert, numExperts, choices);
   }
 
   @Override
@@ -251,6 +252,9 @@ final class ReferenceKernels implements Kernels {
       double[] sum = new double[hidden];
       for (int slot = 0; slot < k; slot++) {
         int expert = ints(routing.expertIds())[t * k + slot];
+        if (expert < 0) {
+          continue; // another rank's
+        }
         float weight = floats(routing.expertWeights())[t * k + slot];
         int firstRow = expert * 2 * intermediate;
         matvec(gateAndUp, 0, inputs, t * hidden, first, firstRow, 2 * intermediate, hidden);

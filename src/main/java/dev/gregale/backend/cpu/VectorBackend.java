@@ -58,7 +58,7 @@ final class VectorBackend extends CpuBackend {
         }
         yield table;
       }
-      case LINEAR, ROUTER, EXPERTS_GATE_UP, EXPERTS_DOWN -> {
+      case QKV, ATTENTION_OUTPUT, LINEAR, ROUTER, EXPERTS_GATE_UP, EXPERTS_DOWN -> {
         HostScales scales = source.scales();
         if (scales != null) {
           PackedMatrix coded = coded(role, scales.scaling(), source.shape());
@@ -85,7 +85,7 @@ final class VectorBackend extends CpuBackend {
         DummyWeights.fill(pool, table.data(), DType.BF16, seed);
         yield table;
       }
-      case LINEAR, ROUTER, EXPERTS_GATE_UP, EXPERTS_DOWN -> {
+      case QKV, ATTENTION_OUTPUT, LINEAR, ROUTER, EXPERTS_GATE_UP, EXPERTS_DOWN -> {
         PackedMatrix matrix = matrix(role, dtype, shape);
         DummyWeights.fill(pool, matrix.data(), matrix.dtype(), seed);
         yield matrix;

@@ -43,13 +43,14 @@ final class VectorKernels implements Kernels {
 
   @Override
   public void gatherTokens(Tensor tokenIds, Tensor sources, Tensor drawn, int vocabSize, int rows) {
-    for (int row = 0; row < rows; row++) {
-      int source = ints(sources)[row];
-      if (source >= 0) {
-        int token = ints(drawn)[source];
-        ints(tokenIds)[row] = token >= 0 && token < vocabSize ? token : 0;
-      }
-    }
+    IdOps.gatherTokens(ints(tokenIds), ints(sources), ints(drawn), vocabSize, rows);
+  }
+
+  @Override
+  public void dispatch(
+      Tensor localIds, Tensor expertIds, int firstExpert, int numExperts, int rows) {
+    int choices = rows * expertIds.shape().intDim(1);
+    IdOps.dispatch(ints(localIds), ints(expertIds), firstExpert, numExperts, choices);
   }
 
   @Override

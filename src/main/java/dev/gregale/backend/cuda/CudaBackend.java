@@ -6,6 +6,7 @@ import dev.gregale.backend.Ceilings;
 import dev.gregale.backend.DeviceMemory;
 import dev.gregale.backend.Kernels;
 import dev.gregale.backend.KvLayer;
+import dev.gregale.backend.ModelBytes;
 import dev.gregale.backend.Readback;
 import dev.gregale.backend.SaturatedInputs;
 import dev.gregale.backend.Step;
@@ -38,9 +39,7 @@ public final class CudaBackend implements Backend {
   private final BatchArrays arrays;
   private final Kernels kernels;
   private final KvMemory kvMemory;
-  private final List<CudaGraphStep> graphs = new ArrayList<>();
-  private final List<CudaReadback> readbacks = new ArrayList<>();
-  private final List<CudaTimeline> timelines = new ArrayList<>();
+  private final List<Runnable> closing = new ArrayList<>();
 
   private CudaBackend(Driver driver, CudaContext context, KernelChoice.Mode mode) {
     this.context = context;
@@ -79,6 +78,10 @@ public final class CudaBackend implements Backend {
       context.close();
       throw e;
     }
+  }
+
+  CudaRank asRank() {
+    return new CudaRank(context, memory, modules, launcher);
   }
 
   @Override
@@ -137,8 +140,8 @@ public final class CudaBackend implements Backend {
    * @throws CudaUnavailableException if the model alone does not fit, with the arithmetic
    */
   @Override
-  public long freeBytesBeside(long modelBytes, double utilization) {
-    return budget(utilization).beside(modelBytes, context.device());
+  public long freeBytesBeside(ModelBytes model, double utilization) {
+    return budget(utilization).beside(model.total(), context.device());
   }
 
   private MemoryBudget budget(double utilization) {
@@ -229,14 +232,14 @@ public final class CudaBackend implements Backend {
     context.enter();
     CudaReadback readback =
         new CudaReadback(context, deferred, together.stream().map(CudaTensor::of).toList());
-    readbacks.add(readback);
+    closing.add(readback::close);
     return readback;
   }
 
   @Override
   public Timeline timeline() {
     CudaTimeline timeline = new CudaTimeline(context);
-    timelines.add(timeline);
+    closing.add(timeline::close);
     return timeline;
   }
 
@@ -267,7 +270,7 @@ public final class CudaBackend implements Backend {
     deferred.flush(); // or it would become part of the graph
     CudaGraphStep step = CudaGraphStep.capture(context, deferred, work);
     workspace.recorded();
-    graphs.add(step);
+    closing.add(step::destroy);
     return step;
   }
 
@@ -284,10 +287,11 @@ public final class CudaBackend implements Backend {
   /** Frees all device and page-locked memory. */
   @Override
   public void close() {
+    if (context.isLost()) {
+      return; // it would wait for ever; the end of the process frees all
+    }
     context.enter();
-    graphs.forEach(CudaGraphStep::destroy);
-    readbacks.forEach(CudaReadback::close);
-    timelines.forEach(CudaTimeline::close);
+    closing.forEach(Runnable::run);
     memory.close();
     saturation.close();
     ring.close();

@@ -3,9 +3,13 @@ package dev.gregale.backend.cuda;
 import static dev.gregale.backend.cuda.CudaErrorException.check;
 
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.concurrent.locks.LockSupport;
 import jcuda.driver.CUcontext;
 import jcuda.driver.CUdevice;
 import jcuda.driver.CUdevice_attribute;
+import jcuda.driver.CUevent;
+import jcuda.driver.CUresult;
 import jcuda.driver.CUstream;
 import jcuda.driver.CUstream_flags;
 import jcuda.driver.JCudaDriver;
@@ -22,11 +26,17 @@ final class CudaContext implements AutoCloseable {
     }
   }
 
+  /** Longer than any step, and than the waits within one. */
+  private static final Duration STEP_TIMEOUT = Duration.ofSeconds(60);
+
+  private static final long POLL_NANOS = 20_000; // a step takes a hundred times as long
+
   private final CUdevice cuDevice;
   private final CUcontext context = new CUcontext();
   private final Stream stream = new Stream();
   private final CudaDevice device;
-  private Thread current;
+  private boolean dependsOnOthers;
+  private boolean isLost;
 
   private CudaContext(int ordinal) {
     cuDevice = new CUdevice();
@@ -35,8 +45,7 @@ final class CudaContext implements AutoCloseable {
     device = describe(ordinal, cuDevice);
     device.requireSupported();
     check(JCudaDriver.cuDevicePrimaryCtxRetain(context, cuDevice), "making a context on " + device);
-    current = Thread.currentThread();
-    check(JCudaDriver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
+    enter();
     check(
         JCudaDriver.cuStreamCreate(stream, CUstream_flags.CU_STREAM_NON_BLOCKING),
         "making a stream");
@@ -86,12 +95,60 @@ final class CudaContext implements AutoCloseable {
     return value[0];
   }
 
-  /** Makes the context current on this thread. */
+  /** From now on what is queued here waits for other contexts' work. */
+  void depend() {
+    dependsOnOthers = true;
+  }
+
+  /** Makes the context current on this thread, which may have used another's since. */
   void enter() {
-    if (current != Thread.currentThread()) {
-      check(JCudaDriver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
-      current = Thread.currentThread();
+    check(JCudaDriver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
+  }
+
+  /** Whether kernels here can be given addresses of another context's memory. */
+  boolean reaches(CudaContext other) {
+    int[] can = new int[1];
+    check(
+        JCudaDriver.cuDeviceCanAccessPeer(can, cuDevice, other.cuDevice),
+        "asking %s for its peers".formatted(device));
+    return can[0] != 0;
+  }
+
+  /** Lets kernels here be given addresses of another context's memory. */
+  void reach(CudaContext other) {
+    enter();
+    int code = JCudaDriver.cuCtxEnablePeerAccess(other.context, 0);
+    if (code != CUresult.CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED) {
+      check(code, "giving %s access to %s".formatted(device, other.device));
     }
+  }
+
+  /**
+   * Waits for an event. Of several contexts that wait for each other one may never come to it, so
+   * there the wait has an end.
+   */
+  void await(CUevent event) {
+    if (!dependsOnOthers) {
+      check(JCudaDriver.cuEventSynchronize(event), "waiting for a step");
+      return;
+    }
+    long start = System.nanoTime();
+    int code = JCudaDriver.cuEventQuery(event);
+    while (code == CUresult.CUDA_ERROR_NOT_READY) {
+      if (System.nanoTime() - start > STEP_TIMEOUT.toNanos()) {
+        isLost = true;
+        throw new RankFailureException(
+            "%s has not ended a step after %d s".formatted(device, STEP_TIMEOUT.toSeconds()));
+      }
+      LockSupport.parkNanos(POLL_NANOS);
+      code = JCudaDriver.cuEventQuery(event);
+    }
+    check(code, "waiting for a step");
+  }
+
+  /** Whether it has not ended its work in time: every further call may wait for ever. */
+  boolean isLost() {
+    return isLost;
   }
 
   CudaDevice device() {

@@ -34,6 +34,7 @@ final class CudaGraphStep implements Step {
       JCudaDriver.cuStreamEndCapture(context.stream(), captured);
       throw e;
     }
+    context.enter(); // other ranks may have taken turns
     check(JCudaDriver.cuStreamEndCapture(context.stream(), captured), "ending a capture");
     CUgraphExec graph = new CUgraphExec();
     check(JCudaDriver.cuGraphInstantiate(graph, captured, 0), "making a graph");

@@ -19,10 +19,8 @@ import dev.gregale.tensor.DType;
  */
 final class CudaKernels implements Kernels {
   private static final int ROW_THREADS = 256;
-  private static final int SAMPLE_THREADS = 1024;
   private final KernelLauncher launcher;
   private final KernelChoice choice;
-  private final Workspace workspace;
   private final KernelFunction gatherTokens;
   private final KernelFunction embed;
   private final KernelFunction gatherRows;
@@ -31,13 +29,13 @@ final class CudaKernels implements Kernels {
   private final KernelFunction ropeAndCacheKv;
   private final KvCodes.Kernels kvCodes;
   private final KernelFunction routeTopK;
-  private final KernelFunction sample;
+  private final KernelFunction dispatch;
+  private final Sampler sampler;
 
   CudaKernels(
       KernelLauncher launcher, KernelModules modules, KernelChoice choice, Workspace workspace) {
     this.launcher = launcher;
     this.choice = choice;
-    this.workspace = workspace;
     gatherTokens = modules.function("batch_arrays", "gather_tokens_i32");
     embed = modules.function("embed", "embed_bf16");
     gatherRows = modules.function("embed", "gather_rows_bf16");
@@ -46,7 +44,8 @@ final class CudaKernels implements Kernels {
     ropeAndCacheKv = modules.function("rope_and_cache_kv", "rope_and_cache_kv_bf16");
     kvCodes = new KvCodes.Kernels(launcher, modules);
     routeTopK = modules.function("route_top_k", "route_top_k_f32");
-    sample = modules.function("sample", "sample_f32");
+    dispatch = modules.function("route_top_k", "expert_ids_own_i32");
+    sampler = new Sampler(launcher, modules, workspace);
   }
 
   private static CudaTensor bf16(Tensor tensor, String what) {
@@ -160,6 +159,20 @@ final class CudaKernels implements Kernels {
   }
 
   @Override
+  public void dispatch(
+      Tensor localIds, Tensor expertIds, int firstExpert, int numExperts, int rows) {
+    int choices = rows * expertIds.shape().intDim(1);
+    launcher
+        .begin()
+        .add(CudaTensor.of(localIds))
+        .add(CudaTensor.of(expertIds))
+        .add(firstExpert)
+        .add(numExperts)
+        .add(choices)
+        .launch(dispatch, Math.ceilDiv(choices, ROW_THREADS), ROW_THREADS);
+  }
+
+  @Override
   public void expertFeedForward(
       Tensor out, Tensor x, ExpertRouting routing, Tensor gateUp, Tensor down, int rows) {
     ExpertKernel.Call call =
@@ -187,6 +200,7 @@ final class CudaKernels implements Kernels {
 
   @Override
   public void attentionBlock(
+      Tensor out,
       Tensor residual,
       AttentionWeights weights,
       float eps,
@@ -197,6 +211,7 @@ final class CudaKernels implements Kernels {
       BlockScratch scratch) {
     DecodeKernels.AttentionBlock block =
         new DecodeKernels.AttentionBlock(
+            f32(out, "the block's out"),
             f32(residual, "the residual"),
             f32(weights.norm(), "the norm's gain"),
             weight(weights.qkv(), "QKV"),
@@ -209,7 +224,8 @@ final class CudaKernels implements Kernels {
             scratch);
     DecodeKernels decode = choice.decode(kernels -> kernels.limits().allow(block));
     if (decode == null) {
-      Kernels.super.attentionBlock(residual, weights, eps, kv, ropeTable, shape, batch, scratch);
+      Kernels.super.attentionBlock(
+          out, residual, weights, eps, kv, ropeTable, shape, batch, scratch);
     } else {
       decode.launch(block);
     }
@@ -217,9 +233,15 @@ final class CudaKernels implements Kernels {
 
   @Override
   public void expertBlock(
-      Tensor residual, ExpertWeights weights, float eps, ForwardBatch batch, BlockScratch scratch) {
+      Tensor out,
+      Tensor residual,
+      ExpertWeights weights,
+      float eps,
+      ForwardBatch batch,
+      BlockScratch scratch) {
     DecodeKernels.ExpertBlock block =
         new DecodeKernels.ExpertBlock(
+            f32(out, "the block's out"),
             f32(residual, "the residual"),
             f32(weights.norm(), "the norm's gain"),
             bf16(weights.router(), "the router"),
@@ -230,7 +252,7 @@ final class CudaKernels implements Kernels {
             scratch);
     DecodeKernels decode = choice.decode(kernels -> kernels.limits().allow(block));
     if (decode == null) {
-      Kernels.super.expertBlock(residual, weights, eps, batch, scratch);
+      Kernels.super.expertBlock(out, residual, weights, eps, batch, scratch);
     } else {
       decode.launch(block);
     }
@@ -263,34 +285,6 @@ final class CudaKernels implements Kernels {
 
   @Override
   public void sample(SamplingOutputs out, Tensor logits, SamplingInputs in, int rows) {
-    long adjustments = in.adjustTokens().shape().numElements();
-    launcher
-        .begin()
-        .add(CudaTensor.of(out.tokens()))
-        .add(CudaTensor.of(out.logprobs()))
-        .add(CudaTensor.of(out.topTokens()))
-        .add(CudaTensor.of(out.topLogprobs()))
-        .add(f32(logits, "the logits"))
-        .add(workspace.address(Workspace.Use.RAW_LOGITS, 4 * adjustments))
-        .add(CudaTensor.of(in.temperature()))
-        .add(CudaTensor.of(in.topK()))
-        .add(CudaTensor.of(in.topP()))
-        .add(CudaTensor.of(in.minP()))
-        .add(CudaTensor.of(in.repetitionPenalty()))
-        .add(CudaTensor.of(in.presencePenalty()))
-        .add(CudaTensor.of(in.frequencyPenalty()))
-        .add(CudaTensor.of(in.seed()))
-        .add(CudaTensor.of(in.position()))
-        .add(CudaTensor.of(in.givenToken()))
-        .add(CudaTensor.of(in.numLogprobs()))
-        .add(CudaTensor.of(in.adjustOffsets()))
-        .add(CudaTensor.of(in.adjustTokens()))
-        .add(CudaTensor.of(in.adjustCounts()))
-        .add(CudaTensor.of(in.adjustBias()))
-        .add(CudaTensor.of(in.maskRow()))
-        .add(CudaTensor.of(in.allowedTokens()))
-        .add(logits.shape().intDim(1))
-        .add(out.topTokens().shape().intDim(1))
-        .launch(sample, rows, SAMPLE_THREADS);
+    sampler.launch(out, f32(logits, "the logits"), in, rows);
   }
 }

@@ -89,7 +89,7 @@ final class CudaReadback implements Readback, AutoCloseable {
       throw new IllegalArgumentException("%s is asked of an array of %s".formatted(asked, found));
     }
     context.enter();
-    check(JCudaDriver.cuEventSynchronize(copied), "waiting for a step");
+    context.await(copied);
   }
 
   @Override

@@ -106,7 +106,7 @@ final class DecodeFew implements DecodeKernels {
     attention.launch(block, context.address(), queries.address(), stride, 0);
     launcher
         .begin()
-        .add(block.residual())
+        .add(block.out())
         .add(context)
         .addWeight(block.output())
         .add(tokens)
@@ -152,7 +152,7 @@ final class DecodeFew implements DecodeKernels {
             tokenBytes(tokens, block.gateUp(), block.hidden()));
     launcher
         .begin()
-        .add(block.residual())
+        .add(block.out())
         .add(inner)
         .add(block.expertIds())
         .addWeight(block.down())

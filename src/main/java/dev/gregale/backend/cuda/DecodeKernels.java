@@ -10,6 +10,7 @@ interface DecodeKernels {
 
   /** The arrays of an attention block; see {@code Kernels.attentionBlock}. */
   record AttentionBlock(
+      CudaTensor out,
       CudaTensor residual,
       CudaTensor norm,
       CudaTensor qkv,
@@ -38,6 +39,7 @@ interface DecodeKernels {
 
   /** The arrays of an expert block; see {@code Kernels.expertBlock}. */
   record ExpertBlock(
+      CudaTensor out,
       CudaTensor residual,
       CudaTensor norm,
       CudaTensor router,

@@ -155,7 +155,7 @@ final class DecodeMany implements DecodeKernels {
     addOutput(block, context);
   }
 
-  /** residual += output * context. */
+  /** out += output * context. */
   private void addOutput(AttentionBlock block, long context) {
     int tokens = block.tokens();
     int hidden = block.hidden();
@@ -166,7 +166,7 @@ final class DecodeMany implements DecodeKernels {
     gemm.project(update, block.output(), context, tokens, steps);
     launcher
         .begin()
-        .add(block.residual())
+        .add(block.out())
         .add(update)
         .add(tokens)
         .add(hidden)
@@ -195,7 +195,7 @@ final class DecodeMany implements DecodeKernels {
     gemm.down(parts, block, inner, plan, rows);
     launcher
         .begin()
-        .add(block.residual())
+        .add(block.out())
         .add(parts)
         .add(rowsOf)
         .add(block.expertWeights())

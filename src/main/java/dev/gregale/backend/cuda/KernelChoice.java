@@ -69,7 +69,8 @@ record KernelChoice(
   WeightLayout layout(WeightRole role, Shape shape) {
     return switch (role) {
       case NORM -> WeightLayout.GAIN;
-      case LINEAR -> tiledIf(isWhole(shape.intDim(1)) && shape.intDim(0) % OUTPUT_GRAIN == 0);
+      case QKV, ATTENTION_OUTPUT, LINEAR ->
+          tiledIf(isWhole(shape.intDim(1)) && shape.intDim(0) % OUTPUT_GRAIN == 0);
       case EXPERTS_GATE_UP -> tiledIf(isWhole(shape.intDim(2)));
       case EXPERTS_DOWN -> tiledIf(isWhole(shape.intDim(1)));
       case EMBEDDING, ROUTER, ROPE_TABLE -> WeightLayout.ROW_MAJOR;

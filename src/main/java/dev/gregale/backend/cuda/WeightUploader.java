@@ -64,7 +64,8 @@ final class WeightUploader {
   static DType storedAs(WeightRole role) {
     return switch (role) {
       case NORM, ROPE_TABLE -> DType.F32;
-      case EMBEDDING, LINEAR, ROUTER, EXPERTS_GATE_UP, EXPERTS_DOWN -> DType.BF16;
+      case EMBEDDING, QKV, ATTENTION_OUTPUT, LINEAR, ROUTER, EXPERTS_GATE_UP, EXPERTS_DOWN ->
+          DType.BF16;
     };
   }
 

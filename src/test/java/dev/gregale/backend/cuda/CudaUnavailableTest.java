@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.SymbolLookup;
+import java.util.Collections;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
@@ -52,6 +53,21 @@ class CudaUnavailableTest {
         message.startsWith("the kernel rms_norm_bf16 of rms_norm.fatbin for sm_80 does not load"),
         message);
     assertEquals(1, message.lines().count());
+  }
+
+  @Test
+  void ncclThatIsNotThereIsNamed() {
+    assertEquals(
+        "NCCL's libnccl-none.so was not found; install it (libnccl2), or name the file in"
+            + " gregale.engine.nccl-library",
+        message(() -> Nccl.open("libnccl-none.so", List.of(0, 1))));
+  }
+
+  @Test
+  void moreRanksThanTheirKernelsKnowAreRefused() {
+    assertEquals(
+        "9 GPUs for one model; take 8 at most",
+        message(() -> CudaRanks.open(Collections.nCopies(9, 0), false, null)));
   }
 
   private static String message(Executable attempt) {

@@ -1,0 +1,166 @@
+package dev.gregale.backend.cuda;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+import java.util.List;
+
+/**
+ * NVIDIA's library for messages between GPUs, where there is one: it is no part of the driver. One
+ * thread drives all ranks. NVLink multicast is off unless the environment asks for it
+ * (NCCL_NVLS_ENABLE).
+ */
+final class Nccl {
+  /** By which the loader finds it. */
+  static final String LIBRARY = "libnccl.so.2";
+
+  private static final int FLOAT32 = 7; // ncclDataType_t
+  private static final int SUM = 0; // ncclRedOp_t
+  private static final String NVLS = "NCCL_NVLS_ENABLE";
+
+  private final String library;
+  private final MethodHandle allReduce;
+  private final MethodHandle groupStart;
+  private final MethodHandle groupEnd;
+  private final MethodHandle errorString;
+  private final MemorySegment communicators;
+
+  private Nccl(String name, SymbolLookup symbols, List<Integer> ordinals) {
+    library = name;
+    allReduce =
+        function(
+            symbols,
+            "ncclAllReduce",
+            ValueLayout.JAVA_LONG,
+            ValueLayout.JAVA_LONG,
+            ValueLayout.JAVA_LONG,
+            ValueLayout.JAVA_INT,
+            ValueLayout.JAVA_INT,
+            ValueLayout.ADDRESS,
+            ValueLayout.JAVA_LONG);
+    groupStart = function(symbols, "ncclGroupStart");
+    groupEnd = function(symbols, "ncclGroupEnd");
+    errorString =
+        Linker.nativeLinker()
+            .downcallHandle(
+                find(symbols, "ncclGetErrorString"),
+                FunctionDescriptor.of(
+                    ValueLayout.ADDRESS.withTargetLayout(
+                        java.lang.foreign.MemoryLayout.sequenceLayout(256, ValueLayout.JAVA_BYTE)),
+                    ValueLayout.JAVA_INT));
+    communicators = Arena.global().allocate(ValueLayout.ADDRESS, ordinals.size());
+    int[] devices = ordinals.stream().mapToInt(Integer::intValue).toArray();
+    MethodHandle init =
+        function(
+            symbols,
+            "ncclCommInitAll",
+            ValueLayout.ADDRESS,
+            ValueLayout.JAVA_INT,
+            ValueLayout.ADDRESS);
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment list = arena.allocateFrom(ValueLayout.JAVA_INT, devices);
+      check((int) init.invoke(communicators, devices.length, list), "ncclCommInitAll");
+    } catch (RuntimeException e) {
+      throw e;
+    } catch (Throwable e) {
+      throw failed(e);
+    }
+  }
+
+  /**
+   * Loads the library and connects the GPUs.
+   *
+   * @throws CudaUnavailableException if it is not there or does not connect them
+   */
+  static Nccl open(String library, List<Integer> ordinals) {
+    leaveMulticastOff();
+    try {
+      return new Nccl(library, SymbolLookup.libraryLookup(library, Arena.global()), ordinals);
+    } catch (IllegalArgumentException e) {
+      throw new CudaUnavailableException(
+          "NCCL's %s was not found".formatted(library),
+          "install it (libnccl2), or name the file in gregale.engine.nccl-library",
+          e);
+    } catch (CudaErrorException | RankFailureException e) {
+      throw new CudaUnavailableException(
+          String.valueOf(e.getMessage()), "see what NCCL_DEBUG=INFO says", e);
+    }
+  }
+
+  /** The library reads it when it is first used. */
+  private static void leaveMulticastOff() {
+    Linker linker = Linker.nativeLinker();
+    MethodHandle setenv =
+        linker.downcallHandle(
+            linker.defaultLookup().find("setenv").orElseThrow(),
+            FunctionDescriptor.of(
+                ValueLayout.JAVA_INT,
+                ValueLayout.ADDRESS,
+                ValueLayout.ADDRESS,
+                ValueLayout.JAVA_INT));
+    try (Arena arena = Arena.ofConfined()) {
+      int unused =
+          (int)
+              setenv.invoke(arena.allocateFrom(NVLS), arena.allocateFrom("0"), /* overwrite= */ 0);
+    } catch (Throwable e) {
+      throw new IllegalStateException("setenv failed", e);
+    }
+  }
+
+  private static MemorySegment find(SymbolLookup symbols, String name) {
+    return symbols
+        .find(name)
+        .orElseThrow(
+            () ->
+                new CudaUnavailableException(
+                    "NCCL's library has no " + name, "take NCCL 2.4 or later"));
+  }
+
+  private static MethodHandle function(
+      SymbolLookup symbols, String name, ValueLayout... parameters) {
+    return Linker.nativeLinker()
+        .downcallHandle(
+            find(symbols, name), FunctionDescriptor.of(ValueLayout.JAVA_INT, parameters));
+  }
+
+  /**
+   * Queues the sum of all ranks' arrays, into all of them.
+   *
+   * @param arrays addresses of fp32 arrays, one on each rank
+   * @param count elements
+   * @param streams handles, one of each rank
+   */
+  void allReduce(long[] arrays, long count, long[] streams) {
+    try {
+      check((int) groupStart.invoke(), "ncclGroupStart");
+      for (int rank = 0; rank < arrays.length; rank++) {
+        MemorySegment communicator = communicators.getAtIndex(ValueLayout.ADDRESS, rank);
+        check(
+            (int)
+                allReduce.invoke(
+                    arrays[rank], arrays[rank], count, FLOAT32, SUM, communicator, streams[rank]),
+            "ncclAllReduce");
+      }
+      check((int) groupEnd.invoke(), "ncclGroupEnd");
+    } catch (RuntimeException e) {
+      throw e;
+    } catch (Throwable e) {
+      throw failed(e);
+    }
+  }
+
+  private void check(int code, String what) throws Throwable {
+    if (code != 0) {
+      String why = ((MemorySegment) errorString.invoke(code)).getString(0);
+      throw new RankFailureException("%s of %s: %s".formatted(what, library, why));
+    }
+  }
+
+  private IllegalStateException failed(Throwable e) {
+    return new IllegalStateException("a downcall into " + library + " failed", e);
+  }
+}

@@ -1,0 +1,267 @@
+package dev.gregale.backend.parallel;
+
+import static dev.gregale.backend.parallel.RankViews.part;
+
+import dev.gregale.backend.AttentionShape;
+import dev.gregale.backend.AttentionWeights;
+import dev.gregale.backend.Backend;
+import dev.gregale.backend.BlockScratch;
+import dev.gregale.backend.Collective;
+import dev.gregale.backend.ExpertRouting;
+import dev.gregale.backend.ExpertWeights;
+import dev.gregale.backend.ForwardBatch;
+import dev.gregale.backend.Kernels;
+import dev.gregale.backend.KvLayer;
+import dev.gregale.backend.SamplingInputs;
+import dev.gregale.backend.SamplingOutputs;
+import dev.gregale.backend.Tensor;
+import java.util.List;
+
+/**
+ * Every op on every rank, each over its share. Of the two blocks of a layer a rank computes its
+ * part of a sum, and all parts are added up. What is not divided is computed alike by all, so that
+ * nothing else has to travel. One thread issues the ops of all ranks, one rank's after the other's.
+ */
+final class ParallelKernels implements Kernels {
+  private final List<Backend> ranks;
+  private final RankLayout layout;
+  private final Collective collective;
+  private final PerRank<ForwardBatch> batches;
+  private final PerRank<SamplingInputs> samplingInputs;
+  private final PerRank<SamplingOutputs> samplingOutputs;
+  private final PerRank<AttentionShape> shapes;
+  private List<Tensor> localExpertIds = List.of(); // each [T, K]
+  private List<Tensor> partialSums = List.of(); // each [T, D]
+
+  ParallelKernels(List<Backend> ranks, RankLayout layout, Collective collective) {
+    this.ranks = ranks;
+    this.layout = layout;
+    this.collective = collective;
+    int size = ranks.size();
+    batches = new PerRank<>(size, RankViews::part);
+    samplingInputs = new PerRank<>(size, RankViews::part);
+    samplingOutputs = new PerRank<>(size, RankViews::part);
+    shapes = new PerRank<>(size, (shape, rank) -> layout.shard(shape));
+  }
+
+  /**
+   * Takes the arrays that ranks keep their own in.
+   *
+   * @param expertIds int32 {@code [T, K]} on each rank: which of a token's experts are its own
+   * @param sums fp32 {@code [T, D]} on each rank, of zeros: its parts of the blocks' sums
+   */
+  void reserve(List<Tensor> expertIds, List<Tensor> sums) {
+    localExpertIds = List.copyOf(expertIds);
+    partialSums = List.copyOf(sums);
+  }
+
+  /** The ops of a rank, whose device is the calling thread's from now on. */
+  private Kernels on(int rank) {
+    return ranks.get(rank).kernels();
+  }
+
+  /** Each rank's batch, with the counts of this step. */
+  private ForwardBatch batch(ForwardBatch whole, int rank) {
+    ForwardBatch batch = batches.of(whole).get(rank);
+    batch.resize(whole.numTokens(), whole.numSeqs(), whole.numLogitRows());
+    return batch;
+  }
+
+  @Override
+  public void gatherTokens(Tensor tokenIds, Tensor sources, Tensor drawn, int vocabSize, int rows) {
+    for (int r = 0; r < ranks.size(); r++) {
+      on(r).gatherTokens(part(tokenIds, r), part(sources, r), part(drawn, r), vocabSize, rows);
+    }
+  }
+
+  @Override
+  public void embed(Tensor out, Tensor table, ForwardBatch batch) {
+    for (int r = 0; r < ranks.size(); r++) {
+      on(r).embed(part(out, r), part(table, r), batch(batch, r));
+    }
+  }
+
+  @Override
+  public void rmsNorm(Tensor out, Tensor x, Tensor weight, float eps, int rows) {
+    for (int r = 0; r < ranks.size(); r++) {
+      on(r).rmsNorm(part(out, r), part(x, r), part(weight, r), eps, rows);
+    }
+  }
+
+  @Override
+  public void add(Tensor residual, Tensor x, int rows) {
+    for (int r = 0; r < ranks.size(); r++) {
+      on(r).add(part(residual, r), part(x, r), rows);
+    }
+  }
+
+  @Override
+  public void matmul(Tensor out, Tensor x, Tensor weight, int rows) {
+    for (int r = 0; r < ranks.size(); r++) {
+      on(r).matmul(part(out, r), part(x, r), part(weight, r), rows);
+    }
+  }
+
+  @Override
+  public void ropeAndCacheKv(
+      Tensor qkv, KvLayer kv, Tensor ropeTable, AttentionShape shape, ForwardBatch batch) {
+    for (int r = 0; r < ranks.size(); r++) {
+      on(r)
+          .ropeAndCacheKv(
+              part(qkv, r),
+              RankKvLayer.part(kv, r),
+              part(ropeTable, r),
+              shapes.of(shape).get(r),
+              batch(batch, r));
+    }
+  }
+
+  @Override
+  public void pagedAttention(
+      Tensor out, Tensor qkv, KvLayer kv, AttentionShape shape, ForwardBatch batch) {
+    for (int r = 0; r < ranks.size(); r++) {
+      on(r)
+          .pagedAttention(
+              part(out, r),
+              part(qkv, r),
+              RankKvLayer.part(kv, r),
+              shapes.of(shape).get(r),
+              batch(batch, r));
+    }
+  }
+
+  @Override
+  public void routeTopK(ExpertRouting routing, Tensor routerLogits, int rows) {
+    for (int r = 0; r < ranks.size(); r++) {
+      on(r).routeTopK(part(routing, r), part(routerLogits, r), rows);
+    }
+  }
+
+  @Override
+  public void dispatch(
+      Tensor localIds, Tensor expertIds, int firstExpert, int numExperts, int rows) {
+    for (int r = 0; r < ranks.size(); r++) {
+      on(r).dispatch(part(localIds, r), part(expertIds, r), firstExpert, numExperts, rows);
+    }
+  }
+
+  @Override
+  public void expertFeedForward(
+      Tensor out, Tensor x, ExpertRouting routing, Tensor gateUp, Tensor down, int rows) {
+    throw new UnsupportedOperationException("the experts' parts are added up by expertBlock");
+  }
+
+  @Override
+  public void attentionBlock(
+      Tensor out,
+      Tensor residual,
+      AttentionWeights weights,
+      float eps,
+      KvLayer kv,
+      Tensor ropeTable,
+      AttentionShape shape,
+      ForwardBatch batch,
+      BlockScratch scratch) {
+    for (int r = 0; r < ranks.size(); r++) {
+      on(r)
+          .attentionBlock(
+              partialSums.get(r),
+              part(residual, r),
+              part(weights, r),
+              eps,
+              RankKvLayer.part(kv, r),
+              part(ropeTable, r),
+              shapes.of(shape).get(r),
+              batch(batch, r),
+              part(scratch, r));
+    }
+    collective.addUp(RankTensor.of(out).parts(), batch.numTokens());
+  }
+
+  /** Each rank takes the tokens of its own experts; the sum over ranks combines their answers. */
+  @Override
+  public void expertBlock(
+      Tensor out,
+      Tensor residual,
+      ExpertWeights weights,
+      float eps,
+      ForwardBatch batch,
+      BlockScratch scratch) {
+    for (int r = 0; r < ranks.size(); r++) {
+      ExpertWeights own = part(weights, r);
+      BlockScratch ownScratch = part(scratch, r);
+      if (layout.expertGroups() == 1) {
+        on(r)
+            .expertBlock(
+                partialSums.get(r), part(residual, r), own, eps, batch(batch, r), ownScratch);
+      } else {
+        ownExperts(r, part(residual, r), own, eps, batch.numTokens(), ownScratch);
+      }
+    }
+    collective.addUp(RankTensor.of(out).parts(), batch.numTokens());
+  }
+
+  /** A rank's part of the block where experts are dealt out: routing is over all of them. */
+  private void ownExperts(
+      int rank,
+      Tensor residual,
+      ExpertWeights weights,
+      float eps,
+      int tokens,
+      BlockScratch scratch) {
+    Kernels ops = on(rank);
+    ExpertRouting routing = scratch.routing();
+    int count = weights.down().shape().intDim(0);
+    Tensor localIds = localExpertIds.get(rank);
+    ops.rmsNorm(scratch.hidden(), residual, weights.norm(), eps, tokens); // [T, D]
+    ops.matmul(scratch.routerLogits(), scratch.hidden(), weights.router(), tokens); // [T, E]
+    ops.routeTopK(routing, scratch.routerLogits(), tokens); // [T, K]
+    int first = layout.firstExpert(rank, count * layout.expertGroups());
+    ops.dispatch(localIds, routing.expertIds(), first, count, tokens);
+    ops.expertFeedForward(
+        partialSums.get(rank),
+        scratch.hidden(),
+        new ExpertRouting(localIds, routing.expertWeights()),
+        weights.gateUp(),
+        weights.down(),
+        tokens); // [T, D]
+  }
+
+  @Override
+  public void computeLogits(
+      Tensor logits,
+      Tensor residual,
+      Tensor norm,
+      float eps,
+      Tensor lmHead,
+      ForwardBatch batch,
+      BlockScratch scratch) {
+    for (int r = 0; r < ranks.size(); r++) {
+      on(r)
+          .computeLogits(
+              part(logits, r),
+              part(residual, r),
+              part(norm, r),
+              eps,
+              part(lmHead, r),
+              batch(batch, r),
+              part(scratch, r));
+    }
+  }
+
+  @Override
+  public void gatherRows(Tensor out, Tensor x, Tensor rowIds, int rows) {
+    for (int r = 0; r < ranks.size(); r++) {
+      on(r).gatherRows(part(out, r), part(x, r), part(rowIds, r), rows);
+    }
+  }
+
+  @Override
+  public void sample(SamplingOutputs out, Tensor logits, SamplingInputs in, int rows) {
+    for (int r = 0; r < ranks.size(); r++) {
+      on(r)
+          .sample(
+              samplingOutputs.of(out).get(r), part(logits, r), samplingInputs.of(in).get(r), rows);
+    }
+  }
+}
