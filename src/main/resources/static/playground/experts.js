@@ -1,10 +1,13 @@
 // Which experts tokens go to: a table of layers by experts, shaded by how much each gets.
 
+import { oncePerFrame } from './frames.js';
+
 /** The heat map within an element that has a table, and a line to say the same in words. */
 export class HeatMap {
   constructor(table, summary) {
     this.table = table;
     this.summary = summary;
+    this.paintSoon = oncePerFrame(() => this.paint());
     this.clear();
   }
 
@@ -68,15 +71,6 @@ export class HeatMap {
       for (const row of body.rows) {
         row.insertCell().textContent = '0';
       }
-    }
-  }
-
-  paintSoon() {
-    if (!this.waiting) {
-      this.waiting = requestAnimationFrame(() => {
-        this.waiting = null;
-        this.paint();
-      });
     }
   }
 

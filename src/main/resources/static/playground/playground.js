@@ -1,5 +1,6 @@
 // The playground: sends what the form says, shows the answer as it comes.
 
+import { oncePerFrame } from './frames.js';
 import { events, headers, reason } from './stream.js';
 import { tokenElement, tokensOf, walkTokens } from './tokens.js';
 import { HeatMap } from './experts.js';
@@ -105,13 +106,16 @@ async function run() {
 
 /** Shows the answer as it comes; its text, or null if there was none. */
 async function receive(body, turn) {
-  const start = performance.now();
-  const figures = { first: null, last: null, tokens: 0, finish: null };
+  const figures = { start: performance.now(), first: null, last: null, tokens: 0, finish: null };
+  const unseen = []; // [event, when it came]
   let text = '';
   let experts = null; // of the token that was fed last, which the next one is drawn from
-  heat.clear();
-  try {
-    for await (const event of events(path(), instrumented(body), key(), running.signal)) {
+  let stopped = false;
+  const show = () => {
+    if (unseen.length === 0) {
+      return; // all was shown, and another answer may have begun
+    }
+    for (const [event, time] of unseen.splice(0)) {
       const choice = event.choices[0];
       const tokens = choice ? tokensOf(choice) : [];
       if (choice?.routed_experts) {
@@ -121,36 +125,48 @@ async function receive(body, turn) {
         text += token.text;
         turn.append(tokenElement({ ...token, experts }, showToken));
       }
-      note(figures, start, event, choice, tokens.length);
-      element('conversation').scrollTop = element('conversation').scrollHeight;
+      count(figures, time, event, choice, tokens.length);
+    }
+    showFigures(figures);
+    element('conversation').scrollTop = element('conversation').scrollHeight;
+  };
+  const showSoon = oncePerFrame(show);
+  heat.clear();
+  try {
+    for await (const event of events(path(), instrumented(body), key(), running.signal)) {
+      unseen.push([event, performance.now()]);
+      showSoon();
     }
   } catch (error) {
-    if (error.name !== 'AbortError') {
-      element('message').textContent = error.message;
-      return text === '' ? null : text;
-    }
+    stopped = error.name === 'AbortError';
+    element('message').textContent = stopped ? '' : error.message;
+  }
+  show();
+  if (stopped) {
     figures.finish = 'you';
-    element('finish').textContent = figures.finish;
+    showFigures(figures);
   }
   heat.describe();
   element('spoken').textContent = `Answer: ${text}`; // once, for screen readers
-  return text;
+  return text === '' && figures.finish === null ? null : text;
 }
 
-function note(figures, start, event, choice, tokens) {
-  const now = performance.now();
+function count(figures, time, event, choice, tokens) {
   if (tokens > 0) {
-    figures.first ??= now;
-    figures.last = now;
+    figures.first ??= time;
+    figures.last = time;
     figures.tokens += tokens;
   }
   figures.tokens = event.usage?.completion_tokens ?? figures.tokens;
   figures.finish = choice?.finish_reason ?? figures.finish;
-  const seconds = (figures.last - figures.first) / 1e3;
-  element('ttft').textContent = figures.first === null ? '–' : `${(figures.first - start).toFixed(0)} ms`;
-  element('rate').textContent = seconds > 0 ? ((figures.tokens - 1) / seconds).toFixed(1) : '–';
-  element('count').textContent = figures.tokens;
-  element('finish').textContent = figures.finish ?? '–';
+}
+
+function showFigures({ start, first, last, tokens, finish }) {
+  const seconds = (last - first) / 1e3;
+  element('ttft').textContent = first === null ? '–' : `${(first - start).toFixed(0)} ms`;
+  element('rate').textContent = seconds > 0 ? ((tokens - 1) / seconds).toFixed(1) : '–';
+  element('count').textContent = tokens;
+  element('finish').textContent = finish ?? '–';
 }
 
 function setBusy(busy) {
