@@ -59,30 +59,15 @@ class AttentionContractTest {
   @MethodSource("backends")
   void longContexts(Backend candidate) {
     int[] prompts = {511, 300, 7, 255};
-    attention(
-        candidate,
-        new AttentionShape(4, 2, 64, 0),
-        16,
-        false,
-        prompts,
-        BatchFixture.ones(4),
-        BatchFixture.ones(4));
-    attention(
-        candidate,
-        new AttentionShape(2, 1, 16, 200),
-        16,
-        false,
-        prompts,
-        BatchFixture.ones(4),
-        BatchFixture.ones(4));
-    attention(
-        candidate,
-        new AttentionShape(4, 1, 128, 0),
-        32,
-        false,
-        new int[] {600},
-        BatchFixture.ones(1),
-        BatchFixture.ones(1));
+    thenTwoTokensEach(candidate, new AttentionShape(4, 2, 64, 0), 16, prompts);
+    thenTwoTokensEach(candidate, new AttentionShape(2, 1, 16, 200), 16, prompts);
+    thenTwoTokensEach(candidate, new AttentionShape(4, 1, 128, 0), 32, 600);
+  }
+
+  private static void thenTwoTokensEach(
+      Backend candidate, AttentionShape shape, int block, int... prompts) {
+    int[] one = BatchFixture.ones(prompts.length);
+    attention(candidate, shape, block, false, prompts, one, one);
   }
 
   private static void attention(

@@ -2,8 +2,6 @@ package dev.gregale.web;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.gregale.engine.EngineOverloadedException;
-import dev.gregale.engine.EngineUnavailableException;
 import dev.gregale.engine.GenerationEvent;
 import dev.gregale.engine.GenerationEvent.Tokens;
 import java.io.ByteArrayInputStream;
@@ -254,43 +252,6 @@ class ConnectionTest extends WebTest {
     HttpResponse<String> tooLarge =
         send(request("/v1/models").header("X-Long", "x".repeat(17_000)).build());
     assertThat(tooLarge.statusCode()).isEqualTo(431);
-  }
-
-  @Test
-  void overloadIs429WithRetryAfter() throws Exception {
-    engine.answer = request -> Flux.error(new EngineOverloadedException("The queue is full", 7));
-    for (String body : List.of(STREAM, WHOLE)) {
-      HttpResponse<String> response = complete(body);
-      assertThat(response.statusCode()).isEqualTo(429);
-      assertThat(response.headers().firstValue("Retry-After")).hasValue("7");
-      assertThat(error(response).toString())
-          .isEqualTo(
-              "{\"message\":\"The queue is full; try again in 7 s\",\"type\":\"rate_limit_error\","
-                  + "\"param\":null,\"code\":\"engine_overloaded\"}");
-    }
-  }
-
-  @Test
-  void unavailableIs503WithRetryAfterAndNoInternals() throws Exception {
-    engine.answer =
-        request -> {
-          throw new EngineUnavailableException("CUDA error at 0xdeadbeef");
-        };
-    HttpResponse<String> response = complete(WHOLE);
-    assertThat(response.statusCode()).isEqualTo(503);
-    assertThat(response.headers().firstValue("Retry-After")).hasValue("5");
-    assertThat(response.body()).doesNotContain("CUDA");
-    assertThat(error(response).get("code").asString()).isEqualTo("engine_unavailable");
-  }
-
-  @Test
-  void anythingUnexpectedIs500WithoutItsText() throws Exception {
-    engine.answer = request -> Flux.error(new IllegalStateException("secret"));
-    HttpResponse<String> response = complete(WHOLE);
-    assertThat(response.statusCode()).isEqualTo(500);
-    String id = response.headers().firstValue("X-Request-Id").orElseThrow();
-    assertThat(error(response).get("message").asString())
-        .isEqualTo("The server failed on this request. Request id: " + id);
   }
 
   @Test
