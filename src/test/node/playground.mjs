@@ -71,13 +71,17 @@ async function complete(page) {
   assert.match(await text(page, "snippet"), /"max_tokens": 24/);
 }
 
+/** Asks for a story that goes on for seconds; most others end by themselves. */
+async function longStory(page) {
+  await page.fill("#prompt", "Once upon a time");
+  for (const [name, value] of [["max_tokens", 4000], ["temperature", 1], ["top_p", 1], ["seed", 2]]) {
+    await option(page, name, value);
+  }
+}
+
 async function stop(page) {
   await ready(page);
-  await page.fill("#prompt", "Once upon a time");
-  await option(page, "max_tokens", 4000);
-  await option(page, "temperature", 1);
-  await option(page, "top_p", 1);
-  await option(page, "seed", 2); // a story that goes on and on; others end by themselves
+  await longStory(page);
   await page.click("#run");
   await page.waitForSelector(".token");
   await page.waitForSelector("#heat td"); // as it happens, not at the end
@@ -133,7 +137,7 @@ async function keyboard(page) {
   await page.keyboard.press("ArrowRight");
   assert.equal(await focused(page), "tab-java");
   assert.match(await text(page, "snippet"), /HttpRequest/);
-  await option(page, "max_tokens", 4000);
+  await longStory(page);
   await page.keyboard.press("Control+Enter");
   await page.waitForSelector(".token");
   await page.keyboard.press("Escape");
