@@ -71,6 +71,11 @@ public final class SafetensorsFile implements AutoCloseable {
     return header.tensors().keySet();
   }
 
+  /** All tensors, in the order of their data. */
+  public List<TensorInfo> tensors() {
+    return List.copyOf(header.tensors().values());
+  }
+
   /** The file's {@code __metadata__}; empty where it has none. */
   public Map<String, String> metadata() {
     return header.metadata();

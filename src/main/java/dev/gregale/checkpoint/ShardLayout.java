@@ -27,11 +27,14 @@ public final class ShardLayout {
           .thenComparing(TensorSpec::name);
 
   private final String fileName;
+  private final Map<String, String> metadata;
   private final ByteBuffer head;
   private final List<TensorInfo> tensors;
 
-  private ShardLayout(String fileName, ByteBuffer head, List<TensorInfo> tensors) {
+  private ShardLayout(
+      String fileName, Map<String, String> metadata, ByteBuffer head, List<TensorInfo> tensors) {
     this.fileName = fileName;
+    this.metadata = metadata;
     this.head = head;
     this.tensors = List.copyOf(tensors);
   }
@@ -52,7 +55,7 @@ public final class ShardLayout {
       infos.add(new TensorInfo(spec.name(), spec.dtype(), spec.shape(), offset, spec.bytes()));
       offset += spec.bytes();
     }
-    return new ShardLayout(fileName, head, infos);
+    return new ShardLayout(fileName, Map.copyOf(metadata), head, infos);
   }
 
   /**
@@ -63,6 +66,24 @@ public final class ShardLayout {
    * @throws CheckpointException if a name occurs twice or there would be too many files
    */
   public static List<ShardLayout> split(List<TensorSpec> tensors, long maxBytes) {
+    List<List<TensorSpec>> files = fill(tensors, maxBytes);
+    return files.size() == 1
+        ? List.of(of(Checkpoint.SINGLE_FILE, files.getFirst(), SafetensorsWriter.PYTORCH_METADATA))
+        : numbered("model", files, SafetensorsWriter.PYTORCH_METADATA);
+  }
+
+  /** Lays out, in the same way, what all ranks of a checkpoint have alike. */
+  public static List<ShardLayout> replicated(List<TensorSpec> tensors, long maxBytes) {
+    return numbered(
+        "model-replicated", fill(tensors, maxBytes), SafetensorsWriter.PYTORCH_METADATA);
+  }
+
+  /** Lays out, in the same way, a rank's experts. */
+  public static List<ShardLayout> ofRank(ExpertRank rank, List<TensorSpec> tensors, long maxBytes) {
+    return numbered("model-" + rank.variant(), fill(tensors, maxBytes), rank.metadata());
+  }
+
+  private static List<List<TensorSpec>> fill(List<TensorSpec> tensors, long maxBytes) {
     List<List<TensorSpec>> files = new ArrayList<>();
     List<TensorSpec> current = new ArrayList<>();
     long bytes = 0;
@@ -76,25 +97,40 @@ public final class ShardLayout {
       bytes += tensor.bytes();
     }
     files.add(current);
-    if (files.size() > Checkpoint.MAX_SHARDS) {
+    requireFew(files.size(), maxBytes);
+    files.forEach(file -> file.sort(FILE_ORDER));
+    return files;
+  }
+
+  /**
+   * @throws CheckpointException if these are too many files for a checkpoint
+   */
+  public static void requireFew(int files, long maxBytes) {
+    if (files > Checkpoint.MAX_SHARDS) {
       throw new CheckpointException(
           "shards of at most %d bytes would be %d files, a checkpoint has at most %d"
-              .formatted(maxBytes, files.size(), Checkpoint.MAX_SHARDS));
+              .formatted(maxBytes, files, Checkpoint.MAX_SHARDS));
     }
+  }
+
+  private static List<ShardLayout> numbered(
+      String name, List<List<TensorSpec>> files, Map<String, String> metadata) {
     List<ShardLayout> shards = new ArrayList<>();
     for (List<TensorSpec> file : files) {
-      file.sort(FILE_ORDER);
-      String name =
-          files.size() == 1
-              ? Checkpoint.SINGLE_FILE
-              : "model-%05d-of-%05d.safetensors".formatted(shards.size() + 1, files.size());
-      shards.add(of(name, file, SafetensorsWriter.PYTORCH_METADATA));
+      String fileName =
+          "%s-%05d-of-%05d.safetensors".formatted(name, shards.size() + 1, files.size());
+      shards.add(of(fileName, file, metadata));
     }
     return shards;
   }
 
   public String fileName() {
     return fileName;
+  }
+
+  /** The file's {@code __metadata__}. */
+  public Map<String, String> metadata() {
+    return metadata;
   }
 
   /** What goes before the data: the header's length and the header. */

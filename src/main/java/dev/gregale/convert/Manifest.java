@@ -4,6 +4,7 @@ import static dev.gregale.checkpoint.CheckpointException.quote;
 
 import dev.gregale.checkpoint.Checkpoint;
 import dev.gregale.checkpoint.CheckpointException;
+import dev.gregale.checkpoint.ExpertRank;
 import dev.gregale.checkpoint.SafetensorsFile;
 import dev.gregale.checkpoint.ShardLayout;
 import dev.gregale.checkpoint.TensorInfo;
@@ -11,8 +12,10 @@ import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.json.JsonMapper;
@@ -21,7 +24,7 @@ import tools.jackson.databind.json.JsonMapper;
  * The sums of a converted checkpoint, beside it in {@value #FILE_NAME}.
  *
  * @param conversion identity of the conversion that made it
- * @param tensors by name
+ * @param tensors by name; a rank's share by {@link ExpertRank#qualify}
  * @param files SHA-256 of the other files by name
  */
 public record Manifest(String conversion, Map<String, Sum> tensors, Map<String, String> files) {
@@ -44,7 +47,9 @@ public record Manifest(String conversion, Map<String, Sum> tensors, Map<String, 
     for (ShardLayout shard : plan.shards()) {
       for (TensorInfo tensor : shard.tensors()) {
         String shape = tensor.shape().toString();
-        tensors.put(tensor.name(), new Sum(tensor.dtype().name(), shape, sums.get(next++)));
+        tensors.put(
+            ExpertRank.qualify(shard.metadata(), tensor.name()),
+            new Sum(tensor.dtype().name(), shape, sums.get(next++)));
       }
     }
     return new Manifest(plan.identity(), tensors, new TreeMap<>(files));
@@ -92,22 +97,27 @@ public record Manifest(String conversion, Map<String, Sum> tensors, Map<String, 
    */
   public void verify(Checkpoint checkpoint) {
     Path path = checkpoint.directory().resolve(FILE_NAME);
-    if (!checkpoint.names().equals(tensors.keySet())) {
+    Set<String> names = new HashSet<>();
+    for (SafetensorsFile file : checkpoint.files()) {
+      file.names().forEach(name -> names.add(ExpertRank.qualify(file.metadata(), name)));
+    }
+    if (!names.equals(tensors.keySet())) {
       throw new CheckpointException(path + ": the checkpoint has other tensors than the manifest");
     }
-    tensors.forEach(
-        (name, expected) -> {
-          SafetensorsFile file = checkpoint.file(name);
-          TensorInfo tensor = file.info(name);
-          Sum found =
-              new Sum(tensor.dtype().name(), tensor.shape().toString(), sum(file.data(name)));
-          if (!found.equals(expected)) {
-            throw new CheckpointException(
-                "%s: tensor %s: found %s, the manifest has %s"
-                    .formatted(file.path(), quote(name), found, quote(String.valueOf(expected))));
-          }
-        });
+    checkpoint.files().forEach(file -> file.tensors().forEach(tensor -> verify(file, tensor)));
     files.forEach((name, expected) -> verifyFile(checkpoint.directory(), name, expected));
+  }
+
+  private void verify(SafetensorsFile file, TensorInfo tensor) {
+    Sum expected = tensors.get(ExpertRank.qualify(file.metadata(), tensor.name()));
+    MemorySegment data = file.data(tensor.name());
+    Sum found = new Sum(tensor.dtype().name(), tensor.shape().toString(), sum(data));
+    if (!found.equals(expected)) {
+      throw new CheckpointException(
+          "%s: tensor %s: found %s, the manifest has %s"
+              .formatted(
+                  file.path(), quote(tensor.name()), found, quote(String.valueOf(expected))));
+    }
   }
 
   private static void verifyFile(Path directory, String name, String expected) {

@@ -109,7 +109,7 @@ final class Models {
       @Nullable DType dtype,
       long maxShardBytes) {
     return new ConversionRequest(
-        source, target, to, dtype, Quantization.NONE, false, maxShardBytes, false, false);
+        source, target, to, dtype, Quantization.NONE, false, maxShardBytes, 1, false, false);
   }
 
   static ConversionResult convert(ConversionRequest request) throws IOException {

@@ -110,6 +110,7 @@ class RandomCodesTest {
             Quantization.NONE,
             dequantize,
             1 << 20,
+            1,
             false,
             false));
     return to;
