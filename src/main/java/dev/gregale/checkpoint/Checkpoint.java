@@ -149,7 +149,7 @@ public final class Checkpoint implements AutoCloseable {
       return new CheckpointException(directory + ": cannot be listed: " + e.getMessage(), e);
     }
     return new CheckpointException(
-        "%s: no weights, expected %s, %s or an index for each rank (%s, ...)"
+        "%s: no weights, expected %s or %s, or an index for each rank (%s, ...)"
             .formatted(
                 directory,
                 SINGLE_FILE,

@@ -125,7 +125,10 @@ final class IndexedShards {
     if (file == null || !file.contains(tensor)) {
       throw new CheckpointException(
           "%s: no tensor %s, which %s says is in this shard"
-              .formatted(shard, quote(tensor), rank == null ? "the index" : index.getFileName()));
+              .formatted(
+                  index.resolveSibling(shard),
+                  quote(tensor),
+                  rank == null ? "the index" : index.getFileName()));
     }
     List<SafetensorsFile> found = filesOfTensor.computeIfAbsent(tensor, t -> new ArrayList<>());
     boolean isShare = rank != null && CheckpointLayout.isStackedExperts(tensor);
