@@ -82,7 +82,7 @@ class RandomCodesTest {
             kvHeads * (1 + random.nextInt(3)),
             kvHeads,
             List.of(1, 24, 64, 100, 128, 150).get(random.nextInt(6)),
-            1 + random.nextInt(4),
+            1 + random.nextInt(3),
             List.of(7, 100, 128, 200, 256).get(random.nextInt(5)),
             1 + random.nextInt(9),
             random.nextBoolean());

@@ -51,7 +51,7 @@ class RandomLayoutsTest {
             kvHeads * (1 + random.nextInt(4)),
             kvHeads,
             1 + random.nextInt(5),
-            1 + random.nextInt(6),
+            1 + random.nextInt(5),
             1 + random.nextInt(9),
             1 + random.nextInt(20),
             random.nextBoolean());
