@@ -1,8 +1,6 @@
 package dev.gregale.checkpoint;
 
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
@@ -13,23 +11,21 @@ import java.util.stream.IntStream;
  *
  * <p>Rank {@code r} of {@code N} has an index of its own, named as what transformers calls the
  * variant {@code epR-of-N} of a checkpoint. It lists all tensors of the rank's module: those of its
- * experts lie in files that say in their metadata whose they are, the others in files that all
- * indices name. {@code config.json} says N ({@value #SIZE_KEY}).
+ * experts lie in files that say which of all experts they are ({@link ShardOffsets}), the others in
+ * files that all indices name. {@code config.json} says N ({@value #SIZE_KEY}).
  *
  * @param rank from 0
  * @param size N
  */
 public record ExpertRank(int rank, int size) {
 
-  /** Of NVMixtralConfig; the key of a file's metadata too. */
+  /** Of NVMixtralConfig. */
   public static final String SIZE_KEY = "expert_parallel_size";
 
   /** What is refused beyond bounds the number of files. */
   public static final int MAX_SIZE = 256;
 
   static final String INDEX_PATTERN = "model\\.safetensors\\.index\\.ep\\d+-of-\\d+\\.json";
-
-  private static final String RANK_KEY = "expert_parallel_rank";
 
   /**
    * All ranks, first to last.
@@ -65,49 +61,6 @@ public record ExpertRank(int rank, int size) {
   /** Of the file that says where the rank's tensors are. */
   public String indexName() {
     return SafetensorsIndex.FILE_NAME.replace(".json", "." + variant() + ".json");
-  }
-
-  /** Of a file with the rank's experts. */
-  Map<String, String> metadata() {
-    Map<String, String> metadata = new LinkedHashMap<>(SafetensorsWriter.PYTORCH_METADATA);
-    metadata.put(RANK_KEY, Integer.toString(rank));
-    metadata.put(SIZE_KEY, Integer.toString(size));
-    return metadata;
-  }
-
-  /** Whether a file with that metadata has experts of this rank. */
-  boolean owns(Map<String, String> metadata) {
-    return metadata.entrySet().containsAll(metadata().entrySet());
-  }
-
-  /** Whether a file with that metadata has experts of this rank, or what all ranks have alike. */
-  public boolean reads(Map<String, String> metadata) {
-    return !isRanks(metadata) || owns(metadata);
-  }
-
-  /** Whose experts a file with that metadata has, for messages. */
-  static String owner(Map<String, String> metadata) {
-    return isRanks(metadata)
-        ? CheckpointException.quote(
-            "rank %s of %s".formatted(metadata.get(RANK_KEY), metadata.get(SIZE_KEY)))
-        : "no rank";
-  }
-
-  /** Whether a file with that metadata has experts of some rank. */
-  static boolean isRanks(Map<String, String> metadata) {
-    return metadata.containsKey(RANK_KEY);
-  }
-
-  /**
-   * A name that tells a rank's share of a tensor from those of the others, as in {@code
-   * ep0-of-2/model.layers...}; of what is no rank's, its own.
-   *
-   * @param metadata of the tensor's file
-   */
-  public static String qualify(Map<String, String> metadata, String tensor) {
-    return isRanks(metadata)
-        ? "ep%s-of-%s/%s".formatted(metadata.get(RANK_KEY), metadata.get(SIZE_KEY), tensor)
-        : tensor;
   }
 
   @Override

@@ -4,6 +4,7 @@ import static dev.gregale.checkpoint.CheckpointException.quote;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -131,35 +132,13 @@ final class IndexedShards {
                   rank == null ? "the index" : index.getFileName()));
     }
     List<SafetensorsFile> found = filesOfTensor.computeIfAbsent(tensor, t -> new ArrayList<>());
-    boolean isShare = rank != null && CheckpointLayout.isStackedExperts(tensor);
-    if (rank != null) {
-      requireOwner(index, tensor, file, isShare ? rank : null);
-    }
-    if (isShare || found.isEmpty()) {
+    if (found.isEmpty() || rank != null && CheckpointLayout.isStackedExperts(tensor)) {
       found.add(file);
     } else if (!found.getFirst().equals(file)) {
       throw new CheckpointException(
           "%s: tensor %s, which all ranks have alike, lies in %s, for the ranks before in %s;"
                   .formatted(index, quote(tensor), shard, found.getFirst().path().getFileName())
               + " expected one file that all indices name");
-    }
-  }
-
-  /** Two ranks' files have the same names and shapes; which is whose, only metadata tells. */
-  private static void requireOwner(
-      Path index, String tensor, SafetensorsFile file, @Nullable ExpertRank owner) {
-    boolean fits =
-        owner == null ? !ExpertRank.isRanks(file.metadata()) : owner.owns(file.metadata());
-    if (!fits) {
-      throw new CheckpointException(
-          "%s: tensor %s lies in %s, whose metadata says that its experts are those of %s;"
-                  .formatted(
-                      index,
-                      quote(tensor),
-                      file.path().getFileName(),
-                      ExpertRank.owner(file.metadata()))
-              + " expected a file of "
-              + (owner == null ? "no rank, since all ranks have this tensor alike" : owner));
     }
   }
 
@@ -191,14 +170,34 @@ final class IndexedShards {
   }
 
   /**
+   * Two ranks' files have the same names and shapes; which is whose, only offsets tell.
+   *
    * @param experts of a rank
    */
   private void requireShares(int experts) {
+    Map<SafetensorsFile, ShardOffsets> offsets = new HashMap<>();
+    files.values().forEach(file -> offsets.put(file, ShardOffsets.of(file)));
     filesOfTensor.forEach(
         (tensor, shares) -> {
-          if (CheckpointLayout.isStackedExperts(tensor)) {
-            TensorInfo first = shares.getFirst().info(tensor);
-            shares.forEach(file -> requireShare(file, tensor, first, experts));
+          boolean stacked = CheckpointLayout.isStackedExperts(tensor);
+          TensorInfo first = shares.getFirst().info(tensor);
+          for (int rank = 0; rank < shares.size(); rank++) {
+            SafetensorsFile file = shares.get(rank);
+            if (stacked) {
+              requireShare(file, tensor, first, experts);
+            }
+            ShardOffsets found = offsets.getOrDefault(file, ShardOffsets.NONE);
+            long begin = (long) rank * experts;
+            if (!found.begins(tensor, file.info(tensor).shape(), begin)) {
+              throw new CheckpointException(
+                  "%s: tensor %s begins at %s by the file's metadata, expected %s; %s"
+                      .formatted(
+                          file.path(),
+                          quote(tensor),
+                          found.describe(tensor),
+                          stacked ? "expert %d, for rank %d".formatted(begin, rank) : "0, a whole",
+                          "this is another rank's file, or one that says nothing of itself"));
+            }
           }
         });
   }

@@ -12,6 +12,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JsonGenerator;
 import tools.jackson.core.ObjectWriteContext;
 import tools.jackson.core.json.JsonFactory;
@@ -27,14 +28,20 @@ public final class ShardLayout {
           .thenComparing(TensorSpec::name);
 
   private final String fileName;
-  private final Map<String, String> metadata;
+  private final @Nullable ExpertRank rank;
+  private final ShardOffsets offsets;
   private final ByteBuffer head;
   private final List<TensorInfo> tensors;
 
   private ShardLayout(
-      String fileName, Map<String, String> metadata, ByteBuffer head, List<TensorInfo> tensors) {
+      String fileName,
+      @Nullable ExpertRank rank,
+      ShardOffsets offsets,
+      ByteBuffer head,
+      List<TensorInfo> tensors) {
     this.fileName = fileName;
-    this.metadata = metadata;
+    this.rank = rank;
+    this.offsets = offsets;
     this.head = head;
     this.tensors = List.copyOf(tensors);
   }
@@ -46,6 +53,15 @@ public final class ShardLayout {
    */
   public static ShardLayout of(
       String fileName, List<TensorSpec> specs, Map<String, String> metadata) {
+    return of(fileName, null, ShardOffsets.NONE, specs, metadata);
+  }
+
+  private static ShardLayout of(
+      String fileName,
+      @Nullable ExpertRank rank,
+      ShardOffsets offsets,
+      List<TensorSpec> specs,
+      Map<String, String> metadata) {
     byte[] header = header(fileName, specs, metadata);
     ByteBuffer head = ByteBuffer.allocate(8 + header.length).order(ByteOrder.LITTLE_ENDIAN);
     head.putLong(header.length).put(header).flip();
@@ -55,7 +71,7 @@ public final class ShardLayout {
       infos.add(new TensorInfo(spec.name(), spec.dtype(), spec.shape(), offset, spec.bytes()));
       offset += spec.bytes();
     }
-    return new ShardLayout(fileName, Map.copyOf(metadata), head, infos);
+    return new ShardLayout(fileName, rank, offsets, head, infos);
   }
 
   /**
@@ -69,18 +85,17 @@ public final class ShardLayout {
     List<List<TensorSpec>> files = fill(tensors, maxBytes);
     return files.size() == 1
         ? List.of(of(Checkpoint.SINGLE_FILE, files.getFirst(), SafetensorsWriter.PYTORCH_METADATA))
-        : numbered("model", files, SafetensorsWriter.PYTORCH_METADATA);
+        : numbered("model", null, files);
   }
 
   /** Lays out, in the same way, what all ranks of a checkpoint have alike. */
   public static List<ShardLayout> replicated(List<TensorSpec> tensors, long maxBytes) {
-    return numbered(
-        "model-replicated", fill(tensors, maxBytes), SafetensorsWriter.PYTORCH_METADATA);
+    return numbered("model-replicated", null, fill(tensors, maxBytes));
   }
 
   /** Lays out, in the same way, a rank's experts. */
-  public static List<ShardLayout> ofRank(ExpertRank rank, List<TensorSpec> tensors, long maxBytes) {
-    return numbered("model-" + rank.variant(), fill(tensors, maxBytes), rank.metadata());
+  public static List<ShardLayout> ofRank(ExpertRank rank, List<TensorSpec> shares, long maxBytes) {
+    return numbered("model-" + rank.variant(), rank, fill(shares, maxBytes));
   }
 
   private static List<List<TensorSpec>> fill(List<TensorSpec> tensors, long maxBytes) {
@@ -114,12 +129,13 @@ public final class ShardLayout {
   }
 
   private static List<ShardLayout> numbered(
-      String name, List<List<TensorSpec>> files, Map<String, String> metadata) {
+      String name, @Nullable ExpertRank rank, List<List<TensorSpec>> files) {
     List<ShardLayout> shards = new ArrayList<>();
     for (List<TensorSpec> file : files) {
       String fileName =
           "%s-%05d-of-%05d.safetensors".formatted(name, shards.size() + 1, files.size());
-      shards.add(of(fileName, file, metadata));
+      ShardOffsets offsets = rank == null ? ShardOffsets.NONE : ShardOffsets.of(rank, file);
+      shards.add(of(fileName, rank, offsets, file, offsets.metadata()));
     }
     return shards;
   }
@@ -128,9 +144,14 @@ public final class ShardLayout {
     return fileName;
   }
 
-  /** The file's {@code __metadata__}. */
-  public Map<String, String> metadata() {
-    return metadata;
+  /** Whose experts are in it; null: nobody's, all ranks read it. */
+  public @Nullable ExpertRank rank() {
+    return rank;
+  }
+
+  /** A tensor's name, which tells a rank's share from those of the others. */
+  public String qualify(TensorInfo tensor) {
+    return offsets.qualify(tensor);
   }
 
   /** What goes before the data: the header's length and the header. */

@@ -4,7 +4,6 @@ import static dev.gregale.checkpoint.CheckpointException.quote;
 
 import dev.gregale.checkpoint.Checkpoint;
 import dev.gregale.checkpoint.CheckpointException;
-import dev.gregale.checkpoint.ExpertRank;
 import dev.gregale.checkpoint.SafetensorsFile;
 import dev.gregale.checkpoint.ShardLayout;
 import dev.gregale.checkpoint.TensorInfo;
@@ -17,6 +16,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -24,7 +24,7 @@ import tools.jackson.databind.json.JsonMapper;
  * The sums of a converted checkpoint, beside it in {@value #FILE_NAME}.
  *
  * @param conversion identity of the conversion that made it
- * @param tensors by name; a rank's share by {@link ExpertRank#qualify}
+ * @param tensors by name; a rank's share with its experts, as in {@code NAME[4:8]}
  * @param files SHA-256 of the other files by name
  */
 public record Manifest(String conversion, Map<String, Sum> tensors, Map<String, String> files) {
@@ -47,9 +47,7 @@ public record Manifest(String conversion, Map<String, Sum> tensors, Map<String, 
     for (ShardLayout shard : plan.shards()) {
       for (TensorInfo tensor : shard.tensors()) {
         String shape = tensor.shape().toString();
-        tensors.put(
-            ExpertRank.qualify(shard.metadata(), tensor.name()),
-            new Sum(tensor.dtype().name(), shape, sums.get(next++)));
+        tensors.put(shard.qualify(tensor), new Sum(tensor.dtype().name(), shape, sums.get(next++)));
       }
     }
     return new Manifest(plan.identity(), tensors, new TreeMap<>(files));
@@ -98,18 +96,17 @@ public record Manifest(String conversion, Map<String, Sum> tensors, Map<String, 
   public void verify(Checkpoint checkpoint) {
     Path path = checkpoint.directory().resolve(FILE_NAME);
     Set<String> names = new HashSet<>();
-    for (SafetensorsFile file : checkpoint.files()) {
-      file.names().forEach(name -> names.add(ExpertRank.qualify(file.metadata(), name)));
-    }
+    checkpoint.files().forEach(file -> names.addAll(file.qualified().keySet()));
     if (!names.equals(tensors.keySet())) {
       throw new CheckpointException(path + ": the checkpoint has other tensors than the manifest");
     }
-    checkpoint.files().forEach(file -> file.tensors().forEach(tensor -> verify(file, tensor)));
+    for (SafetensorsFile file : checkpoint.files()) {
+      file.qualified().forEach((name, tensor) -> verify(file, tensor, tensors.get(name)));
+    }
     files.forEach((name, expected) -> verifyFile(checkpoint.directory(), name, expected));
   }
 
-  private void verify(SafetensorsFile file, TensorInfo tensor) {
-    Sum expected = tensors.get(ExpertRank.qualify(file.metadata(), tensor.name()));
+  private static void verify(SafetensorsFile file, TensorInfo tensor, @Nullable Sum expected) {
     MemorySegment data = file.data(tensor.name());
     Sum found = new Sum(tensor.dtype().name(), tensor.shape().toString(), sum(data));
     if (!found.equals(expected)) {

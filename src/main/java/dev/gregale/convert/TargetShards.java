@@ -131,7 +131,10 @@ final class TargetShards {
     for (ExpertRank rank : ranks) {
       indices.put(
           rank.indexName(),
-          index(shards.stream().filter(shard -> rank.reads(shard.metadata())).toList()));
+          index(
+              shards.stream()
+                  .filter(shard -> shard.rank() == null || rank.equals(shard.rank()))
+                  .toList()));
     }
     return indices;
   }
