@@ -16,13 +16,14 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
  * The weights of a model directory: {@code model.safetensors}, or shards under an index, or under
- * an index for each {@link ExpertRank}. All files are mapped and checked when it is opened. Pickled
- * formats ({@code .bin}, {@code .pt}) are never read: unpickling runs code. Tensors lie in the
- * mappings and are gone after {@link #close}.
+ * an index for each {@link ExpertRank}, or as ranks save them in parts. All files are mapped and
+ * checked when it is opened. Pickled formats ({@code .bin}, {@code .pt}) are never read: unpickling
+ * runs code. Tensors lie in the mappings and are gone after {@link #close}.
  */
 public final class Checkpoint implements AutoCloseable {
 
@@ -33,6 +34,10 @@ public final class Checkpoint implements AutoCloseable {
   public static final String CONFIG_FILE = "config.json";
 
   static final int MAX_SHARDS = 4096;
+
+  /** What each rank of a job saves by torch.distributed.checkpoint. */
+  private static final Pattern PART_NAME =
+      Pattern.compile("shard-\\d+-model-\\d+-of-\\d+\\.safetensors");
 
   private final Path directory;
   private final List<SafetensorsFile> files;
@@ -58,7 +63,7 @@ public final class Checkpoint implements AutoCloseable {
     if (!Files.isDirectory(directory)) {
       throw new CheckpointException(directory + ": no such directory");
     }
-    Set<String> rankIndices = rankIndices(directory);
+    Set<String> rankIndices = names(directory, ExpertRank.INDEX_NAME, ExpertRank.MAX_SIZE);
     for (String name : List.of(SINGLE_FILE, SafetensorsIndex.FILE_NAME)) {
       if (Files.exists(directory.resolve(name))) {
         if (!rankIndices.isEmpty()) {
@@ -68,13 +73,17 @@ public final class Checkpoint implements AutoCloseable {
         }
         return name.equals(SINGLE_FILE)
             ? openSingle(directory)
-            : of(directory, IndexedShards.open(directory));
+            : of(directory, CheckpointShards.open(directory));
       }
     }
-    if (rankIndices.isEmpty()) {
+    if (!rankIndices.isEmpty()) {
+      return of(directory, CheckpointShards.open(directory, rankIndices));
+    }
+    Set<String> parts = names(directory, PART_NAME, MAX_SHARDS);
+    if (parts.isEmpty()) {
       throw noWeights(directory);
     }
-    return of(directory, IndexedShards.open(directory, rankIndices));
+    return of(directory, CheckpointShards.openParts(directory, parts));
   }
 
   private static Checkpoint openSingle(Path directory) {
@@ -84,18 +93,26 @@ public final class Checkpoint implements AutoCloseable {
     return new Checkpoint(directory, List.of(file), filesOfTensor);
   }
 
-  private static Checkpoint of(Path directory, IndexedShards shards) {
+  private static Checkpoint of(Path directory, CheckpointShards shards) {
     return new Checkpoint(directory, shards.files(), shards.filesOfTensor());
   }
 
-  /** The names of ranks' indices in a directory. */
-  private static Set<String> rankIndices(Path directory) {
+  /**
+   * The files of a directory with names like that.
+   *
+   * @throws CheckpointException if there are too many
+   */
+  private static Set<String> names(Path directory, Pattern pattern, int most) {
     Set<String> names = new TreeSet<>();
     try (DirectoryStream<Path> entries = Files.newDirectoryStream(directory)) {
       for (Path entry : entries) {
         String name = String.valueOf(entry.getFileName());
-        if (name.matches(ExpertRank.INDEX_PATTERN) && names.size() <= ExpertRank.MAX_SIZE) {
+        if (pattern.matcher(name).matches()) {
           names.add(name);
+        }
+        if (names.size() > most) {
+          throw new CheckpointException(
+              "%s: more than %d files like %s".formatted(directory, most, name));
         }
       }
     } catch (IOException | DirectoryIteratorException e) {
@@ -205,10 +222,10 @@ public final class Checkpoint implements AutoCloseable {
   public TensorSpec spec(String name) {
     List<SafetensorsFile> shares = files(name);
     TensorInfo first = shares.getFirst().info(name);
-    Shape shape =
-        shares.size() == 1
-            ? first.shape()
-            : first.shape().withFirst(shares.size() * first.shape().dim(0));
+    Shape shape = first.shape();
+    if (shares.size() > 1) {
+      shape = shape.withFirst(shares.stream().mapToLong(f -> f.info(name).shape().dim(0)).sum());
+    }
     return new TensorSpec(name, first.dtype(), shape);
   }
 

@@ -120,8 +120,7 @@ public final class CheckpointReader {
                   found.shape(),
                   expected,
                   isShare(name, found.shape(), expected)
-                      ? " (these may be the experts of one rank; bring the files of all ranks, and"
-                          + " an index for each of them)"
+                      ? " (these may be the experts of one rank; bring the files of all ranks together)"
                       : ""));
     }
   }

@@ -1,6 +1,7 @@
 package dev.gregale.checkpoint;
 
 import java.util.List;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
@@ -25,7 +26,8 @@ public record ExpertRank(int rank, int size) {
   /** What is refused beyond bounds the number of files. */
   public static final int MAX_SIZE = 256;
 
-  static final String INDEX_PATTERN = "model\\.safetensors\\.index\\.ep\\d+-of-\\d+\\.json";
+  static final Pattern INDEX_NAME =
+      Pattern.compile("model\\.safetensors\\.index\\.ep\\d+-of-\\d+\\.json");
 
   /**
    * All ranks, first to last.

@@ -115,6 +115,12 @@ final class ShardOffsets {
     return found == null ? first == 0 : found.equals(at(first, shape));
   }
 
+  /** Where a tensor begins along its first axis. */
+  long first(String tensor) {
+    List<Long> found = offsetsOfTensor.get(tensor);
+    return found == null || found.isEmpty() ? 0 : found.getFirst();
+  }
+
   /** As in {@code [4, 0, 0]}, for messages. */
   String describe(String tensor) {
     List<Long> found = offsetsOfTensor.get(tensor);
@@ -126,11 +132,10 @@ final class ShardOffsets {
    * model...experts_down_weight[4:8]}.
    */
   String qualify(TensorInfo tensor) {
-    List<Long> found = offsetsOfTensor.get(tensor.name());
-    if (found == null || found.isEmpty() || tensor.shape().rank() == 0) {
+    if (!offsetsOfTensor.containsKey(tensor.name()) || tensor.shape().rank() == 0) {
       return tensor.name();
     }
-    long first = found.getFirst();
+    long first = first(tensor.name());
     return "%s[%d:%d]".formatted(tensor.name(), first, first + tensor.shape().dim(0));
   }
 }

@@ -2,9 +2,9 @@ package dev.gregale.checkpoint;
 
 import static dev.gregale.checkpoint.CheckpointException.quote;
 
+import dev.gregale.tensor.Shape;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -13,21 +13,22 @@ import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The files of a checkpoint under one index, or under an index for each rank that experts are dealt
- * out to. Each file is opened once, and must have just the tensors that an index says it has.
+ * The files of a checkpoint that has several: under one index; under an index for each rank that
+ * experts are dealt out to; or without, as ranks save them by {@code torch.distributed.checkpoint}.
+ * Each is opened once, and must have just the tensors that an index says it has.
  */
-final class IndexedShards {
+final class CheckpointShards {
   private final Path directory;
   private final Map<String, SafetensorsFile> files = new LinkedHashMap<>();
   private final Map<String, List<SafetensorsFile>> filesOfTensor = new LinkedHashMap<>();
 
-  private IndexedShards(Path directory) {
+  private CheckpointShards(Path directory) {
     this.directory = directory;
   }
 
   /** Those of the one index of a checkpoint. */
-  static IndexedShards open(Path directory) {
-    IndexedShards shards = new IndexedShards(directory);
+  static CheckpointShards open(Path directory) {
+    CheckpointShards shards = new CheckpointShards(directory);
     return shards.orClose(() -> shards.add(SafetensorsIndex.FILE_NAME, null));
   }
 
@@ -38,7 +39,7 @@ final class IndexedShards {
    * @throws CheckpointException if there are others than config.json tells of, or an expert is
    *     missing or there twice
    */
-  static IndexedShards open(Path directory, Set<String> indices) {
+  static CheckpointShards open(Path directory, Set<String> indices) {
     Path configPath = Checkpoint.resolve(directory, Checkpoint.CONFIG_FILE);
     ConfigJson config = ConfigJson.read(configPath);
     Integer size = config.optionalInt(ExpertRank.SIZE_KEY);
@@ -50,11 +51,35 @@ final class IndexedShards {
       throw config.invalid(e);
     }
     requireIndices(directory, ranks, indices);
-    IndexedShards shards = new IndexedShards(directory);
+    CheckpointShards shards = new CheckpointShards(directory);
     return shards.orClose(
         () -> {
           ranks.forEach(rank -> shards.add(rank.indexName(), rank));
-          shards.requireShares(experts / ranks.size());
+          shards.requireExperts(experts / ranks.size());
+          shards.requireWholes();
+        });
+  }
+
+  /**
+   * Those that {@code torch.distributed.checkpoint} writes for ranks, which no index tells of: what
+   * of which tensor a file has, it says itself.
+   *
+   * @param names of all such files
+   * @throws CheckpointException if a part is missing or there twice, or anything but experts is cut
+   */
+  static CheckpointShards openParts(Path directory, Set<String> names) {
+    CheckpointShards shards = new CheckpointShards(directory);
+    return shards.orClose(
+        () -> {
+          for (String name : names) {
+            for (String tensor : shards.file(name).names()) {
+              shards.filesOfTensor.computeIfAbsent(tensor, t -> new ArrayList<>());
+              shards.filesOfTensor.get(tensor).add(shards.file(name));
+            }
+          }
+          TensorShares shares = new TensorShares(shards.files());
+          shards.filesOfTensor.replaceAll(shares::inOrder);
+          shards.requireWholes();
         });
   }
 
@@ -79,7 +104,7 @@ final class IndexedShards {
     }
   }
 
-  private IndexedShards orClose(Runnable opening) {
+  private CheckpointShards orClose(Runnable opening) {
     boolean opened = false;
     try {
       opening.run();
@@ -102,6 +127,20 @@ final class IndexedShards {
     return filesOfTensor;
   }
 
+  /** Opened when it is first asked for. */
+  private SafetensorsFile file(String name) {
+    SafetensorsFile file = files.get(name);
+    if (file == null) {
+      if (files.size() == Checkpoint.MAX_SHARDS) {
+        throw new CheckpointException(
+            directory + ": more than " + Checkpoint.MAX_SHARDS + " shards");
+      }
+      file = SafetensorsFile.open(Checkpoint.resolve(directory, name));
+      files.put(name, file);
+    }
+    return file;
+  }
+
   private void add(String indexName, @Nullable ExpertRank rank) {
     Path index = Checkpoint.resolve(directory, indexName);
     Map<String, String> weightMap = SafetensorsIndex.read(index).weightMap();
@@ -109,21 +148,14 @@ final class IndexedShards {
       requireSameTensors(index, weightMap.keySet());
     }
     Set<String> shards = new TreeSet<>(weightMap.values());
-    for (String shard : shards) {
-      if (!files.containsKey(shard)) {
-        if (files.size() == Checkpoint.MAX_SHARDS) {
-          throw new CheckpointException(index + ": more than " + Checkpoint.MAX_SHARDS + " shards");
-        }
-        files.put(shard, SafetensorsFile.open(Checkpoint.resolve(directory, shard)));
-      }
-    }
+    shards.forEach(this::file);
     weightMap.forEach((tensor, shard) -> add(index, tensor, shard, rank));
     shards.forEach(shard -> requireIndexed(index, weightMap, shard));
   }
 
   private void add(Path index, String tensor, String shard, @Nullable ExpertRank rank) {
-    SafetensorsFile file = files.get(shard);
-    if (file == null || !file.contains(tensor)) {
+    SafetensorsFile file = file(shard);
+    if (!file.contains(tensor)) {
       throw new CheckpointException(
           "%s: no tensor %s, which %s says is in this shard"
               .formatted(
@@ -159,8 +191,7 @@ final class IndexedShards {
 
   /** A second copy of a tensor in another shard, or one the index forgot, would be ambiguous. */
   private void requireIndexed(Path index, Map<String, String> weightMap, String shard) {
-    SafetensorsFile file = files.get(shard);
-    for (String tensor : file == null ? Set.<String>of() : file.names()) {
+    for (String tensor : file(shard).names()) {
       if (!shard.equals(weightMap.get(tensor))) {
         throw new CheckpointException(
             "%s: tensor %s lies in shard %s, the index says %s"
@@ -169,62 +200,26 @@ final class IndexedShards {
     }
   }
 
+  private void requireWholes() {
+    TensorShares shares = new TensorShares(files.values());
+    filesOfTensor.forEach(shares::requireWhole);
+  }
+
   /**
-   * Two ranks' files have the same names and shapes; which is whose, only offsets tell.
-   *
    * @param experts of a rank
    */
-  private void requireShares(int experts) {
-    Map<SafetensorsFile, ShardOffsets> offsets = new HashMap<>();
-    files.values().forEach(file -> offsets.put(file, ShardOffsets.of(file)));
+  private void requireExperts(int experts) {
     filesOfTensor.forEach(
         (tensor, shares) -> {
-          boolean stacked = CheckpointLayout.isStackedExperts(tensor);
-          TensorInfo first = shares.getFirst().info(tensor);
-          for (int rank = 0; rank < shares.size(); rank++) {
-            SafetensorsFile file = shares.get(rank);
-            if (stacked) {
-              requireShare(file, tensor, first, experts);
-            }
-            ShardOffsets found = offsets.getOrDefault(file, ShardOffsets.NONE);
-            long begin = (long) rank * experts;
-            if (!found.begins(tensor, file.info(tensor).shape(), begin)) {
+          for (SafetensorsFile file : shares) {
+            Shape share = file.info(tensor).shape();
+            if (CheckpointLayout.isStackedExperts(tensor)
+                && (share.rank() == 0 || share.dim(0) != experts)) {
               throw new CheckpointException(
-                  "%s: tensor %s begins at %s by the file's metadata, expected %s; %s"
-                      .formatted(
-                          file.path(),
-                          quote(tensor),
-                          found.describe(tensor),
-                          stacked ? "expert %d, for rank %d".formatted(begin, rank) : "0, a whole",
-                          "this is another rank's file, or one that says nothing of itself"));
+                  "%s: tensor %s: found shape %s, expected %d experts, num_local_experts / %s"
+                      .formatted(file.path(), quote(tensor), share, experts, ExpertRank.SIZE_KEY));
             }
           }
         });
-  }
-
-  private void requireShare(SafetensorsFile file, String tensor, TensorInfo first, int experts) {
-    TensorInfo share = file.info(tensor);
-    boolean fits = share.dtype() == first.dtype();
-    try {
-      fits &= share.shape().equals(first.shape().withFirst(experts));
-      share.shape().withFirst((long) experts * ExpertRank.MAX_SIZE); // of all ranks together
-    } catch (ArithmeticException e) {
-      fits = false;
-    }
-    if (!fits) {
-      throw new CheckpointException(
-          "%s: tensor %s: found %s %s, the first rank has %s %s; expected %d experts on each rank,"
-                  .formatted(
-                      file.path(),
-                      quote(tensor),
-                      share.dtype(),
-                      share.shape(),
-                      first.dtype(),
-                      first.shape(),
-                      experts)
-              + " num_local_experts / "
-              + ExpertRank.SIZE_KEY
-              + ", all of one type and shape");
-    }
   }
 }
