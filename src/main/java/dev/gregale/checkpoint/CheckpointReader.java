@@ -120,7 +120,7 @@ public final class CheckpointReader {
                   found.shape(),
                   expected,
                   isShare(name, found.shape(), expected)
-                      ? " (these may be the experts of one rank; bring the files of all ranks together)"
+                      ? " (experts of some ranks only; bring the files of all ranks together)"
                       : ""));
     }
   }
@@ -128,8 +128,7 @@ public final class CheckpointReader {
   private static boolean isShare(String name, Shape found, Shape whole) {
     return CheckpointLayout.isStackedExperts(name)
         && found.rank() == whole.rank()
-        && found.dim(0) > 0
-        && whole.dim(0) % found.dim(0) == 0;
+        && found.dim(0) < whole.dim(0);
   }
 
   private String whyNoCodes(String name) {

@@ -56,7 +56,7 @@ final class CheckpointShards {
         () -> {
           ranks.forEach(rank -> shards.add(rank.indexName(), rank));
           shards.requireExperts(experts / ranks.size());
-          shards.requireWholes();
+          shards.filesOfTensor.forEach(new TensorShares(shards.files())::requireWhole);
         });
   }
 
@@ -73,13 +73,15 @@ final class CheckpointShards {
         () -> {
           for (String name : names) {
             for (String tensor : shards.file(name).names()) {
-              shards.filesOfTensor.computeIfAbsent(tensor, t -> new ArrayList<>());
-              shards.filesOfTensor.get(tensor).add(shards.file(name));
+              shards
+                  .filesOfTensor
+                  .computeIfAbsent(tensor, t -> new ArrayList<>())
+                  .add(shards.file(name));
             }
           }
           TensorShares shares = new TensorShares(shards.files());
           shards.filesOfTensor.replaceAll(shares::inOrder);
-          shards.requireWholes();
+          shards.filesOfTensor.forEach(shares::requireWhole);
         });
   }
 
@@ -200,12 +202,9 @@ final class CheckpointShards {
     }
   }
 
-  private void requireWholes() {
-    TensorShares shares = new TensorShares(files.values());
-    filesOfTensor.forEach(shares::requireWhole);
-  }
-
   /**
+   * Scales have the length of their weights in blocks; {@link ScaleReader} knows it.
+   *
    * @param experts of a rank
    */
   private void requireExperts(int experts) {
@@ -214,6 +213,7 @@ final class CheckpointShards {
           for (SafetensorsFile file : shares) {
             Shape share = file.info(tensor).shape();
             if (CheckpointLayout.isStackedExperts(tensor)
+                && CheckpointLayout.isQuantisable(tensor)
                 && (share.rank() == 0 || share.dim(0) != experts)) {
               throw new CheckpointException(
                   "%s: tensor %s: found shape %s, expected %d experts, num_local_experts / %s"

@@ -64,9 +64,4 @@ public record ExpertRank(int rank, int size) {
   public String indexName() {
     return SafetensorsIndex.FILE_NAME.replace(".json", "." + variant() + ".json");
   }
-
-  @Override
-  public String toString() {
-    return "rank %d of %d".formatted(rank, size);
-  }
 }

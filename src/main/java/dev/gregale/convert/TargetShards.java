@@ -1,5 +1,7 @@
 package dev.gregale.convert;
 
+import static java.util.Objects.requireNonNull;
+
 import dev.gregale.checkpoint.CheckpointException;
 import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.checkpoint.ExpertRank;
@@ -28,7 +30,6 @@ import tools.jackson.databind.node.ObjectNode;
 final class TargetShards {
   private final List<ExpertRank> ranks;
   private final Function<List<HostTensor>, TensorEncoding> encodings;
-  private final long maxBytes;
   private final List<ShardLayout> shards = new ArrayList<>();
   private final Map<Place, Origin> origins = new HashMap<>();
 
@@ -36,11 +37,6 @@ final class TargetShards {
   private record Place(String file, String tensor) {}
 
   private record Origin(HostTensor source, TensorEncoding encoding) {}
-
-  /** Deals tensors out to files of at most so many bytes. */
-  private interface Division {
-    List<ShardLayout> files(List<TensorSpec> tensors, long maxBytes);
-  }
 
   /**
    * @param tensors of the target's layout
@@ -56,16 +52,17 @@ final class TargetShards {
       long maxBytes) {
     this.ranks = ranks;
     this.encodings = encodings;
-    this.maxBytes = maxBytes;
     if (ranks.isEmpty()) {
-      add(tensors, ShardLayout::split);
+      add(tensors, targets -> ShardLayout.split(targets, maxBytes));
     } else {
       List<HostTensor> stacked = tensors.stream().filter(TargetShards::isStacked).toList();
-      add(tensors.stream().filter(each -> !isStacked(each)).toList(), ShardLayout::replicated);
+      add(
+          tensors.stream().filter(each -> !isStacked(each)).toList(),
+          targets -> ShardLayout.replicated(targets, maxBytes));
       for (ExpertRank rank : ranks) {
         add(
             stacked.stream().map(each -> share(rank, each)).toList(),
-            (specs, max) -> ShardLayout.ofRank(rank, specs, max));
+            targets -> ShardLayout.ofRank(rank, targets, maxBytes));
       }
     }
     ShardLayout.requireFew(shards.size(), maxBytes);
@@ -85,7 +82,11 @@ final class TargetShards {
     return new HostTensor(whole.name(), whole.dtype(), shape, slabs);
   }
 
-  private void add(List<HostTensor> tensors, Division division) {
+  /**
+   * @param division of targets into files
+   */
+  private void add(
+      List<HostTensor> tensors, Function<List<TensorSpec>, List<ShardLayout>> division) {
     TensorEncoding encoding = encodings.apply(tensors);
     Map<String, HostTensor> sources = new HashMap<>();
     List<TensorSpec> targets = new ArrayList<>();
@@ -95,13 +96,11 @@ final class TargetShards {
         sources.put(target.name(), tensor);
       }
     }
-    for (ShardLayout shard : division.files(targets, maxBytes)) {
+    for (ShardLayout shard : division.apply(targets)) {
       shards.add(shard);
       for (TensorInfo tensor : shard.tensors()) {
-        HostTensor source = sources.get(tensor.name());
-        if (source != null) {
-          origins.put(new Place(shard.fileName(), tensor.name()), new Origin(source, encoding));
-        }
+        HostTensor source = requireNonNull(sources.get(tensor.name()));
+        origins.put(new Place(shard.fileName(), tensor.name()), new Origin(source, encoding));
       }
     }
   }
