@@ -41,10 +41,10 @@ final class TensorShares {
   void requireWhole(String tensor, List<SafetensorsFile> shares) {
     if (shares.size() > 1 && !CheckpointLayout.isStackedExperts(tensor)) {
       throw new CheckpointException(
-          "%s: tensor %s lies in %s too; only experts are read in parts, what else ranks have must be"
+          "%s: tensor %s lies in %s too; only experts are read in parts, what else ranks have must"
                   .formatted(
                       shares.getFirst().path(), quote(tensor), shares.get(1).path().getFileName())
-              + " whole and there once: gather it before it is saved");
+              + " be whole and there once: gather it before it is saved");
     }
     TensorInfo first = shares.getFirst().info(tensor);
     long begin = 0;
