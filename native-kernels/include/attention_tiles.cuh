@@ -34,7 +34,7 @@ struct AttentionArgs {
   const int* cu_seq_lens;
   const int* context_lens;
   int* work;
-  int seqs, heads, kv_heads, block_size, max_blocks, sliding_window;
+  int seqs, heads, kv_heads, block_size, max_blocks, sliding_window, tile_rows;
   float scale;
 };
 
@@ -97,7 +97,8 @@ __device__ __forceinline__ Tile find_tile(const AttentionArgs& args, int drawn) 
     const int window = args.sliding_window;
     const int first_key = window > 0 ? max(0, tile.first_position - window + 1) : 0;
     tile.first_key = first_key / kKeys * kKeys;
-    tile.key_tiles = ceil_div(tile.keys() - tile.first_key, kKeys);
+    // One for a sequence without context, too, which is padding: its row sees nothing of it.
+    tile.key_tiles = max(1, ceil_div(tile.keys() - tile.first_key, kKeys));
     return tile;
   }
   return tile;

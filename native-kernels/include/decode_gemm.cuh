@@ -7,11 +7,12 @@
 #include "ptx_sm90.cuh"
 #include "tile_products.cuh"
 
-constexpr int kConsumerThreads = 256;
-constexpr int kGemmThreads = kConsumerThreads + kWarpSize;
-constexpr int kFp8GemmThreads = kConsumerThreads + 128;  // a warpgroup gives registers away
-constexpr int kMaxStages = 8;
-constexpr int kMaxChosen = 24;  // token tiles of all experts: 16, and more where they are cut
+constexpr int kWarpgroupThreads = 128;
+constexpr int kGemmThreads = 2 * kWarpgroupThreads + kWarpSize;
+constexpr int kHalfGemmThreads = kWarpgroupThreads + kWarpSize;
+constexpr int kFp8GemmThreads = 3 * kWarpgroupThreads;  // a warpgroup gives registers away
+constexpr int kMaxStages = 16;
+constexpr int kMaxChosen = 20;  // token tiles of all experts: 16, and up to 3 more where they are cut
 constexpr int kConsumerBarrier = 1;  // named barrier of the consumers; 0 is __syncthreads
 
 extern __shared__ __align__(1024) uint8_t dynamic_shared[];
@@ -23,7 +24,7 @@ struct GemmArguments {
   int experts;
   int rows;        // tile rows of a projection
   int valid_rows;  // of them tokens
-  int n_tiles;
+  int n_units;  // units of weight rows
   int k_tiles;
   int steps;
   int shared_bytes;
@@ -48,6 +49,51 @@ struct GemmShared {
 };
 static_assert(sizeof(GemmShared) <= 1024, "2,048 bytes of shared memory are set aside");
 
+// Formats: how a stage is laid out and multiplied. A stage is a unit of 64 weight rows for each
+// warpgroup, 64 columns of bf16 or 128 of codes, the token tiles of as many columns, and the scales
+// of FP8.
+struct GemmBf16 {
+  static constexpr int kWarpgroups = 2;
+  static constexpr int kStages = 8;
+  static constexpr int kTokenTiles = 1;
+  static constexpr int kMaxRows = kMaxTileRows;
+  static constexpr bool kShiftRegisters = false;
+  static constexpr int kScaleBytes = 0;
+};
+
+// Half a weight tile at a time: where K stays whole there are twice as many units to share out.
+struct GemmBf16Half : GemmBf16 {
+  static constexpr int kWarpgroups = 1;
+  static constexpr int kStages = 16;
+};
+
+template <bool kMx>
+struct GemmFp8 {
+  static constexpr int kWarpgroups = 2;
+  static constexpr int kStages = 8;
+  static constexpr int kTokenTiles = 2;
+  static constexpr bool kShiftRegisters = true;
+  static constexpr int kMaxRows = 128;  // sums of a tile and of all have 64 registers each
+  static constexpr int kScaleBytes = kMx ? kMxTileBytes : kTileScales * sizeof(float);
+};
+
+// Of weights.
+template <class Format>
+__host__ __device__ constexpr int unit_bytes() {
+  return Format::kWarpgroups * (kTileBytes / 2);
+}
+
+// Units of a weight tile's rows.
+template <class Format>
+__host__ __device__ constexpr int tile_units() {
+  return 2 / Format::kWarpgroups;
+}
+
+template <class Format>
+__host__ __device__ constexpr int consumer_threads() {
+  return Format::kWarpgroups * kWarpgroupThreads;
+}
+
 // A slot of the ring and the parity of its turn.
 struct RingAt {
   uint32_t slot = 0;
@@ -68,8 +114,9 @@ struct Ring {
   __device__ __forceinline__ uint32_t weights(uint32_t slot) const {
     return base + slot * stage_bytes;
   }
+  template <class Format>
   __device__ __forceinline__ uint32_t tokens(uint32_t slot) const {
-    return weights(slot) + kTileBytes;
+    return weights(slot) + unit_bytes<Format>();
   }
   __device__ __forceinline__ uint32_t scales(uint32_t slot) const {
     return weights(slot + 1) - 1024;
@@ -83,13 +130,13 @@ struct Ring {
   }
 };
 
-// Where chunk `chunk` of the line of weight tiles begins and ends. Every chosen entry is cut alike.
+// Where chunk `chunk` of the line of units' tiles begins and ends. Every chosen entry is cut alike.
 struct Chunk {
   int at;
   int end;
 
   __device__ __forceinline__ Chunk(const GemmArguments& a, int chosen, int chunk) {
-    const int tiles = a.n_tiles * a.k_tiles;
+    const int tiles = a.n_units * a.k_tiles;
     const int chunks = ceil_div(tiles, a.steps);
     const int entry = chunk / chunks;
     at = entry * tiles + (chunk - entry * chunks) * a.steps;
@@ -122,36 +169,21 @@ class TileWalk {
   Chunk now_;
 };
 
-// Formats: how a stage is laid out and multiplied. A stage is a weight tile, the token tiles of as
-// many columns, and the scales of FP8.
-struct GemmBf16 {
-  static constexpr int kTokenTiles = 1;
-  static constexpr int kMaxRows = kMaxTileRows;
-  static constexpr bool kShiftRegisters = false;
-  static constexpr int kScaleBytes = 0;
-};
-
-template <bool kMx>
-struct GemmFp8 {
-  static constexpr int kTokenTiles = 2;
-  static constexpr bool kShiftRegisters = true;
-  static constexpr int kMaxRows = 128;  // sums of a tile and of all have 64 registers each
-  static constexpr int kScaleBytes = kMx ? kMxTileBytes : kTileScales * sizeof(float);
-};
-
 template <class Format>
 __device__ __forceinline__ int stage_bytes_for(int rows) {
   // Whole kilobytes: tiles begin with them.
-  return kTileBytes + Format::kTokenTiles * rows * kRowBytes + (Format::kScaleBytes > 0 ? 1024 : 0);
+  return unit_bytes<Format>() + Format::kTokenTiles * rows * kRowBytes + (Format::kScaleBytes > 0 ? 1024 : 0);
 }
 
 template <class Format>
 __device__ __forceinline__ void load_weight_tile(const GemmArguments& a, int expert,
                                                  const Ring& ring, uint32_t slot, int unit,
                                                  int k_tile) {
-  const size_t tile =
-      (static_cast<size_t>(expert) * a.n_tiles + unit % a.n_tiles) * a.k_tiles + k_tile;
-  bulk_load(ring.weights(slot), a.weights + tile * kTileBytes, kTileBytes, ring.full(slot));
+  constexpr int kUnits = tile_units<Format>();
+  const size_t at = static_cast<size_t>(expert) * a.n_units + unit % a.n_units;
+  const size_t tile = at / kUnits * a.k_tiles + k_tile;
+  bulk_load(ring.weights(slot), a.weights + tile * kTileBytes + at % kUnits * unit_bytes<Format>(),
+            unit_bytes<Format>(), ring.full(slot));
   if constexpr (Format::kScaleBytes > 0) {
     bulk_load(ring.scales(slot), a.scales + tile * Format::kScaleBytes, Format::kScaleBytes,
               ring.full(slot));
@@ -168,14 +200,14 @@ __device__ __forceinline__ void load_token_tiles(const GemmArguments& a, const C
   for (int i = 0; i < Format::kTokenTiles; i++) {
     // Where the weight's last tile is half of zeros, they meet tokens once more.
     const size_t tile = min(k_tile * Format::kTokenTiles + i, a.token_tiles - 1);
-    bulk_load(ring.tokens(slot) + i * rows.n * kRowBytes,
+    bulk_load(ring.tokens<Format>(slot) + i * rows.n * kRowBytes,
               from + tile * rows.plan.tile_rows * kTileK, rows.n * kRowBytes, ring.full(slot));
   }
 }
 
 template <class Format>
 __device__ __forceinline__ void expect_stage(const Ring& ring, uint32_t slot, int n) {
-  barrier_arrive_expect(ring.full(slot), kTileBytes + Format::kScaleBytes +
+  barrier_arrive_expect(ring.full(slot), unit_bytes<Format>() + Format::kScaleBytes +
                                              Format::kTokenTiles * n * kRowBytes);
 }
 
@@ -188,7 +220,7 @@ __device__ __forceinline__ void produce(const GemmArguments& a, const GemmShared
   for (int tile = walk.next(); tile >= 0; tile = walk.next()) {
     const int unit = tile / a.k_tiles;
     const int k_tile = tile - unit * a.k_tiles;
-    const ChosenRows& rows = shared.of[unit / a.n_tiles];
+    const ChosenRows& rows = shared.of[unit / a.n_units];
     if (early > 0) {
       early--;
     } else {
@@ -248,8 +280,8 @@ __device__ __forceinline__ void find_chosen(const GemmArguments& a, GemmShared& 
   }
 }
 
-// acc += 64 weight rows x kN tokens over `count` tiles of K.
-template <int kN>
+// acc += 64 weight rows x kN tokens over `count` tiles of K, in the order of grouped_gemm.cuh.
+template <class Format, int kN>
 __device__ __forceinline__ void multiply(GemmBf16, float (&acc)[kN / 2], const Ring& ring,
                                          RingAt& at, int count, int warpgroup, int lane) {
   uint32_t previous = 0;
@@ -257,7 +289,7 @@ __device__ __forceinline__ void multiply(GemmBf16, float (&acc)[kN / 2], const R
   for (int k = 0; k < count; k++) {
     barrier_wait(ring.full(at.slot), at.parity);
     multiply_tile<kN>(acc, ring.weights(at.slot) + warpgroup * (kTileBytes / 2),
-                      ring.tokens(at.slot));
+                      ring.tokens<Format>(at.slot));
     wgmma_wait<1>();
     if (k > 0 && lane == 0) {
       barrier_arrive(ring.empty(previous));
@@ -273,7 +305,7 @@ __device__ __forceinline__ void multiply(GemmBf16, float (&acc)[kN / 2], const R
 }
 
 // The same for codes.
-template <int kN, bool kMx>
+template <class Format, int kN, bool kMx>
 __device__ __forceinline__ void multiply(GemmFp8<kMx>, float (&acc)[kN / 2], const Ring& ring,
                                          RingAt& at, int count, int warpgroup, int lane) {
   const int strip = warpgroup * 4 + threadIdx.x / kWarpSize % 4;  // of 16 rows, the warp's
@@ -285,7 +317,8 @@ __device__ __forceinline__ void multiply(GemmFp8<kMx>, float (&acc)[kN / 2], con
     const CodeRows codes(ring.weights(at.slot), ring.scales(at.slot), row, lane, kMx);
     const float2 scale =
         kMx ? float2{} : load_shared_float2(ring.scales(at.slot) + strip * sizeof(float2));
-    multiply_code_tile<kN, kMx>(acc, sum, codes, scale, ring.tokens(at.slot), kN * kRowBytes);
+    multiply_code_tile<kN, kMx>(acc, sum, codes, scale, ring.tokens<Format>(at.slot),
+                                kN * kRowBytes);
     if (lane == 0) {
       barrier_arrive(ring.empty(at.slot));
     }
@@ -293,10 +326,10 @@ __device__ __forceinline__ void multiply(GemmFp8<kMx>, float (&acc)[kN / 2], con
   }
 }
 
-// Of one piece of one n_tile: where its sums go.
+// Of one piece of one unit: where its sums go.
 struct Piece {
   ChosenRows rows;
-  int n_tile;
+  int unit;  // of the weight's rows
   int part;
 };
 
@@ -307,8 +340,8 @@ __device__ __forceinline__ void multiply_piece(const Piece& piece, const Epilogu
                                                int warpgroup, int lane) {
   if (piece.rows.n == kN) {
     float acc[kN / 2] = {};  // left undefined, all sizes' accumulators would be live at once
-    multiply<kN>(Format{}, acc, ring, at, count, warpgroup, lane);
-    epilogue.template finish<kN>(acc, piece);
+    multiply<Format, kN>(Format{}, acc, ring, at, count, warpgroup, lane);
+    epilogue.template finish<Format, kN>(acc, piece);
   } else if constexpr (kN < Format::kMaxRows) {
     multiply_piece<Format, Epilogue, kN + kTileRowStep>(piece, epilogue, ring, at, count, warpgroup,
                                                         lane);
@@ -320,7 +353,7 @@ __device__ __forceinline__ void consume(const GemmArguments& a, const GemmShared
                                         const Epilogue& epilogue, const Ring& ring) {
   const int warpgroup = threadIdx.x / 128;
   const int lane = threadIdx.x % kWarpSize;
-  const int chunks = ceil_div(a.n_tiles * a.k_tiles, a.steps);
+  const int chunks = ceil_div(a.n_units * a.k_tiles, a.steps);
   RingAt ring_at;
   for (int chunk = blockIdx.x;; chunk += gridDim.x) {
     Chunk now(a, shared.chosen, chunk);
@@ -330,11 +363,11 @@ __device__ __forceinline__ void consume(const GemmArguments& a, const GemmShared
     while (now.at < now.end) {
       const int unit = now.at / a.k_tiles;
       const int k_tile = now.at - unit * a.k_tiles;
-      const int entry = unit / a.n_tiles;
-      const int n_tile = unit - entry * a.n_tiles;
+      const int entry = unit / a.n_units;
+      const int of_entry = unit - entry * a.n_units;
       const int count = min(now.end - now.at, a.k_tiles - k_tile);
-      const Piece piece{shared.of[entry], n_tile,
-                        chunk - entry * chunks - n_tile * a.k_tiles / a.steps};
+      const Piece piece{shared.of[entry], of_entry,
+                        chunk - entry * chunks - of_entry * a.k_tiles / a.steps};
       multiply_piece<Format>(piece, epilogue, ring, ring_at, count, warpgroup, lane);
       now.at += count;
     }
@@ -350,10 +383,11 @@ struct StoreParts {
   int rows;
   int width;
 
-  template <int kN>
+  template <class Format, int kN>
   __device__ __forceinline__ void finish(const float (&acc)[kN / 2], const Piece& piece) const {
     const int lane = threadIdx.x % kWarpSize;
-    const int column = piece.n_tile * kTileRows + threadIdx.x / kWarpSize * 16 + lane / 4;
+    const int column = piece.unit * (Format::kWarpgroups * 64) + threadIdx.x / kWarpSize * 16 +
+                       lane / 4;
     if (column >= width) {  // a multiple of 16: the whole warp
       return;
     }
@@ -378,40 +412,39 @@ struct StoreParts {
   }
 };
 
-__device__ __forceinline__ uint32_t swiglu_pair(const float (&acc)[4]) {
-  const __nv_bfloat162 pair =
-      __floats2bfloat162_rn(__fdividef(acc[0], 1.0f + __expf(-acc[0])) * acc[2],
-                            __fdividef(acc[1], 1.0f + __expf(-acc[1])) * acc[3]);
-  return *reinterpret_cast<const uint32_t*>(&pair);
-}
-
 // Gate and up are 8 rows apart, in one thread. A warp makes 8 of the tile's 64 columns: one 16-byte
 // chunk of every token, transposed into the image of the token tile and copied from there.
 struct StoreSwiglu {
   static constexpr bool kStaging = true;
   __nv_bfloat16* h;
-  int n_tiles;  // of gate_up, k tiles of h
+  int k_tiles;  // of h
   uint32_t staging;
 
-  template <int kN>
+  template <class Format, int kN>
   __device__ __forceinline__ void finish(const float (&acc)[kN / 2], const Piece& piece) const {
+    constexpr int kUnits = tile_units<Format>();
+    constexpr int kThreads = consumer_threads<Format>();
+    constexpr int kChunks = kChunksPerRow / kUnits;  // of a token
     const int lane = threadIdx.x % kWarpSize;
-    const int chunk = threadIdx.x / kWarpSize;
-    named_sync(kConsumerBarrier, kConsumerThreads);  // the last tile has been copied
+    const int first_chunk = piece.unit % kUnits * kChunks;
+    const int chunk = first_chunk + threadIdx.x / kWarpSize;
+    named_sync(kConsumerBarrier, kThreads);  // the last tile has been copied
 #pragma unroll
     for (int j = 0; j < kN / 8; j += 2) {
-      const float (&first)[4] = reinterpret_cast<const float (&)[4]>(acc[4 * j]);
-      const float (&second)[4] = reinterpret_cast<const float (&)[4]>(acc[4 * j + 4]);
-      store_matrices_transposed(staging + swizzled_bytes(j * 8 + lane % 16, chunk),
-                                {swiglu_pair(first), swiglu_pair(second)});
+      store_matrices_transposed(
+          staging + swizzled_bytes(j * 8 + lane % 16, chunk),
+          {swiglu_pair(acc[4 * j], acc[4 * j + 1], acc[4 * j + 2], acc[4 * j + 3]),
+           swiglu_pair(acc[4 * j + 4], acc[4 * j + 5], acc[4 * j + 6], acc[4 * j + 7])});
     }
-    named_sync(kConsumerBarrier, kConsumerThreads);
-    uint4* tile =
-        reinterpret_cast<uint4*>(h + (static_cast<size_t>(piece.rows.plan.first_row) * n_tiles +
-                                      piece.n_tile * piece.rows.plan.tile_rows + piece.rows.first) *
-                                         kTileK);
-    for (int i = threadIdx.x; i < kN * kChunksPerRow; i += kConsumerThreads) {
-      tile[i] = load_shared_16(staging + i * 16);
+    named_sync(kConsumerBarrier, kThreads);
+    char* tile = reinterpret_cast<char*>(
+        h + (static_cast<size_t>(piece.rows.plan.first_row) * k_tiles +
+             piece.unit / kUnits * piece.rows.plan.tile_rows + piece.rows.first) *
+                kTileK);
+    for (int i = threadIdx.x; i < kN * kChunks; i += kThreads) {
+      const int at = kUnits == 1 ? i * 16
+                                 : swizzled_bytes(i / kChunks, first_chunk + i % kChunks);
+      *reinterpret_cast<uint4*>(tile + at) = load_shared_16(staging + at);
     }
   }
 };
@@ -420,11 +453,12 @@ template <class Format, class Epilogue>
 __device__ __forceinline__ void decode_gemm(const GemmArguments& a, Epilogue epilogue) {
   GemmShared& shared = *reinterpret_cast<GemmShared*>(dynamic_shared);
   const int lane = threadIdx.x % kWarpSize;
-  const bool producer = threadIdx.x == kConsumerThreads;
+  constexpr int kConsumers = consumer_threads<Format>();
+  const bool producer = threadIdx.x == kConsumers;
   const auto ring_for = [&](int max_rows) {
     const int stage_bytes = stage_bytes_for<Format>(max_rows);
     const int staging = Epilogue::kStaging ? max_rows * kRowBytes : 0;
-    const int stages = min(kMaxStages, (a.shared_bytes - 2048 - staging) / stage_bytes);
+    const int stages = min(Format::kStages, (a.shared_bytes - 2048 - staging) / stage_bytes);
     return Ring{shared_address(dynamic_shared) + 1024 + staging, static_cast<uint32_t>(stage_bytes),
                 static_cast<uint32_t>(stages)};
   };
@@ -432,7 +466,7 @@ __device__ __forceinline__ void decode_gemm(const GemmArguments& a, Epilogue epi
   if (producer) {
     for (int slot = 0; slot < kMaxStages; slot++) {
       barrier_init(shared_address(&shared.full[slot]), 1);
-      barrier_init(shared_address(&shared.empty[slot]), kConsumerThreads / kWarpSize);
+      barrier_init(shared_address(&shared.empty[slot]), kConsumers / kWarpSize);
     }
     barrier_init_fence();
     fence_async_proxy();
@@ -447,7 +481,7 @@ __device__ __forceinline__ void decode_gemm(const GemmArguments& a, Epilogue epi
   __syncthreads();
   release_successor();
   const Ring ring = ring_for(shared.max_rows);
-  if (threadIdx.x >= kConsumerThreads) {
+  if (threadIdx.x >= kConsumers) {
     if constexpr (Format::kShiftRegisters) {
       fewer_registers<56>();
     }

@@ -15,16 +15,27 @@
 // block_size is 8, 16, 32, 64 or a multiple of 128 (64 is faster than 16: the copies are larger).
 // To leave decodes to another kernel, pass cu_seq_lens + s0, context_lens + s0, block_tables + s0 *
 // max_blocks, S - s0. work: 2 ints, zero before the first launch, left zero by every launch; one
-// launch at a time. Arguments in the order of the signature at the end.
+// launch at a time. out: rows, or with tile_rows > 0 the one token tile (tiled_layout.cuh) of T <=
+// tile_rows rows. Programmatic dependent launch is optional. Arguments in the order of the signature
+// at the end.
 //
 // A tile is one KV head and 128 / group tokens: its 128 rows are the tokens' heads of that group,
 // which share K and V, 64 rows for each of two consumer warpgroups. Blocks draw tiles from a
 // counter, the last (longest) rows of a sequence first. Warpgroup 0 copies keys and values, 128 at
 // a time, three stages of each, and runs ahead into the next tile. A consumer's softmax runs while
-// its last P V product and the other consumer's products occupy the matrix unit. A row's result
-// depends on nothing but its own sequence: same bits in every batch, whoever draws it.
+// its last P V product and the other consumer's products occupy the matrix unit.
+//
+// A row's result depends on nothing but its own sequence: same bits in every batch and chunk of a
+// prompt, as a decode too, whoever draws it. Stages begin at multiples of 128 keys, so that a row
+// meets its keys in the same groups whatever stands beside it; rows of a product do not see each
+// other. What its mates decide is only whether stages come before and behind those, of which the row
+// sees no key, and these change no bit: no score is above -inf, so the maximum stays and shrink is
+// exactly 1 (a row that has seen no key has sums of 0, whatever shrink is), probabilities are exactly
+// 0, and so is what is added to total and, the cache being finite, to sum. The sign of a sum of 0 may
+// change there: it is given up at the end.
 
 #include "attention_tiles.cuh"
+#include "decode_tokens.cuh"
 #include "wgmma.cuh"
 
 namespace {
@@ -141,7 +152,8 @@ struct Softmax {
       top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
       top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
       const float shift = top == -INFINITY ? 0.0f : top * scale;
-      shrink[r] = exp2_fast(fmaf(maximum[r], scale, -shift));
+      // Where nothing changed the sum would be the rounding error of shift, not 0.
+      shrink[r] = exp2_fast(top == maximum[r] ? 0.0f : fmaf(maximum[r], scale, -shift));
       maximum[r] = top;
       float sum = 0.0f;
 #pragma unroll
@@ -204,9 +216,10 @@ __device__ __forceinline__ void store_rows(const AttentionArgs& args, const Tile
     const int packed = warpgroup * 64 + row;
     const int token = packed / group;
     if (token < tile.tokens) {
-      const size_t at = static_cast<size_t>(tile.first_row + token) * args.heads +
-                        tile.kv_head * group + packed % group;
-      *reinterpret_cast<uint4*>(args.out + at * kHeadDim + chunk * kChunk) =
+      const int head = tile.kv_head * group + packed % group;
+      *reinterpret_cast<uint4*>(out_chunk(args.out, tile.first_row + token,
+                                          head * (kHeadDim / kChunk) + chunk,
+                                          args.heads * kHeadDim, args.tile_rows)) =
           load_shared_16(staging + chunk / 8 * kQueryPanelBytes + swizzled_bytes(row, chunk % 8));
     }
   }
@@ -272,6 +285,23 @@ __device__ __forceinline__ void attend(float (&sum)[64], Softmax& softmax,
   multiply_values(sum, p, shared.stage(1, step - 1));
 }
 
+// The same for a warpgroup without rows, as the second is where a sequence has one new token: it
+// takes its turns and leaves the matrix unit to the other.
+__device__ __forceinline__ void skip(const Tile& tile, const Shared& shared, int& step,
+                                     int warpgroup, int lane) {
+  for (int at = 0; at < tile.key_tiles; at++, step++) {
+    barrier_wait(shared.full(0, step), parity(step));
+    if (at > 0) {
+      named_sync(kTurn + warpgroup, 256);
+      barrier_wait(shared.full(1, step - 1), parity(step - 1));
+      named_arrive(kTurn + 1 - warpgroup, 256);
+      release(shared.empty(1, step - 1), lane);
+    }
+    release(shared.empty(0, step), lane);
+  }
+  barrier_wait(shared.full(1, step - 1), parity(step - 1));
+}
+
 __device__ __forceinline__ void consume(const AttentionArgs& args, const Shared& shared,
                                         int warpgroup, int lane) {
   const uint32_t query = shared.query(warpgroup);
@@ -287,7 +317,12 @@ __device__ __forceinline__ void consume(const AttentionArgs& args, const Shared&
     share_queries(queries, query, warpgroup);
     float sum[64];
     Softmax softmax{args.scale * kLog2e, {-INFINITY, -INFINITY}, {0.0f, 0.0f}};
-    attend(sum, softmax, args, tile, shared, step, warpgroup, lane);
+    // By a vote, which the compiler knows to be the warp's: descriptors stay in uniform registers.
+    if (__any_sync(0xffffffffu, warpgroup * 64 < tile.tokens * (args.heads / args.kv_heads))) {
+      attend(sum, softmax, args, tile, shared, step, warpgroup, lane);
+    } else {
+      skip(tile, shared, step, warpgroup, lane);
+    }
     const Tile next = next_tile(shared, ++count, lane);
     load_queries(queries, args, next, warpgroup);  // on their way while this tile ends
     wgmma_wait<0>();
@@ -301,8 +336,8 @@ __device__ __forceinline__ void consume(const AttentionArgs& args, const Shared&
       const float inverse = total > 0.0f ? 1.0f / total : 0.0f;
 #pragma unroll
       for (int j = 0; j < 16; j++) {
-        sum[4 * j + 2 * r] *= inverse;
-        sum[4 * j + 2 * r + 1] *= inverse;
+        sum[4 * j + 2 * r] = fmaf(sum[4 * j + 2 * r], inverse, 0.0f);  // -0 becomes 0
+        sum[4 * j + 2 * r + 1] = fmaf(sum[4 * j + 2 * r + 1], inverse, 0.0f);
       }
     }
     store_rows(args, tile, sum, query, warpgroup, lane);
@@ -325,12 +360,14 @@ extern "C" __global__ void __launch_bounds__(384, 1)
                                       const int* context_lens,      // [S]
                                       int* work,                    // [2]
                                       int seqs, int heads, int kv_heads, int block_size,
-                                      int max_blocks, int sliding_window, float scale) {
+                                      int max_blocks, int sliding_window, float scale,
+                                      int tile_rows) {
   extern __shared__ __align__(1024) uint8_t dynamic_shared[];
   const Shared shared{shared_address(dynamic_shared)};
   const AttentionArgs args{out,         qkv,          keys,       values,         block_tables,
                            cu_seq_lens, context_lens, work,       seqs,           heads,
-                           kv_heads,    block_size,   max_blocks, sliding_window, scale};
+                           kv_heads,    block_size,   max_blocks, sliding_window, tile_rows,
+                           scale};
   if (threadIdx.x == 0) {
     for (int slot = 0; slot < kStages; slot++) {
       for (int operand = 0; operand < 2; operand++) {
@@ -344,7 +381,9 @@ extern "C" __global__ void __launch_bounds__(384, 1)
     }
     barrier_init_fence();
   }
+  wait_for_predecessor();
   __syncthreads();
+  release_successor();
   const int lane = threadIdx.x % 32;
   if (threadIdx.x < 128) {
     fewer_registers<40>();
