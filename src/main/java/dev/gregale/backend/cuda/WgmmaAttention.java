@@ -5,7 +5,7 @@ import dev.gregale.backend.ForwardBatch;
 import dev.gregale.backend.WorkspaceLimits;
 
 /**
- * Batches with several new tokens of a sequence on Hopper, head dim 128: {@code
+ * Sequences of any number of new tokens on Hopper, head dim 128: {@code
  * sm90a/paged_attention_prefill.cu}.
  */
 final class WgmmaAttention implements AttentionKernel {
@@ -17,13 +17,22 @@ final class WgmmaAttention implements AttentionKernel {
   private final KernelLauncher launcher;
   private final Workspace workspace;
   private final int multiprocessors;
+  private final boolean takesDecodes;
   private final KernelFunction prefill;
 
+  /**
+   * @param takesDecodes whether it serves batches of one new token of every sequence, too
+   */
   WgmmaAttention(
-      KernelLauncher launcher, KernelModules modules, Workspace workspace, int multiprocessors) {
+      KernelLauncher launcher,
+      KernelModules modules,
+      Workspace workspace,
+      int multiprocessors,
+      boolean takesDecodes) {
     this.launcher = launcher;
     this.workspace = workspace;
     this.multiprocessors = multiprocessors;
+    this.takesDecodes = takesDecodes;
     prefill =
         modules.function(
             "paged_attention_prefill", "paged_attention_prefill_bf16_d128", SHARED_BYTES);
@@ -36,7 +45,7 @@ final class WgmmaAttention implements AttentionKernel {
     return shape.headDim() == HEAD_DIM
         && shape.numHeads() / shape.numKvHeads() <= TILE_KEYS
         && (dividesTile || block % TILE_KEYS == 0)
-        && batch.numTokens() != batch.numSeqs();
+        && (takesDecodes || batch.numTokens() != batch.numSeqs());
   }
 
   private long work() {
@@ -51,6 +60,14 @@ final class WgmmaAttention implements AttentionKernel {
   @Override
   public void launch(
       CudaTensor out, CudaTensor qkv, CudaKvLayer kv, AttentionShape shape, ForwardBatch batch) {
+    launch(out.address(), qkv.address(), kv, shape, batch, 0);
+  }
+
+  /**
+   * @param tileRows 0, or how high the one token tile is that is written instead of rows
+   */
+  void launch(
+      long out, long qkv, CudaKvLayer kv, AttentionShape shape, ForwardBatch batch, int tileRows) {
     launcher
         .begin()
         .add(out)
@@ -68,6 +85,8 @@ final class WgmmaAttention implements AttentionKernel {
         .add(batch.blockTables().shape().intDim(1))
         .add(shape.slidingWindow())
         .add(shape.scale())
+        .add(tileRows)
+        .overlapping()
         .launch(prefill, multiprocessors, 1, 1, THREADS, SHARED_BYTES);
   }
 }
