@@ -3,7 +3,8 @@
 //
 //   products    K whole in decode_gemm.cu, by tiles and by halves of them, against matmul_wgmma.cu
 //               and expert_gemm.cu at 600 rows
-//   attention   chunks and single tokens against the whole, with and without a window, rows and tile
+//   attention   chunks and single tokens against the whole, with and without a window, rows and tile,
+//               runs one after the other and side by side
 //   rows        decode_rows.cu against rms_norm.cu and rope_and_cache_kv.cu
 #include <cstring>
 #include <string>
@@ -24,6 +25,10 @@ __global__ void decode_norm_tiles_bf16(bf16*, const float*, const int*, const fl
                                        int);
 __global__ void decode_qkv_parts_bf16(bf16*, bf16*, bf16*, const float*, const float*, const int*,
                                       const int*, int, int, int, int, int, int, int, int, int);
+__global__ void paged_attention_runs_bf16_d128(bf16*, const bf16*, const bf16*, const bf16*,
+                                               const int*, const int*, const int*, int*, int, int,
+                                               int, int, int, int, float, int, float*, int*, int,
+                                               int);
 __global__ void rms_norm_bf16(bf16*, const float*, const float*, float, int);
 __global__ void rope_and_cache_kv_bf16(bf16*, bf16*, bf16*, const float*, const int*, const int*,
                                        int, int, int, int);
@@ -170,6 +175,9 @@ void check_experts(const bf16* gate_up, const bf16* down) {
 // One sequence; its keys and values lie in the cache from the start.
 struct Sequence {
   int length, window;
+  int max_runs = ceil_div(length, 1024);
+  Buffer<float> states{std::max<size_t>(multiprocessors() * 128, 16 * kHeads * max_runs) * 130};
+  Buffer<int> counters{16 * kKvHeads * 4};
   Buffer<bf16> qkv{static_cast<size_t>(length) * kWidth};
   Buffer<bf16> keys{ceil_div(length, kBlock) * kKvHeads * kv_block_elements(kBlock, 128)};
   Buffer<bf16> values{keys.count()};
@@ -179,40 +187,42 @@ struct Sequence {
     fill_random(qkv, 13, 2.0f);  // scores with a deviation of 4: the maximum changes often
     fill_random(keys, 14, 2.0f);
     fill_random(values, 15, 1.0f);
-    work.zero();
+    work.zero(), counters.zero(), states.poison();
   }
 
   // Tokens first to first + count - 1 to rows, or to a tile of tile_rows.
-  void attend(bf16* out, int first, int count, int tile_rows) const {
+  void attend(bf16* out, int first, int count, int tile_rows, bool splits) const {
     AttentionBatch batch{kHeads, kKvHeads, kBlock, window};
     batch.add(count, first + count);
     const Buffer<int> tables(batch.max_blocks), cu(2), lens(1);
     std::vector<int> table(batch.max_blocks);
     for (int i = 0; i < batch.max_blocks; i++) table[i] = i;
     tables.upload(table), cu.upload(batch.cu_seq_lens), lens.upload(batch.context_lens);
-    paged_attention_prefill_bf16_d128<<<multiprocessors(), 384, kAttentionShared>>>(
+    paged_attention_runs_bf16_d128<<<multiprocessors(), 384, kAttentionShared>>>(
         out, qkv.get() + static_cast<size_t>(first) * kWidth, keys.get(), values.get(),
         tables.get(), cu.get(), lens.get(), work.get(), 1, kHeads, kKvHeads, kBlock,
-        batch.max_blocks, window, 0.08838834764f, tile_rows);
+        batch.max_blocks, window, 0.08838834764f, tile_rows, states.get(), counters.get(),
+        max_runs, splits);
     CUDA_CHECK(cudaDeviceSynchronize());
   }
 };
 
 void check_attention(int window) {
   constexpr int kContext = kHeads * 128;
-  const Sequence sequence(kMany, window);
-  Buffer<bf16> whole(static_cast<size_t>(kMany) * kContext);
+  constexpr int kLength = 2600;
+  const Sequence sequence(kLength, window);
+  Buffer<bf16> whole(static_cast<size_t>(kLength) * kContext);
   whole.poison();
-  sequence.attend(whole.get(), 0, kMany, 0);
+  sequence.attend(whole.get(), 0, kLength, 0, false);
   const std::vector<bf16> want = whole.download();
   bool chunks = true, decodes = true;
-  for (int first = 0; first < kMany; first++) {
-    const int count = std::min(first % 70 + 1, kMany - first);
+  for (int first = 0; first < kLength; first += 1 + first % 5) {
+    const int count = std::min(first % 70 + 1, kLength - first);
     const Buffer<bf16> rows(static_cast<size_t>(count) * kContext), tile(16 * kContext);
     rows.poison(), tile.poison();
-    sequence.attend(rows.get(), first, count, 0);
+    sequence.attend(rows.get(), first, count, 0, count <= 16 && first % 2 == 0);
     chunks = chunks && same_rows(rows.download(), want, kContext, count, first);
-    sequence.attend(tile.get(), first, 1, 16);
+    sequence.attend(tile.get(), first, 1, 16, first % 3 != 0);
     decodes = decodes && same_rows(untile(tile.download(), 1, 16, kContext), want, kContext, 1,
                                    first);
   }
@@ -322,7 +332,7 @@ void time_products(const Buffer<bf16>& big) {
 }
 
 void time_attention() {
-  std::printf("\nus, one token over     | keys\n");
+  std::printf("\nus, one token over     | keys | in runs, side by side\n");
   for (const int length : {1024, 4096, 16384}) {
     const Sequence sequence(length, 0);
     const Buffer<bf16> out(16 * kHeads * 128);
@@ -336,7 +346,15 @@ void time_attention() {
           cu.get(), lens.get(), sequence.work.get(), 1, kHeads, kKvHeads, kBlock,
           static_cast<int>(table.size()), 0, 0.08838834764f, 16);
     };
-    std::printf("%22d | %7.1f\n", length, 1e3 * median_ms({work}, 21)[0]);
+    const auto runs = [&] {
+      paged_attention_runs_bf16_d128<<<multiprocessors(), 384, kAttentionShared>>>(
+          out.get(), sequence.qkv.get(), sequence.keys.get(), sequence.values.get(), tables.get(),
+          cu.get(), lens.get(), sequence.work.get(), 1, kHeads, kKvHeads, kBlock,
+          static_cast<int>(table.size()), 0, 0.08838834764f, 16, sequence.states.get(),
+          sequence.counters.get(), sequence.max_runs, 1);
+    };
+    const std::vector<double> ms = median_ms({work, runs}, 21);
+    std::printf("%22d | %7.1f | %7.1f\n", length, 1e3 * ms[0], 1e3 * ms[1]);
   }
 }
 
@@ -344,6 +362,7 @@ void time_attention() {
 
 int main() {
   allow_shared_everywhere();
+  allow_shared(paged_attention_runs_bf16_d128, kAttentionShared);
   for (const auto kernel : {decode_gemm_parts_bf16, decode_gemm_parts_half_bf16}) {
     allow_shared(kernel, kMaxShared);
   }

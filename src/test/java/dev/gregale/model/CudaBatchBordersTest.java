@@ -25,8 +25,8 @@ import org.junit.jupiter.params.provider.MethodSource;
 @Tag("gpu")
 class CudaBatchBordersTest {
   private static final int MAX_SEQS = 272;
-  private static final int MAX_TOKENS = 640;
-  private static final int LENGTH = 600;
+  private static final int MAX_TOKENS = 2240;
+  private static final int LENGTH = 2200;
   private static final int PLACES = 6;
 
   /** Tokens of a batch. */
@@ -40,17 +40,17 @@ class CudaBatchBordersTest {
        "hidden_size": %d, "intermediate_size": %d, "num_attention_heads": %d,
        "num_key_value_heads": %d, "head_dim": %d, "num_hidden_layers": %d, "num_local_experts": 8,
        "num_experts_per_tok": 2, "rms_norm_eps": 1e-5, "rope_theta": 1000000.0,
-       "max_position_embeddings": 1024, "vocab_size": 1024, "sliding_window": %s,
+       "max_position_embeddings": 4096, "vocab_size": 1024, "sliding_window": %s,
        "tie_word_embeddings": false, "torch_dtype": "bfloat16", "bos_token_id": 1,
        "eos_token_id": 2}
       """;
 
   static Stream<Arguments> models() {
     return Stream.of(
-        arguments("heads of 128", CONFIG.formatted(512, 1024, 8, 2, 128, 2, null), 40),
-        arguments("a window", CONFIG.formatted(512, 1024, 8, 2, 128, 2, 150), 40),
-        arguments("heads of 64", CONFIG.formatted(512, 448, 8, 2, 64, 2, null), 10),
-        arguments("8x7B", CONFIG.formatted(4096, 14336, 32, 8, 128, 1, null), 20));
+        arguments("heads of 128", CONFIG.formatted(512, 1024, 8, 2, 128, 2, null), 12),
+        arguments("a window", CONFIG.formatted(512, 1024, 8, 2, 128, 2, 150), 12),
+        arguments("heads of 64", CONFIG.formatted(512, 448, 8, 2, 64, 2, null), 4),
+        arguments("8x7B", CONFIG.formatted(4096, 14336, 32, 8, 128, 1, null), 8));
   }
 
   /** Alone, the whole is a batch of more than 256 tokens. */
@@ -85,7 +85,7 @@ class CudaBatchBordersTest {
     try (Backend backend = CudaBackends.deterministic()) {
       Subject subject = Subject.of(backend, directory);
       SplittableRandom random = new SplittableRandom(3);
-      for (int border : new int[] {17, 128, 150, 278, 512}) {
+      for (int border : new int[] {17, 128, 150, 278, 512, 1024, 1174, 2048}) {
         for (int start = border - 17; start <= border + 17; start++) {
           subject.ride(random, start, 36, 0, 36);
           subject.ride(random, start, 1, 0, 1);
