@@ -2,18 +2,14 @@
 // what they do and how they are launched stands in kernels/sm90a/decode_gemm.cu.
 #pragma once
 
+#include "decode_epilogues.cuh"
 #include "decode_tokens.cuh"
-#include "grouped_plan.cuh"
-#include "ptx_sm90.cuh"
-#include "tile_products.cuh"
 
-constexpr int kWarpgroupThreads = 128;
 constexpr int kGemmThreads = 2 * kWarpgroupThreads + kWarpSize;
 constexpr int kHalfGemmThreads = kWarpgroupThreads + kWarpSize;
 constexpr int kFp8GemmThreads = 3 * kWarpgroupThreads;  // a warpgroup gives registers away
 constexpr int kMaxStages = 16;
-constexpr int kMaxChosen = 20;  // token tiles of all experts: 16, and up to 3 more where they are cut
-constexpr int kConsumerBarrier = 1;  // named barrier of the consumers; 0 is __syncthreads
+constexpr int kMaxChosen = 20;  // token tiles of all experts: 16, and up to 3 more where cut
 
 extern __shared__ __align__(1024) uint8_t dynamic_shared[];
 
@@ -32,14 +28,6 @@ struct GemmArguments {
   int token_tiles;     // k tiles of the tokens, 64 columns each
 };
 
-// The tokens of an expert, or `n` of them from `first` on where they are more than one product takes.
-struct ChosenRows {
-  GroupPlan plan;
-  int expert;
-  int first;
-  int n;
-};
-
 struct GemmShared {
   uint64_t full[kMaxStages];
   uint64_t empty[kMaxStages];
@@ -48,51 +36,6 @@ struct GemmShared {
   ChosenRows of[kMaxChosen];
 };
 static_assert(sizeof(GemmShared) <= 1024, "2,048 bytes of shared memory are set aside");
-
-// Formats: how a stage is laid out and multiplied. A stage is a unit of 64 weight rows for each
-// warpgroup, 64 columns of bf16 or 128 of codes, the token tiles of as many columns, and the scales
-// of FP8.
-struct GemmBf16 {
-  static constexpr int kWarpgroups = 2;
-  static constexpr int kStages = 8;
-  static constexpr int kTokenTiles = 1;
-  static constexpr int kMaxRows = kMaxTileRows;
-  static constexpr bool kShiftRegisters = false;
-  static constexpr int kScaleBytes = 0;
-};
-
-// Half a weight tile at a time: where K stays whole there are twice as many units to share out.
-struct GemmBf16Half : GemmBf16 {
-  static constexpr int kWarpgroups = 1;
-  static constexpr int kStages = 16;
-};
-
-template <bool kMx>
-struct GemmFp8 {
-  static constexpr int kWarpgroups = 2;
-  static constexpr int kStages = 8;
-  static constexpr int kTokenTiles = 2;
-  static constexpr bool kShiftRegisters = true;
-  static constexpr int kMaxRows = 128;  // sums of a tile and of all have 64 registers each
-  static constexpr int kScaleBytes = kMx ? kMxTileBytes : kTileScales * sizeof(float);
-};
-
-// Of weights.
-template <class Format>
-__host__ __device__ constexpr int unit_bytes() {
-  return Format::kWarpgroups * (kTileBytes / 2);
-}
-
-// Units of a weight tile's rows.
-template <class Format>
-__host__ __device__ constexpr int tile_units() {
-  return 2 / Format::kWarpgroups;
-}
-
-template <class Format>
-__host__ __device__ constexpr int consumer_threads() {
-  return Format::kWarpgroups * kWarpgroupThreads;
-}
 
 // A slot of the ring and the parity of its turn.
 struct RingAt {
@@ -169,10 +112,39 @@ class TileWalk {
   Chunk now_;
 };
 
+// Formats: how a stage is laid out and multiplied. A stage is a unit of 64 weight rows for each
+// warpgroup, 64 columns of bf16 or 128 of codes, the token tiles of as many columns, and the scales
+// of FP8.
+struct GemmBf16 {
+  static constexpr int kWarpgroups = 2;
+  static constexpr int kStages = 8;
+  static constexpr int kTokenTiles = 1;
+  static constexpr int kMaxRows = kMaxTileRows;
+  static constexpr bool kShiftRegisters = false;
+  static constexpr int kScaleBytes = 0;
+};
+
+// Half a weight tile at a time: where K stays whole there are twice as many units to share out.
+struct GemmBf16Half : GemmBf16 {
+  static constexpr int kWarpgroups = 1;
+  static constexpr int kStages = 16;
+};
+
+template <bool kMx>
+struct GemmFp8 {
+  static constexpr int kWarpgroups = 2;
+  static constexpr int kStages = 8;
+  static constexpr int kTokenTiles = 2;
+  static constexpr bool kShiftRegisters = true;
+  static constexpr int kMaxRows = 128;  // sums of a tile and of all have 64 registers each
+  static constexpr int kScaleBytes = kMx ? kMxTileBytes : kTileScales * sizeof(float);
+};
+
 template <class Format>
 __device__ __forceinline__ int stage_bytes_for(int rows) {
   // Whole kilobytes: tiles begin with them.
-  return unit_bytes<Format>() + Format::kTokenTiles * rows * kRowBytes + (Format::kScaleBytes > 0 ? 1024 : 0);
+  return unit_bytes<Format>() + Format::kTokenTiles * rows * kRowBytes +
+         (Format::kScaleBytes > 0 ? 1024 : 0);
 }
 
 template <class Format>
@@ -326,13 +298,6 @@ __device__ __forceinline__ void multiply(GemmFp8<kMx>, float (&acc)[kN / 2], con
   }
 }
 
-// Of one piece of one unit: where its sums go.
-struct Piece {
-  ChosenRows rows;
-  int unit;  // of the weight's rows
-  int part;
-};
-
 // Calls the instance of its n.
 template <class Format, class Epilogue, int kN = kTileRowStep>
 __device__ __forceinline__ void multiply_piece(const Piece& piece, const Epilogue& epilogue,
@@ -373,81 +338,6 @@ __device__ __forceinline__ void consume(const GemmArguments& a, const GemmShared
     }
   }
 }
-
-// ---- epilogues ----------------------------------------------------------------------------------
-
-// fp32 sums as rows, straight from registers: eight lanes write 32 consecutive bytes.
-struct StoreParts {
-  static constexpr bool kStaging = false;
-  float* parts;  // [parts, rows, width]
-  int rows;
-  int width;
-
-  template <class Format, int kN>
-  __device__ __forceinline__ void finish(const float (&acc)[kN / 2], const Piece& piece) const {
-    const int lane = threadIdx.x % kWarpSize;
-    const int column = piece.unit * (Format::kWarpgroups * 64) + threadIdx.x / kWarpSize * 16 +
-                       lane / 4;
-    if (column >= width) {  // a multiple of 16: the whole warp
-      return;
-    }
-    const int first = lane % 4 * 2;
-    float* to = parts + column +
-                (static_cast<size_t>(piece.part) * rows + piece.rows.plan.first_row +
-                 piece.rows.first + first) *
-                    width;
-    const int left = piece.rows.plan.rows - piece.rows.first - first;  // rows from the lane's first on
-#pragma unroll
-    for (int j = 0; j < kN / 8; j++) {
-#pragma unroll
-      for (int c = 0; c < 2; c++) {
-        if (8 * j + c < left) {
-          to[c * width] = acc[4 * j + c];
-          to[c * width + 8] = acc[4 * j + 2 + c];
-        }
-      }
-      to += 8 * width;
-      asm volatile("" : "+l"(to));  // one address at a time: all at once would spill
-    }
-  }
-};
-
-// Gate and up are 8 rows apart, in one thread. A warp makes 8 of the tile's 64 columns: one 16-byte
-// chunk of every token, transposed into the image of the token tile and copied from there.
-struct StoreSwiglu {
-  static constexpr bool kStaging = true;
-  __nv_bfloat16* h;
-  int k_tiles;  // of h
-  uint32_t staging;
-
-  template <class Format, int kN>
-  __device__ __forceinline__ void finish(const float (&acc)[kN / 2], const Piece& piece) const {
-    constexpr int kUnits = tile_units<Format>();
-    constexpr int kThreads = consumer_threads<Format>();
-    constexpr int kChunks = kChunksPerRow / kUnits;  // of a token
-    const int lane = threadIdx.x % kWarpSize;
-    const int first_chunk = piece.unit % kUnits * kChunks;
-    const int chunk = first_chunk + threadIdx.x / kWarpSize;
-    named_sync(kConsumerBarrier, kThreads);  // the last tile has been copied
-#pragma unroll
-    for (int j = 0; j < kN / 8; j += 2) {
-      store_matrices_transposed(
-          staging + swizzled_bytes(j * 8 + lane % 16, chunk),
-          {swiglu_pair(acc[4 * j], acc[4 * j + 1], acc[4 * j + 2], acc[4 * j + 3]),
-           swiglu_pair(acc[4 * j + 4], acc[4 * j + 5], acc[4 * j + 6], acc[4 * j + 7])});
-    }
-    named_sync(kConsumerBarrier, kThreads);
-    char* tile = reinterpret_cast<char*>(
-        h + (static_cast<size_t>(piece.rows.plan.first_row) * k_tiles +
-             piece.unit / kUnits * piece.rows.plan.tile_rows + piece.rows.first) *
-                kTileK);
-    for (int i = threadIdx.x; i < kN * kChunks; i += kThreads) {
-      const int at = kUnits == 1 ? i * 16
-                                 : swizzled_bytes(i / kChunks, first_chunk + i % kChunks);
-      *reinterpret_cast<uint4*>(tile + at) = load_shared_16(staging + at);
-    }
-  }
-};
 
 template <class Format, class Epilogue>
 __device__ __forceinline__ void decode_gemm(const GemmArguments& a, Epilogue epilogue) {
