@@ -28,12 +28,12 @@ GREGALE_KERNEL decode_attention_bf16_d64(Bf16*, float*, int*, const Bf16*, const
 GREGALE_KERNEL decode_gate_up_bf16(Bf16*, int*, float*, const float*, const Bf16*, const Bf16*,
                                    const char*, const int*, float, int, int, int, int, int);
 GREGALE_KERNEL decode_down_bf16(float*, const Bf16*, const int*, const char*, int, int, int, int);
-GREGALE_KERNEL decode_norm_tiles_bf16(Bf16*, const float*, const int*, const Bf16*, float, int,
+GREGALE_KERNEL decode_norm_tiles_bf16(Bf16*, const float*, const int*, const float*, float, int,
                                       int);
 GREGALE_KERNEL decode_qkv_parts_bf16(Bf16*, Bf16*, Bf16*, const float*, const float*, const int*,
-                                     const int*, int, int, int, int, int, int, int, int);
+                                     const int*, int, int, int, int, int, int, int, int, int);
 GREGALE_KERNEL decode_add_parts_f32(float*, const float*, int, int, int, int);
-GREGALE_KERNEL decode_route_bf16(Bf16*, int*, float*, const float*, const Bf16*, const Bf16*,
+GREGALE_KERNEL decode_route_bf16(Bf16*, int*, float*, const float*, const float*, const Bf16*,
                                  const int*, float, int, int, int);
 GREGALE_KERNEL decode_plan_tiles_bf16(Bf16*, GroupPlan*, int*, const Bf16*, const int*, int, int,
                                       int, int);

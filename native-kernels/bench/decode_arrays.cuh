@@ -73,6 +73,14 @@ inline LayerWeights make_layer(const Shape& s, uint64_t seed, int blocks) {
   w.post_norm = device<Bf16>(s.hidden);
   fill(w.input_norm, s.hidden, seed++, 1.0f, 0.5f);
   fill(w.post_norm, s.hidden, seed++, 1.0f, 0.5f);
+  const auto widened = [&](const Bf16* norm) {
+    float* gain = device<float>(s.hidden);
+    const std::vector<Bf16> values = host(norm, s.hidden);
+    upload(gain, std::vector<float>(values.begin(), values.end()));
+    return gain;
+  };
+  w.input_gain = widened(w.input_norm);
+  w.post_gain = widened(w.post_norm);
   const size_t cache = blocks * s.kv_heads * kv_block_elements(s.block_size, s.head_dim);
   w.keys = device<Bf16>(cache);
   w.values = device<Bf16>(cache);

@@ -335,7 +335,7 @@ class Bench {
             step.down(w, a);
             break;
           default:
-            step.lm_head(w.input_norm, lm_head_, a);
+            step.lm_head(w, lm_head_, a);
             break;
         }
       }

@@ -361,7 +361,7 @@ class StageCheck {
 
   void head(LayerStep& step) {
     launch_.first = true;
-    step.lm_head(w_.input_norm, lm_head_, a_);
+    step.lm_head(w_, lm_head_, a_);
     settle("lm_head");
     reference_norm<<<t_, 256>>>(r_.normed, a_.residual, w_.input_norm, kEps, s_.hidden);
     const Weight head{const_cast<char*>(reinterpret_cast<const char*>(lm_head_)), nullptr};

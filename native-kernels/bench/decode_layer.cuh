@@ -33,6 +33,7 @@ struct Shape {
 struct LayerWeights {
   Weight qkv, output, gate_up, down;
   Bf16 *router, *input_norm, *post_norm;
+  float *input_gain, *post_gain;  // the norms in fp32
   Bf16 *keys, *values;
 };
 
@@ -180,14 +181,14 @@ class LayerStep {
       }
       return;
     }
-    launch_(decode_norm_tiles_bf16, tokens_, 256, 0, a.tiles, a.residual, nullptr, w.input_norm,
+    launch_(decode_norm_tiles_bf16, tokens_, 256, 0, a.tiles, a.residual, nullptr, w.input_gain,
             kEps, s_.hidden, tile_rows_);
     const int steps = steps_for(s_.qkv_width(), s_.hidden);
     projection(a.parts, w.qkv, a.tiles, s_.qkv_width(), s_.hidden, steps);
     launch_(decode_qkv_parts_bf16, dim3(ceil_div(s_.qkv_width() / 8, 256), tokens_), 256, 0,
             a.queries, w.keys, w.values, a.parts, a.rope_table, a.positions, a.slots,
             s_.context_width(), tokens_, s_.heads, s_.kv_heads, s_.head_dim, s_.block_size,
-            s_.weight_tiles(s_.hidden), steps);
+            s_.weight_tiles(s_.hidden), steps, 0);
   }
 
   void attention(const LayerWeights& w, const StepArrays& a) {
@@ -234,7 +235,7 @@ class LayerStep {
       return;
     }
     launch_(decode_route_bf16, tokens_, 256, 2 * s_.hidden, a.normed, a.expert_ids,
-            a.expert_weights, a.residual, w.post_norm, w.router, a.slots, kEps, s_.hidden,
+            a.expert_weights, a.residual, w.post_gain, w.router, a.slots, kEps, s_.hidden,
             s_.experts, s_.per_token);
     launch_(decode_plan_tiles_bf16, tokens_, 512, 0, a.tiles, a.plan, a.rows_of, a.normed,
             a.expert_ids, tokens_, s_.hidden, s_.experts, s_.per_token);
@@ -280,16 +281,16 @@ class LayerStep {
   }
 
   // Never quantised.
-  void lm_head(const Bf16* norm, const Bf16* weights, const StepArrays& a) {
+  void lm_head(const LayerWeights& norm, const Bf16* weights, const StepArrays& a) {
     const char* tiled = reinterpret_cast<const char*>(weights);
     if (few_) {
       launch_(decode_lm_head_bf16, launch_.processors(), kFewThreads,
-              tokens_ * (2 * s_.hidden + 64), a.logits, a.residual, nullptr, norm, tiled, kEps,
+              tokens_ * (2 * s_.hidden + 64), a.logits, a.residual, nullptr, norm.input_norm, tiled, kEps,
               tokens_, s_.hidden, s_.vocabulary);
       return;
     }
-    launch_(decode_norm_tiles_bf16, tokens_, 256, 0, a.tiles, a.residual, nullptr, norm, kEps,
-            s_.hidden, tile_rows_);
+    launch_(decode_norm_tiles_bf16, tokens_, 256, 0, a.tiles, a.residual, nullptr, norm.input_gain,
+            kEps, s_.hidden, tile_rows_);
     Shape bf16 = s_;
     bf16.format = Format::kBf16;
     launch_(decode_gemm_parts_bf16, launch_.processors(), 288, gemm_shared(bf16, tokens_), a.logits,

@@ -21,7 +21,7 @@ __global__ void matmul_wgmma_bf16(bf16*, const char*, const char*, int, int, int
 __global__ void matmul_wgmma_f32(float*, const char*, const char*, int, int, int, int, int);
 __global__ void paged_attention_prefill_bf16_d128(bf16*, const bf16*, const bf16*, const bf16*,
                                                   const int*, const int*, const int*, int*, int,
-                                                  int, int, int, int, int, float);
+                                                  int, int, int, int, int, float, int);
 }
 
 inline const char* bytes_of(const bf16* from) { return reinterpret_cast<const char*>(from); }
@@ -187,5 +187,5 @@ inline void attend(const AttentionBatch& batch, bf16* out, const bf16* qkv, cons
                    const int* context_lens, int* work) {
   paged_attention_prefill_bf16_d128<<<multiprocessors(), 384, kAttentionShared>>>(
       out, qkv, keys, values, tables, cu_seq_lens, context_lens, work, batch.seqs(), batch.heads,
-      batch.kv_heads, batch.block_size, batch.max_blocks, batch.window, 0.08838834764f);
+      batch.kv_heads, batch.block_size, batch.max_blocks, batch.window, 0.08838834764f, 0);
 }

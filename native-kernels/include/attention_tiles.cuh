@@ -25,6 +25,8 @@ constexpr int kTurn = 1;       // named barriers 1, 2: whose products come next
 constexpr int kWarpgroup = 3;  // 3, 4
 constexpr float kLog2e = 1.44269504f;
 
+constexpr int kRunKeys = 1024;  // of a softmax of its own, where keys are added up in runs
+
 struct AttentionArgs {
   __nv_bfloat16* out;
   const __nv_bfloat16* qkv;
@@ -34,8 +36,13 @@ struct AttentionArgs {
   const int* cu_seq_lens;
   const int* context_lens;
   int* work;
-  int seqs, heads, kv_heads, block_size, max_blocks, sliding_window;
+  int seqs, heads, kv_heads, block_size, max_blocks, sliding_window, tile_rows;
   float scale;
+  // Of the kernel that adds up runs:
+  float* states;      // attention_runs.cuh
+  int* counters;      // [T, G, 4 warps], zero between launches
+  int max_runs;       // of a sequence
+  int splits;         // whether a run is a tile of its own
 };
 
 // The rows of one tile and the keys they see. tokens = 0: no more tiles.
@@ -47,22 +54,40 @@ struct alignas(16) Tile {
   int first_position;  // of first_row in its sequence
   int first_key;       // a multiple of kKeys
   int key_tiles;
-  int unused;
+  int run;  // of its sequence, where runs are tiles, from 0 on; then how many there are: 16 bits each
 
   // Keys 0 .. keys() - 1 exist for the last token.
   __device__ __forceinline__ int keys() const { return first_position + tokens; }
+  __device__ __forceinline__ int end_key() const { return first_key + key_tiles * kKeys; }
 
-  // Keys of step j that some row must not see.
-  __device__ __forceinline__ bool masked(int step, int window) const {
-    const int first = first_key + step * kKeys;
+  // Whether some row must not see some of the 128 keys from `first` on.
+  __device__ __forceinline__ bool masked(int first, int window) const {
     const int last_position = keys() - 1;
     return first + kKeys - 1 > first_position || (window > 0 && first <= last_position - window);
   }
 };
 static_assert(sizeof(Tile) == 32, "two 16-byte accesses");
 
+// The runs that a sequence sees: the first, and how many.
+__device__ __forceinline__ int2 runs_of(const AttentionArgs& args, int context, int length) {
+  const int window = args.sliding_window;
+  const int first = window > 0 ? max(0, context - length - window + 1) / kRunKeys : 0;
+  return {first, max(0, context - 1) / kRunKeys - first + 1};
+}
+
+// Leaves of a tile's keys those of one run; or, if its rows see none of that run, 128 that are masked.
+__device__ __forceinline__ void take_run(Tile& tile, int2 runs, int at) {
+  const int start = (runs.x + at) * kRunKeys;
+  const int first = max(tile.first_key, start);
+  const int tiles = (min(tile.end_key(), start + kRunKeys) - first) / kKeys;
+  tile.first_key = tiles > 0 ? first : start;
+  tile.key_tiles = max(1, tiles);
+  tile.run = at | runs.y << 16;
+}
+
 // Counts tiles from the last sequence's last tile backwards, a warp of sequences at a time, so that
 // the longest rows of a sequence come first.
+template <bool kRuns>
 __device__ __forceinline__ Tile find_tile(const AttentionArgs& args, int drawn) {
   const int tokens_per_tile = kRows / (args.heads / args.kv_heads);
   const int lane = threadIdx.x % 32;
@@ -73,7 +98,12 @@ __device__ __forceinline__ Tile find_tile(const AttentionArgs& args, int drawn) 
     const int s = args.seqs - 1 - done - lane;
     const int begin = s >= 0 ? args.cu_seq_lens[s] : 0;
     const int length = s >= 0 ? args.cu_seq_lens[s + 1] - begin : 0;
-    const int own = ceil_div(length, tokens_per_tile);
+    const int context = s >= 0 ? args.context_lens[s] : 0;
+    int2 runs{0, 1};
+    if (kRuns && args.splits != 0) {
+      runs = runs_of(args, context, length);
+    }
+    const int own = ceil_div(length, tokens_per_tile) * runs.y;
     int sum = own;
     for (int offset = 1; offset < 32; offset *= 2) {
       const int other = __shfl_up_sync(0xffffffffu, sum, offset);
@@ -85,11 +115,12 @@ __device__ __forceinline__ Tile find_tile(const AttentionArgs& args, int drawn) 
       continue;
     }
     const int owner = __ffs(reached) - 1;
-    const int local = own - 1 - (index - (sum - own));
+    const int at = own - 1 - (index - (sum - own));
+    const int local = kRuns ? at / runs.y : at;
     tile.sequence = s;
     tile.first_row = begin + local * tokens_per_tile;
     tile.tokens = min(tokens_per_tile, length - local * tokens_per_tile);
-    tile.first_position = (s >= 0 ? args.context_lens[s] : 0) - length + local * tokens_per_tile;
+    tile.first_position = context - length + local * tokens_per_tile;
     tile.sequence = __shfl_sync(0xffffffffu, tile.sequence, owner);
     tile.first_row = __shfl_sync(0xffffffffu, tile.first_row, owner);
     tile.tokens = __shfl_sync(0xffffffffu, tile.tokens, owner);
@@ -97,7 +128,13 @@ __device__ __forceinline__ Tile find_tile(const AttentionArgs& args, int drawn) 
     const int window = args.sliding_window;
     const int first_key = window > 0 ? max(0, tile.first_position - window + 1) : 0;
     tile.first_key = first_key / kKeys * kKeys;
-    tile.key_tiles = ceil_div(tile.keys() - tile.first_key, kKeys);
+    // One for a sequence without context, too, which is padding: its row sees nothing of it.
+    tile.key_tiles = max(1, ceil_div(tile.keys() - tile.first_key, kKeys));
+    if (kRuns && args.splits != 0) {
+      const int2 its{__shfl_sync(0xffffffffu, runs.x, owner),
+                     __shfl_sync(0xffffffffu, runs.y, owner)};
+      take_run(tile, its, __shfl_sync(0xffffffffu, at % runs.y, owner));
+    }
     return tile;
   }
   return tile;
@@ -162,12 +199,13 @@ __device__ __forceinline__ void load_stage(const AttentionArgs& args, const Tile
   }
 }
 
+template <bool kRuns>
 __device__ __forceinline__ void produce(const AttentionArgs& args, const Shared& shared, int lane) {
   int step = 0;
   for (int count = 0;; count++) {
     int drawn = lane == 0 ? atomicAdd(args.work, 1) : 0;
     drawn = __shfl_sync(0xffffffffu, drawn, 0);
-    const Tile tile = find_tile(args, drawn);
+    const Tile tile = find_tile<kRuns>(args, drawn);
     if (lane == 0) {
       barrier_wait(shared.tile_empty(count), (count / kTileSlots & 1) ^ 1);
       const uint4* words = reinterpret_cast<const uint4*>(&tile);

@@ -47,16 +47,6 @@ struct Run {
   }
 };
 
-// Where 16-byte chunk `chunk` of row `token` of [T, width] goes.
-__device__ __forceinline__ __nv_bfloat16* out_chunk(__nv_bfloat16* out, int token, int chunk,
-                                                    int width, int tile_rows) {
-  if (tile_rows == 0) {
-    return out + static_cast<size_t>(token) * width + chunk * kChunk;
-  }
-  return out + static_cast<size_t>(chunk / kChunksPerRow) * tile_rows * kTileK +
-         swizzled_bytes(token, chunk % kChunksPerRow) / 2;
-}
-
 template <int kHeadDim, class Group>
 class WarpAttention {
  public:

@@ -2,17 +2,14 @@
 // what they do and how they are launched stands in kernels/sm90a/decode_gemm.cu.
 #pragma once
 
+#include "decode_epilogues.cuh"
 #include "decode_tokens.cuh"
-#include "grouped_plan.cuh"
-#include "ptx_sm90.cuh"
-#include "tile_products.cuh"
 
-constexpr int kConsumerThreads = 256;
-constexpr int kGemmThreads = kConsumerThreads + kWarpSize;
-constexpr int kFp8GemmThreads = kConsumerThreads + 128;  // a warpgroup gives registers away
-constexpr int kMaxStages = 8;
-constexpr int kMaxChosen = 24;  // token tiles of all experts: 16, and more where they are cut
-constexpr int kConsumerBarrier = 1;  // named barrier of the consumers; 0 is __syncthreads
+constexpr int kGemmThreads = 2 * kWarpgroupThreads + kWarpSize;
+constexpr int kHalfGemmThreads = kWarpgroupThreads + kWarpSize;
+constexpr int kFp8GemmThreads = 3 * kWarpgroupThreads;  // a warpgroup gives registers away
+constexpr int kMaxStages = 16;
+constexpr int kMaxChosen = 20;  // token tiles of all experts: 16, and up to 3 more where cut
 
 extern __shared__ __align__(1024) uint8_t dynamic_shared[];
 
@@ -23,20 +20,12 @@ struct GemmArguments {
   int experts;
   int rows;        // tile rows of a projection
   int valid_rows;  // of them tokens
-  int n_tiles;
+  int n_units;  // units of weight rows
   int k_tiles;
   int steps;
   int shared_bytes;
   const char* scales;  // of FP8 weights
   int token_tiles;     // k tiles of the tokens, 64 columns each
-};
-
-// The tokens of an expert, or `n` of them from `first` on where they are more than one product takes.
-struct ChosenRows {
-  GroupPlan plan;
-  int expert;
-  int first;
-  int n;
 };
 
 struct GemmShared {
@@ -68,8 +57,9 @@ struct Ring {
   __device__ __forceinline__ uint32_t weights(uint32_t slot) const {
     return base + slot * stage_bytes;
   }
+  template <class Format>
   __device__ __forceinline__ uint32_t tokens(uint32_t slot) const {
-    return weights(slot) + kTileBytes;
+    return weights(slot) + unit_bytes<Format>();
   }
   __device__ __forceinline__ uint32_t scales(uint32_t slot) const {
     return weights(slot + 1) - 1024;
@@ -83,13 +73,13 @@ struct Ring {
   }
 };
 
-// Where chunk `chunk` of the line of weight tiles begins and ends. Every chosen entry is cut alike.
+// Where chunk `chunk` of the line of units' tiles begins and ends. Every chosen entry is cut alike.
 struct Chunk {
   int at;
   int end;
 
   __device__ __forceinline__ Chunk(const GemmArguments& a, int chosen, int chunk) {
-    const int tiles = a.n_tiles * a.k_tiles;
+    const int tiles = a.n_units * a.k_tiles;
     const int chunks = ceil_div(tiles, a.steps);
     const int entry = chunk / chunks;
     at = entry * tiles + (chunk - entry * chunks) * a.steps;
@@ -122,17 +112,28 @@ class TileWalk {
   Chunk now_;
 };
 
-// Formats: how a stage is laid out and multiplied. A stage is a weight tile, the token tiles of as
-// many columns, and the scales of FP8.
+// Formats: how a stage is laid out and multiplied. A stage is a unit of 64 weight rows for each
+// warpgroup, 64 columns of bf16 or 128 of codes, the token tiles of as many columns, and the scales
+// of FP8.
 struct GemmBf16 {
+  static constexpr int kWarpgroups = 2;
+  static constexpr int kStages = 8;
   static constexpr int kTokenTiles = 1;
   static constexpr int kMaxRows = kMaxTileRows;
   static constexpr bool kShiftRegisters = false;
   static constexpr int kScaleBytes = 0;
 };
 
+// Half a weight tile at a time: where K stays whole there are twice as many units to share out.
+struct GemmBf16Half : GemmBf16 {
+  static constexpr int kWarpgroups = 1;
+  static constexpr int kStages = 16;
+};
+
 template <bool kMx>
 struct GemmFp8 {
+  static constexpr int kWarpgroups = 2;
+  static constexpr int kStages = 8;
   static constexpr int kTokenTiles = 2;
   static constexpr bool kShiftRegisters = true;
   static constexpr int kMaxRows = 128;  // sums of a tile and of all have 64 registers each
@@ -142,16 +143,19 @@ struct GemmFp8 {
 template <class Format>
 __device__ __forceinline__ int stage_bytes_for(int rows) {
   // Whole kilobytes: tiles begin with them.
-  return kTileBytes + Format::kTokenTiles * rows * kRowBytes + (Format::kScaleBytes > 0 ? 1024 : 0);
+  return unit_bytes<Format>() + Format::kTokenTiles * rows * kRowBytes +
+         (Format::kScaleBytes > 0 ? 1024 : 0);
 }
 
 template <class Format>
 __device__ __forceinline__ void load_weight_tile(const GemmArguments& a, int expert,
                                                  const Ring& ring, uint32_t slot, int unit,
                                                  int k_tile) {
-  const size_t tile =
-      (static_cast<size_t>(expert) * a.n_tiles + unit % a.n_tiles) * a.k_tiles + k_tile;
-  bulk_load(ring.weights(slot), a.weights + tile * kTileBytes, kTileBytes, ring.full(slot));
+  constexpr int kUnits = tile_units<Format>();
+  const size_t at = static_cast<size_t>(expert) * a.n_units + unit % a.n_units;
+  const size_t tile = at / kUnits * a.k_tiles + k_tile;
+  bulk_load(ring.weights(slot), a.weights + tile * kTileBytes + at % kUnits * unit_bytes<Format>(),
+            unit_bytes<Format>(), ring.full(slot));
   if constexpr (Format::kScaleBytes > 0) {
     bulk_load(ring.scales(slot), a.scales + tile * Format::kScaleBytes, Format::kScaleBytes,
               ring.full(slot));
@@ -168,14 +172,14 @@ __device__ __forceinline__ void load_token_tiles(const GemmArguments& a, const C
   for (int i = 0; i < Format::kTokenTiles; i++) {
     // Where the weight's last tile is half of zeros, they meet tokens once more.
     const size_t tile = min(k_tile * Format::kTokenTiles + i, a.token_tiles - 1);
-    bulk_load(ring.tokens(slot) + i * rows.n * kRowBytes,
+    bulk_load(ring.tokens<Format>(slot) + i * rows.n * kRowBytes,
               from + tile * rows.plan.tile_rows * kTileK, rows.n * kRowBytes, ring.full(slot));
   }
 }
 
 template <class Format>
 __device__ __forceinline__ void expect_stage(const Ring& ring, uint32_t slot, int n) {
-  barrier_arrive_expect(ring.full(slot), kTileBytes + Format::kScaleBytes +
+  barrier_arrive_expect(ring.full(slot), unit_bytes<Format>() + Format::kScaleBytes +
                                              Format::kTokenTiles * n * kRowBytes);
 }
 
@@ -188,7 +192,7 @@ __device__ __forceinline__ void produce(const GemmArguments& a, const GemmShared
   for (int tile = walk.next(); tile >= 0; tile = walk.next()) {
     const int unit = tile / a.k_tiles;
     const int k_tile = tile - unit * a.k_tiles;
-    const ChosenRows& rows = shared.of[unit / a.n_tiles];
+    const ChosenRows& rows = shared.of[unit / a.n_units];
     if (early > 0) {
       early--;
     } else {
@@ -248,8 +252,8 @@ __device__ __forceinline__ void find_chosen(const GemmArguments& a, GemmShared& 
   }
 }
 
-// acc += 64 weight rows x kN tokens over `count` tiles of K.
-template <int kN>
+// acc += 64 weight rows x kN tokens over `count` tiles of K, in the order of grouped_gemm.cuh.
+template <class Format, int kN>
 __device__ __forceinline__ void multiply(GemmBf16, float (&acc)[kN / 2], const Ring& ring,
                                          RingAt& at, int count, int warpgroup, int lane) {
   uint32_t previous = 0;
@@ -257,7 +261,7 @@ __device__ __forceinline__ void multiply(GemmBf16, float (&acc)[kN / 2], const R
   for (int k = 0; k < count; k++) {
     barrier_wait(ring.full(at.slot), at.parity);
     multiply_tile<kN>(acc, ring.weights(at.slot) + warpgroup * (kTileBytes / 2),
-                      ring.tokens(at.slot));
+                      ring.tokens<Format>(at.slot));
     wgmma_wait<1>();
     if (k > 0 && lane == 0) {
       barrier_arrive(ring.empty(previous));
@@ -273,7 +277,7 @@ __device__ __forceinline__ void multiply(GemmBf16, float (&acc)[kN / 2], const R
 }
 
 // The same for codes.
-template <int kN, bool kMx>
+template <class Format, int kN, bool kMx>
 __device__ __forceinline__ void multiply(GemmFp8<kMx>, float (&acc)[kN / 2], const Ring& ring,
                                          RingAt& at, int count, int warpgroup, int lane) {
   const int strip = warpgroup * 4 + threadIdx.x / kWarpSize % 4;  // of 16 rows, the warp's
@@ -285,20 +289,14 @@ __device__ __forceinline__ void multiply(GemmFp8<kMx>, float (&acc)[kN / 2], con
     const CodeRows codes(ring.weights(at.slot), ring.scales(at.slot), row, lane, kMx);
     const float2 scale =
         kMx ? float2{} : load_shared_float2(ring.scales(at.slot) + strip * sizeof(float2));
-    multiply_code_tile<kN, kMx>(acc, sum, codes, scale, ring.tokens(at.slot), kN * kRowBytes);
+    multiply_code_tile<kN, kMx>(acc, sum, codes, scale, ring.tokens<Format>(at.slot),
+                                kN * kRowBytes);
     if (lane == 0) {
       barrier_arrive(ring.empty(at.slot));
     }
     at.next(ring.stages);
   }
 }
-
-// Of one piece of one n_tile: where its sums go.
-struct Piece {
-  ChosenRows rows;
-  int n_tile;
-  int part;
-};
 
 // Calls the instance of its n.
 template <class Format, class Epilogue, int kN = kTileRowStep>
@@ -307,8 +305,8 @@ __device__ __forceinline__ void multiply_piece(const Piece& piece, const Epilogu
                                                int warpgroup, int lane) {
   if (piece.rows.n == kN) {
     float acc[kN / 2] = {};  // left undefined, all sizes' accumulators would be live at once
-    multiply<kN>(Format{}, acc, ring, at, count, warpgroup, lane);
-    epilogue.template finish<kN>(acc, piece);
+    multiply<Format, kN>(Format{}, acc, ring, at, count, warpgroup, lane);
+    epilogue.template finish<Format, kN>(acc, piece);
   } else if constexpr (kN < Format::kMaxRows) {
     multiply_piece<Format, Epilogue, kN + kTileRowStep>(piece, epilogue, ring, at, count, warpgroup,
                                                         lane);
@@ -320,7 +318,7 @@ __device__ __forceinline__ void consume(const GemmArguments& a, const GemmShared
                                         const Epilogue& epilogue, const Ring& ring) {
   const int warpgroup = threadIdx.x / 128;
   const int lane = threadIdx.x % kWarpSize;
-  const int chunks = ceil_div(a.n_tiles * a.k_tiles, a.steps);
+  const int chunks = ceil_div(a.n_units * a.k_tiles, a.steps);
   RingAt ring_at;
   for (int chunk = blockIdx.x;; chunk += gridDim.x) {
     Chunk now(a, shared.chosen, chunk);
@@ -330,101 +328,27 @@ __device__ __forceinline__ void consume(const GemmArguments& a, const GemmShared
     while (now.at < now.end) {
       const int unit = now.at / a.k_tiles;
       const int k_tile = now.at - unit * a.k_tiles;
-      const int entry = unit / a.n_tiles;
-      const int n_tile = unit - entry * a.n_tiles;
+      const int entry = unit / a.n_units;
+      const int of_entry = unit - entry * a.n_units;
       const int count = min(now.end - now.at, a.k_tiles - k_tile);
-      const Piece piece{shared.of[entry], n_tile,
-                        chunk - entry * chunks - n_tile * a.k_tiles / a.steps};
+      const Piece piece{shared.of[entry], of_entry,
+                        chunk - entry * chunks - of_entry * a.k_tiles / a.steps};
       multiply_piece<Format>(piece, epilogue, ring, ring_at, count, warpgroup, lane);
       now.at += count;
     }
   }
 }
 
-// ---- epilogues ----------------------------------------------------------------------------------
-
-// fp32 sums as rows, straight from registers: eight lanes write 32 consecutive bytes.
-struct StoreParts {
-  static constexpr bool kStaging = false;
-  float* parts;  // [parts, rows, width]
-  int rows;
-  int width;
-
-  template <int kN>
-  __device__ __forceinline__ void finish(const float (&acc)[kN / 2], const Piece& piece) const {
-    const int lane = threadIdx.x % kWarpSize;
-    const int column = piece.n_tile * kTileRows + threadIdx.x / kWarpSize * 16 + lane / 4;
-    if (column >= width) {  // a multiple of 16: the whole warp
-      return;
-    }
-    const int first = lane % 4 * 2;
-    float* to = parts + column +
-                (static_cast<size_t>(piece.part) * rows + piece.rows.plan.first_row +
-                 piece.rows.first + first) *
-                    width;
-    const int left = piece.rows.plan.rows - piece.rows.first - first;  // rows from the lane's first on
-#pragma unroll
-    for (int j = 0; j < kN / 8; j++) {
-#pragma unroll
-      for (int c = 0; c < 2; c++) {
-        if (8 * j + c < left) {
-          to[c * width] = acc[4 * j + c];
-          to[c * width + 8] = acc[4 * j + 2 + c];
-        }
-      }
-      to += 8 * width;
-      asm volatile("" : "+l"(to));  // one address at a time: all at once would spill
-    }
-  }
-};
-
-__device__ __forceinline__ uint32_t swiglu_pair(const float (&acc)[4]) {
-  const __nv_bfloat162 pair =
-      __floats2bfloat162_rn(__fdividef(acc[0], 1.0f + __expf(-acc[0])) * acc[2],
-                            __fdividef(acc[1], 1.0f + __expf(-acc[1])) * acc[3]);
-  return *reinterpret_cast<const uint32_t*>(&pair);
-}
-
-// Gate and up are 8 rows apart, in one thread. A warp makes 8 of the tile's 64 columns: one 16-byte
-// chunk of every token, transposed into the image of the token tile and copied from there.
-struct StoreSwiglu {
-  static constexpr bool kStaging = true;
-  __nv_bfloat16* h;
-  int n_tiles;  // of gate_up, k tiles of h
-  uint32_t staging;
-
-  template <int kN>
-  __device__ __forceinline__ void finish(const float (&acc)[kN / 2], const Piece& piece) const {
-    const int lane = threadIdx.x % kWarpSize;
-    const int chunk = threadIdx.x / kWarpSize;
-    named_sync(kConsumerBarrier, kConsumerThreads);  // the last tile has been copied
-#pragma unroll
-    for (int j = 0; j < kN / 8; j += 2) {
-      const float (&first)[4] = reinterpret_cast<const float (&)[4]>(acc[4 * j]);
-      const float (&second)[4] = reinterpret_cast<const float (&)[4]>(acc[4 * j + 4]);
-      store_matrices_transposed(staging + swizzled_bytes(j * 8 + lane % 16, chunk),
-                                {swiglu_pair(first), swiglu_pair(second)});
-    }
-    named_sync(kConsumerBarrier, kConsumerThreads);
-    uint4* tile =
-        reinterpret_cast<uint4*>(h + (static_cast<size_t>(piece.rows.plan.first_row) * n_tiles +
-                                      piece.n_tile * piece.rows.plan.tile_rows + piece.rows.first) *
-                                         kTileK);
-    for (int i = threadIdx.x; i < kN * kChunksPerRow; i += kConsumerThreads) {
-      tile[i] = load_shared_16(staging + i * 16);
-    }
-  }
-};
-
 template <class Format, class Epilogue>
 __device__ __forceinline__ void decode_gemm(const GemmArguments& a, Epilogue epilogue) {
   GemmShared& shared = *reinterpret_cast<GemmShared*>(dynamic_shared);
   const int lane = threadIdx.x % kWarpSize;
-  const bool producer = threadIdx.x == kConsumerThreads;
+  constexpr int kConsumers = consumer_threads<Format>();
+  const bool producer = threadIdx.x == kConsumers;
   const auto ring_for = [&](int max_rows) {
     const int stage_bytes = stage_bytes_for<Format>(max_rows);
     const int staging = Epilogue::kStaging ? max_rows * kRowBytes : 0;
-    const int stages = min(kMaxStages, (a.shared_bytes - 2048 - staging) / stage_bytes);
+    const int stages = min(Format::kStages, (a.shared_bytes - 2048 - staging) / stage_bytes);
     return Ring{shared_address(dynamic_shared) + 1024 + staging, static_cast<uint32_t>(stage_bytes),
                 static_cast<uint32_t>(stages)};
   };
@@ -432,7 +356,7 @@ __device__ __forceinline__ void decode_gemm(const GemmArguments& a, Epilogue epi
   if (producer) {
     for (int slot = 0; slot < kMaxStages; slot++) {
       barrier_init(shared_address(&shared.full[slot]), 1);
-      barrier_init(shared_address(&shared.empty[slot]), kConsumerThreads / kWarpSize);
+      barrier_init(shared_address(&shared.empty[slot]), kConsumers / kWarpSize);
     }
     barrier_init_fence();
     fence_async_proxy();
@@ -447,7 +371,7 @@ __device__ __forceinline__ void decode_gemm(const GemmArguments& a, Epilogue epi
   __syncthreads();
   release_successor();
   const Ring ring = ring_for(shared.max_rows);
-  if (threadIdx.x >= kConsumerThreads) {
+  if (threadIdx.x >= kConsumers) {
     if constexpr (Format::kShiftRegisters) {
       fewer_registers<56>();
     }

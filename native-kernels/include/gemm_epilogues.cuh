@@ -9,9 +9,6 @@ __device__ __forceinline__ uint32_t pack_bf16(float low, float high) {
   return *reinterpret_cast<const uint32_t*>(&pair);
 }
 
-// x / (1 + exp(-x)); exp(-x) may be infinite, which gives the limit 0.
-__device__ __forceinline__ float silu(float x) { return __fdividef(x, 1.0f + __expf(-x)); }
-
 // h = silu(gate) * up, in registers: rows l / 4 (gate) and l / 4 + 8 (up) of a fragment are the
 // same intermediate column. A warp makes 8 of the tile's 64 columns, one 16-byte chunk of every
 // token. Goes to `hidden` as token tiles: k tile n_tile of the token tile, one bulk store by a warp
@@ -32,8 +29,7 @@ struct SwigluToTiles {
     uint32_t packed[kN / 8];
 #pragma unroll
     for (int j = 0; j < kN / 8; j++) {
-      packed[j] =
-          pack_bf16(silu(acc[4 * j]) * acc[4 * j + 2], silu(acc[4 * j + 1]) * acc[4 * j + 3]);
+      packed[j] = swiglu_pair(acc[4 * j], acc[4 * j + 1], acc[4 * j + 2], acc[4 * j + 3]);
     }
 #pragma unroll
     for (int j = 0; j + 4 <= kN / 8; j += 4) {

@@ -55,3 +55,13 @@ __device__ __forceinline__ void multiply_code_tile(float (&acc)[kN / 2],
     }
   }
 }
+
+// Two columns of silu(gate) * up in bf16, silu(x) = x / (1 + exp(-x)); exp(-x) may be infinite, which
+// gives the limit 0.
+__device__ __forceinline__ uint32_t swiglu_pair(float gate_low, float gate_high, float up_low,
+                                                float up_high) {
+  const __nv_bfloat162 pair =
+      __floats2bfloat162_rn(__fdividef(gate_low, 1.0f + __expf(-gate_low)) * up_low,
+                            __fdividef(gate_high, 1.0f + __expf(-gate_high)) * up_high);
+  return *reinterpret_cast<const uint32_t*>(&pair);
+}

@@ -8,6 +8,10 @@
 //   decode_plan_tiles_bf16        the chosen experts' token tiles and the plan of their GEMMs
 //   decode_combine_parts_f32      residual[t] += sum over k of w[t, k] * down's row of (t, k)
 //
+// Where GEMMs keep K whole, a row has the bits that the larger ops give it (rms_norm, matmul,
+// rope_and_cache_kv, the experts' combine, add): the arithmetic is the same, in the same order.
+// decode_route_bf16 takes any number of tokens, since no smaller ops route with its bits.
+//
 // Legend: T tokens (at most 256; T K at most 512), D hidden, H query heads, G KV heads, d head dim,
 // E experts (at most 16), K experts per token. Layouts: tiled_layout.cuh, kv_layout.cuh; the plan:
 // grouped_plan.cuh, one token tile an expert. Parts are added in ascending order. Restrictions,
@@ -24,6 +28,8 @@
 #include "decode_stream.cuh"
 #include "grouped_plan.cuh"
 #include "kv_layout.cuh"
+#include "rms_norm.cuh"
+#include "rope.cuh"
 
 namespace {
 
@@ -83,25 +89,25 @@ __device__ __forceinline__ float row_scale(const float* row, int width, float ep
   for (int at = threadIdx.x * kChunk; at < width; at += kRowThreads * kChunk) {
     float values[kChunk];
     read_row(values, row, at);
-#pragma unroll
-    for (int i = 0; i < kChunk; i++) {
-      sum += values[i] * values[i];
-    }
+    sum = add_squares(sum, values);
   }
-  return rsqrtf(block_sum(sum) / width + eps);
+  return norm_scale(sum, width, eps);
 }
 
-__device__ __forceinline__ Bf16x8 normed_chunk(const float* row, const __nv_bfloat16* gain, int at,
+__device__ __forceinline__ Bf16x8 normed_chunk(const float* row, const float* gain, int at,
                                                float scale) {
   float values[kChunk];
   float gains[kChunk];
   read_row(values, row, at);
-  unpack(*reinterpret_cast<const Bf16x8*>(gain + at), gains);
-#pragma unroll
-  for (int i = 0; i < kChunk; i++) {
-    values[i] = values[i] * scale * gains[i];
-  }
-  return pack(values);
+  read_row(gains, gain, at);
+  return normed(values, gains, scale);
+}
+
+// fp32, as a product in bf16 would have left it.
+__device__ __forceinline__ float4 rounded(float4 v) {
+  return make_float4(__bfloat162float(__float2bfloat16(v.x)), __bfloat162float(__float2bfloat16(v.y)),
+                     __bfloat162float(__float2bfloat16(v.z)),
+                     __bfloat162float(__float2bfloat16(v.w)));
 }
 
 // Chunk `chunk` of row `row` of a token tile of `rows` rows.
@@ -118,7 +124,7 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
     decode_norm_tiles_bf16(__nv_bfloat16* tile,        // token tile [tile_rows, D]
                            const float* residual,      // [T, D]
                            const int* row_ids,         // [rows] rows of residual; null: in order
-                           const __nv_bfloat16* gain,  // [D]
+                           const float* gain,          // [D]
                            float eps, int hidden, int tile_rows) {
   wait_for_predecessor();
   release_successor();
@@ -131,7 +137,8 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
 }
 
 // Grid (ceil((H + 2G) d / 8 / 256), T), block 256: a thread turns rows i to i + 3 of a head with
-// rows i + d/2 to i + d/2 + 3.
+// rows i + d/2 to i + d/2 + 3. rounds: sums become bf16 before they turn, as they do between matmul
+// and ropeAndCacheKv.
 extern "C" __global__ void __launch_bounds__(kRowThreads)
     decode_qkv_parts_bf16(__nv_bfloat16* queries,   // [T, H d] in rows of query_stride elements
                           __nv_bfloat16* keys,      // cache
@@ -141,7 +148,7 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
                           const int* positions,     // [T]
                           const int* slots,         // [T]
                           int query_stride, int tokens, int heads, int kv_heads, int head_dim,
-                          int block_size, int k_tiles, int steps) {
+                          int block_size, int k_tiles, int steps, int rounds) {
   const int half = head_dim / 2;
   const int pair = (blockIdx.x * kRowThreads + threadIdx.x) * 4;
   const int head = pair / half;
@@ -163,8 +170,12 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
   }
   const int width = (heads + 2 * kv_heads) * head_dim;
   const Parts sums{parts, static_cast<size_t>(tokens) * width, width, k_tiles, steps};
-  const float4 low = sums.sum4(token, head * head_dim + column);
-  const float4 high = sums.sum4(token, head * head_dim + column + half);
+  float4 low = sums.sum4(token, head * head_dim + column);
+  float4 high = sums.sum4(token, head * head_dim + column + half);
+  if (rounds != 0) {
+    low = rounded(low);
+    high = rounded(high);
+  }
   __nv_bfloat16* to_low;
   __nv_bfloat16* to_high;
   if (head < heads) {
@@ -181,10 +192,14 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
   } else {
     return;
   }
-  store_four(to_low, low.x * cosine.x - high.x * sine.x, low.y * cosine.y - high.y * sine.y,
-             low.z * cosine.z - high.z * sine.z, low.w * cosine.w - high.w * sine.w);
-  store_four(to_high, high.x * cosine.x + low.x * sine.x, high.y * cosine.y + low.y * sine.y,
-             high.z * cosine.z + low.z * sine.z, high.w * cosine.w + low.w * sine.w);
+  store_four(to_low, turned_low(low.x, high.x, cosine.x, sine.x),
+             turned_low(low.y, high.y, cosine.y, sine.y),
+             turned_low(low.z, high.z, cosine.z, sine.z),
+             turned_low(low.w, high.w, cosine.w, sine.w));
+  store_four(to_high, turned_high(low.x, high.x, cosine.x, sine.x),
+             turned_high(low.y, high.y, cosine.y, sine.y),
+             turned_high(low.z, high.z, cosine.z, sine.z),
+             turned_high(low.w, high.w, cosine.w, sine.w));
 }
 
 // Grid (ceil(D / 1024), T), block 256.
@@ -213,7 +228,7 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
                       int* expert_ids,              // [T, K]
                       float* expert_weights,        // [T, K]
                       const float* residual,        // [T, D]
-                      const __nv_bfloat16* gain,    // [D]
+                      const float* gain,            // [D]
                       const __nv_bfloat16* router,  // [E, D]
                       const int* slots,             // [T]
                       float eps, int hidden, int experts, int per_token) {
@@ -324,7 +339,7 @@ extern "C" __global__ void __launch_bounds__(512)
   }
 }
 
-// Grid (ceil(D / 1024), T), block 256.
+// Grid (ceil(D / 1024), T), block 256. A token's experts are summed before the residual takes them.
 extern "C" __global__ void __launch_bounds__(kRowThreads)
     decode_combine_parts_f32(float* residual,              // [T, D]
                              const float* parts,           // [parts, part_rows, D]
@@ -341,14 +356,16 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
   const Parts sums{parts, static_cast<size_t>(part_rows) * hidden, hidden, k_tiles, steps};
   float4* to = reinterpret_cast<float4*>(residual + static_cast<size_t>(token) * hidden + column);
   float4 v = *to;
+  float4 update = make_float4(0, 0, 0, 0);
   for (int k = 0; k < per_token; k++) {
     const int row = rows_of[token * per_token + k];
     if (row >= 0) {
       const float weight = expert_weights[token * per_token + k];
       const float4 sum = sums.sum4(row, column);
-      v.x = fmaf(weight, sum.x, v.x), v.y = fmaf(weight, sum.y, v.y);
-      v.z = fmaf(weight, sum.z, v.z), v.w = fmaf(weight, sum.w, v.w);
+      update.x = fmaf(weight, sum.x, update.x), update.y = fmaf(weight, sum.y, update.y);
+      update.z = fmaf(weight, sum.z, update.z), update.w = fmaf(weight, sum.w, update.w);
     }
   }
+  v.x += update.x, v.y += update.y, v.z += update.z, v.w += update.w;
   *to = v;
 }

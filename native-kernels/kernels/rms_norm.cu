@@ -7,11 +7,11 @@
 // 1024. Any D; 16 bytes at a time where D is a multiple of 8 and rows are therefore aligned. Sums in
 // fp32, in an order fixed by D and the number of threads.
 
-#include "common.cuh"
+#include "rms_norm.cuh"
 
 namespace {
 
-constexpr int kPack = 8;
+constexpr int kPack = kNormColumns;
 
 __device__ __forceinline__ void load(const float* row, int at, float (&values)[kPack]) {
   const float4 low = reinterpret_cast<const float4*>(row + at)[0];
@@ -20,18 +20,9 @@ __device__ __forceinline__ void load(const float* row, int at, float (&values)[k
   values[4] = high.x, values[5] = high.y, values[6] = high.z, values[7] = high.w;
 }
 
-__device__ __forceinline__ float sum_of_squares(const float (&values)[kPack]) {
-  float sum = 0.0f;
-#pragma unroll
-  for (int i = 0; i < kPack; i++) {
-    sum = fmaf(values[i], values[i], sum);
-  }
-  return sum;
-}
-
 __device__ void normalise(__nv_bfloat16* out, const float* row, const float* weight, float sum,
                           float eps, int width) {
-  const float scale = rsqrtf(block_sum(sum) / width + eps);
+  const float scale = norm_scale(sum, width, eps);
   if (width % kPack != 0) {
     for (int at = threadIdx.x; at < width; at += blockDim.x) {
       out[at] = __float2bfloat16(row[at] * scale * weight[at]);
@@ -43,11 +34,7 @@ __device__ void normalise(__nv_bfloat16* out, const float* row, const float* wei
     float gain[kPack];
     load(row, at, values);
     load(weight, at, gain);
-#pragma unroll
-    for (int i = 0; i < kPack; i++) {
-      values[i] = values[i] * scale * gain[i];
-    }
-    *reinterpret_cast<Bf16x8*>(out + at) = pack(values);
+    *reinterpret_cast<Bf16x8*>(out + at) = normed(values, gain, scale);
   }
 }
 
@@ -68,7 +55,7 @@ extern "C" __global__ void rms_norm_bf16(__nv_bfloat16* out,   // [rows, D]
     for (int at = threadIdx.x * kPack; at < width; at += blockDim.x * kPack) {
       float values[kPack];
       load(row, at, values);
-      sum += sum_of_squares(values);
+      sum = add_squares(sum, values);
     }
   }
   normalise(out + start, row, weight, sum, eps, width);

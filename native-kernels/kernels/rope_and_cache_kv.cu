@@ -10,6 +10,7 @@
 
 #include "common.cuh"
 #include "kv_layout.cuh"
+#include "rope.cuh"
 
 extern "C" __global__ void rope_and_cache_kv_bf16(
     __nv_bfloat16* qkv,  // [T, (H + 2G) d]
@@ -35,8 +36,8 @@ extern "C" __global__ void rope_and_cache_kv_bf16(
     __nv_bfloat16* vector = row + head * head_dim;
     const float a = __bfloat162float(vector[i]);
     const float b = __bfloat162float(vector[i + half]);
-    const __nv_bfloat16 turned_a = __float2bfloat16(a * cosines[i] - b * sines[i]);
-    const __nv_bfloat16 turned_b = __float2bfloat16(b * cosines[i] + a * sines[i]);
+    const __nv_bfloat16 turned_a = __float2bfloat16(turned_low(a, b, cosines[i], sines[i]));
+    const __nv_bfloat16 turned_b = __float2bfloat16(turned_high(a, b, cosines[i], sines[i]));
     vector[i] = turned_a;
     vector[i + half] = turned_b;
     if (head >= num_heads && slot >= 0) {

@@ -3,6 +3,7 @@
 // (Dao et al., FlashAttention), scores and sums in fp32, products in bf16.
 //
 //   paged_attention_prefill_bf16_d128    head dimension 128
+//   paged_attention_runs_bf16_d128       the same, keys in runs of 1,024 (attention_runs.cuh)
 //
 // Legend: T tokens of the batch, S sequences, H query heads, G KV heads, d = 128, group = H / G.
 // K and V come from the paged cache (kv_layout.cuh), where this batch's own are already; queries
@@ -15,16 +16,28 @@
 // block_size is 8, 16, 32, 64 or a multiple of 128 (64 is faster than 16: the copies are larger).
 // To leave decodes to another kernel, pass cu_seq_lens + s0, context_lens + s0, block_tables + s0 *
 // max_blocks, S - s0. work: 2 ints, zero before the first launch, left zero by every launch; one
-// launch at a time. Arguments in the order of the signature at the end.
+// launch at a time. out: rows, or with tile_rows > 0 the one token tile (tiled_layout.cuh) of T <=
+// tile_rows rows. splits (runs only): a run of a tile is a tile of its own, for T group <= 64, the rows
+// of one warpgroup; the same bits as without. Programmatic dependent launch is optional. Arguments in the order of the signature
+// at the end.
 //
 // A tile is one KV head and 128 / group tokens: its 128 rows are the tokens' heads of that group,
 // which share K and V, 64 rows for each of two consumer warpgroups. Blocks draw tiles from a
 // counter, the last (longest) rows of a sequence first. Warpgroup 0 copies keys and values, 128 at
 // a time, three stages of each, and runs ahead into the next tile. A consumer's softmax runs while
-// its last P V product and the other consumer's products occupy the matrix unit. A row's result
-// depends on nothing but its own sequence: same bits in every batch, whoever draws it.
+// its last P V product and the other consumer's products occupy the matrix unit.
+//
+// A row's result depends on nothing but its own sequence: same bits in every batch and chunk of a
+// prompt, as a decode too, whoever draws it. Stages begin at multiples of 128 keys, so that a row
+// meets its keys in the same groups whatever stands beside it; rows of a product do not see each
+// other. What its mates decide is only whether stages come before and behind those, of which the row
+// sees no key, and these change no bit: no score is above -inf, so the maximum stays and shrink is
+// exactly 1 (a row that has seen no key has sums of 0, whatever shrink is), probabilities are exactly
+// 0, and so is what is added to total and, the cache being finite, to sum. The sign of a sum of 0 may
+// change there: it is given up at the end.
 
-#include "attention_tiles.cuh"
+#include "attention_runs.cuh"
+#include "decode_tokens.cuh"
 #include "wgmma.cuh"
 
 namespace {
@@ -111,12 +124,6 @@ __device__ __forceinline__ void multiply_values(float (&sum)[64], const uint32_t
   wgmma_commit();
 }
 
-__device__ __forceinline__ float exp2_fast(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-
 __device__ __forceinline__ uint32_t pack_pair(float low, float high) {
   const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
   return *reinterpret_cast<const uint32_t*>(&pair);
@@ -141,7 +148,8 @@ struct Softmax {
       top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
       top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
       const float shift = top == -INFINITY ? 0.0f : top * scale;
-      shrink[r] = exp2_fast(fmaf(maximum[r], scale, -shift));
+      // Where nothing changed the sum would be the rounding error of shift, not 0.
+      shrink[r] = exp2_fast(top == maximum[r] ? 0.0f : fmaf(maximum[r], scale, -shift));
       maximum[r] = top;
       float sum = 0.0f;
 #pragma unroll
@@ -181,8 +189,8 @@ __device__ __forceinline__ void to_operand(uint32_t (&p)[8][4], const float (&sc
 
 // Rows to device memory by way of the warp's own 16 rows of the query's shared memory.
 __device__ __forceinline__ void store_rows(const AttentionArgs& args, const Tile& tile,
-                                           const float (&sum)[64], uint32_t staging, int warpgroup,
-                                           int lane) {
+                                           const float (&sum)[64], bool writes, uint32_t staging,
+                                           int warpgroup, int lane) {
   const int warp = threadIdx.x / 32 % 4;
   const int group = args.heads / args.kv_heads;
   named_sync(kWarpgroup + warpgroup, 128);  // every warp's last Q K^T is done
@@ -203,20 +211,22 @@ __device__ __forceinline__ void store_rows(const AttentionArgs& args, const Tile
     const int chunk = lane % 16;
     const int packed = warpgroup * 64 + row;
     const int token = packed / group;
-    if (token < tile.tokens) {
-      const size_t at = static_cast<size_t>(tile.first_row + token) * args.heads +
-                        tile.kv_head * group + packed % group;
-      *reinterpret_cast<uint4*>(args.out + at * kHeadDim + chunk * kChunk) =
+    if (writes && token < tile.tokens) {
+      const int head = tile.kv_head * group + packed % group;
+      *reinterpret_cast<uint4*>(out_chunk(args.out, tile.first_row + token,
+                                          head * (kHeadDim / kChunk) + chunk,
+                                          args.heads * kHeadDim, args.tile_rows)) =
           load_shared_16(staging + chunk / 8 * kQueryPanelBytes + swizzled_bytes(row, chunk % 8));
     }
   }
 }
 
-// One tile: on return `sum` is the weighted values, not yet divided by softmax.total, and the last
+// Keys of one tile: on return `sum` is the weighted values, not yet divided by softmax.total, and the last
 // product is still in flight. `step` counts stages through all tiles.
 __device__ __forceinline__ void attend(float (&sum)[64], Softmax& softmax,
                                        const AttentionArgs& args, const Tile& tile,
-                                       const Shared& shared, int& step, int warpgroup, int lane) {
+                                       int first_key, int key_tiles, const Shared& shared,
+                                       int& step, int warpgroup, int lane) {
   const int group = args.heads / args.kv_heads;
   const int row = warpgroup * 64 + threadIdx.x / 32 % 4 * 16 + lane / 4;
   const int position[2] = {tile.first_position + row / group,
@@ -236,13 +246,13 @@ __device__ __forceinline__ void attend(float (&sum)[64], Softmax& softmax,
   wgmma_wait<0>();
   keep_order(scores);
   release(shared.empty(0, step), lane);
-  if (tile.masked(0, window)) {
-    mask(scores, position, tile.first_key, window, lane);
+  if (tile.masked(first_key, window)) {
+    mask(scores, position, first_key, window, lane);
   }
   softmax.step(scores, shrink);
   to_operand(p, scores);
   step++;
-  for (int at = 1; at < tile.key_tiles; at++, step++) {
+  for (int at = 1; at < key_tiles; at++, step++) {
     barrier_wait(shared.full(0, step), parity(step));
     named_sync(kTurn + warpgroup, 256);
     wgmma_fence();
@@ -254,8 +264,8 @@ __device__ __forceinline__ void attend(float (&sum)[64], Softmax& softmax,
     wgmma_wait<1>();
     keep_order(scores);
     release(shared.empty(0, step), lane);
-    if (tile.masked(at, window)) {
-      mask(scores, position, tile.first_key + at * kKeys, window, lane);
+    if (tile.masked(first_key + at * kKeys, window)) {
+      mask(scores, position, first_key + at * kKeys, window, lane);
     }
     softmax.step(scores, shrink);
     wgmma_wait<0>();
@@ -272,6 +282,33 @@ __device__ __forceinline__ void attend(float (&sum)[64], Softmax& softmax,
   multiply_values(sum, p, shared.stage(1, step - 1));
 }
 
+// The same for a warpgroup without rows, as the second is where a sequence has one new token: it
+// takes its turns and leaves the matrix unit to the other.
+__device__ __forceinline__ void skip(int key_tiles, const Shared& shared, int& step,
+                                     int warpgroup, int lane) {
+  for (int at = 0; at < key_tiles; at++, step++) {
+    barrier_wait(shared.full(0, step), parity(step));
+    if (at > 0) {
+      named_sync(kTurn + warpgroup, 256);
+      barrier_wait(shared.full(1, step - 1), parity(step - 1));
+      named_arrive(kTurn + 1 - warpgroup, 256);
+      release(shared.empty(1, step - 1), lane);
+    }
+    release(shared.empty(0, step), lane);
+  }
+  barrier_wait(shared.full(1, step - 1), parity(step - 1));
+}
+
+// total of a row's columns, which four threads share.
+__device__ __forceinline__ void add_columns(Softmax& softmax) {
+#pragma unroll
+  for (int r = 0; r < 2; r++) {
+    softmax.total[r] += __shfl_xor_sync(0xffffffffu, softmax.total[r], 1);
+    softmax.total[r] += __shfl_xor_sync(0xffffffffu, softmax.total[r], 2);
+  }
+}
+
+template <bool kRuns>
 __device__ __forceinline__ void consume(const AttentionArgs& args, const Shared& shared,
                                         int warpgroup, int lane) {
   const uint32_t query = shared.query(warpgroup);
@@ -286,30 +323,101 @@ __device__ __forceinline__ void consume(const AttentionArgs& args, const Shared&
   while (tile.tokens > 0) {
     share_queries(queries, query, warpgroup);
     float sum[64];
-    Softmax softmax{args.scale * kLog2e, {-INFINITY, -INFINITY}, {0.0f, 0.0f}};
-    attend(sum, softmax, args, tile, shared, step, warpgroup, lane);
+    const int group = args.heads / args.kv_heads;
+    const float scale = args.scale * kLog2e;
+    Softmax softmax{scale, {-INFINITY, -INFINITY}, {0.0f, 0.0f}};
+    RowStates states(args, tile, warpgroup * 64 + threadIdx.x / 32 % 4 * 16 + lane / 4, group);
+    int key = tile.first_key;
+    bool has_earlier = false;
+    while (true) {
+      const int end = kRuns ? min(tile.end_key(), key / kRunKeys * kRunKeys + kRunKeys) : 0;
+      const int key_tiles = kRuns ? (end - key) / kKeys : tile.key_tiles;
+      // By a vote, which the compiler knows to be the warp's: descriptors stay in uniform registers.
+      if (__any_sync(0xffffffffu, warpgroup * 64 < tile.tokens * group)) {
+        attend(sum, softmax, args, tile, key, key_tiles, shared, step, warpgroup, lane);
+      } else {
+        skip(key_tiles, shared, step, warpgroup, lane);
+      }
+      if (!kRuns || end == tile.end_key()) {
+        break;
+      }
+      wgmma_wait<0>();
+      keep_order(sum);
+      release(shared.empty(1, step - 1), lane);
+      add_columns(softmax);
+      if (has_earlier) {
+        states.add<true>(0, sum, softmax.maximum, softmax.total, scale, lane);
+        __syncwarp();  // four threads have read what one of them overwrites
+      }
+      states.store(0, sum, softmax.maximum, softmax.total, lane);
+      __syncwarp();
+      has_earlier = true;
+      softmax = Softmax{scale, {-INFINITY, -INFINITY}, {0.0f, 0.0f}};
+      key = end;
+    }
     const Tile next = next_tile(shared, ++count, lane);
     load_queries(queries, args, next, warpgroup);  // on their way while this tile ends
     wgmma_wait<0>();
     keep_order(sum);
     release(shared.empty(1, step - 1), lane);
+    add_columns(softmax);
+    bool writes = true;
+    if constexpr (kRuns) {
+      if (has_earlier) {
+        states.add<true>(0, sum, softmax.maximum, softmax.total, scale, lane);
+      }
+      if (args.splits != 0) {
+        states.set_shared(args, tile, warpgroup * 64 + threadIdx.x / 32 % 4 * 16 + lane / 4, group);
+        writes = join_runs(args, tile, states, sum, softmax.maximum, softmax.total, scale, lane);
+      }
+    }
 #pragma unroll
     for (int r = 0; r < 2; r++) {
-      float total = softmax.total[r];
-      total += __shfl_xor_sync(0xffffffffu, total, 1);
-      total += __shfl_xor_sync(0xffffffffu, total, 2);
+      const float total = softmax.total[r];
       const float inverse = total > 0.0f ? 1.0f / total : 0.0f;
 #pragma unroll
       for (int j = 0; j < 16; j++) {
-        sum[4 * j + 2 * r] *= inverse;
-        sum[4 * j + 2 * r + 1] *= inverse;
+        sum[4 * j + 2 * r] = fmaf(sum[4 * j + 2 * r], inverse, 0.0f);  // -0 becomes 0
+        sum[4 * j + 2 * r + 1] = fmaf(sum[4 * j + 2 * r + 1], inverse, 0.0f);
       }
     }
-    store_rows(args, tile, sum, query, warpgroup, lane);
+    store_rows(args, tile, sum, writes, query, warpgroup, lane);
     tile = next;
   }
   if (warpgroup == 0) {
     named_sync(kTurn, 256);  // takes the turn that warpgroup 1 gave last
+  }
+}
+
+template <bool kRuns>
+__device__ __forceinline__ void paged_attention(const AttentionArgs& args) {
+  extern __shared__ __align__(1024) uint8_t dynamic_shared[];
+  const Shared shared{shared_address(dynamic_shared)};
+  if (threadIdx.x == 0) {
+    for (int slot = 0; slot < kStages; slot++) {
+      for (int operand = 0; operand < 2; operand++) {
+        barrier_init(shared.full(operand, slot), 1);
+        barrier_init(shared.empty(operand, slot), 8);  // consumer warps
+      }
+    }
+    for (int slot = 0; slot < kTileSlots; slot++) {
+      barrier_init(shared.tile_full(slot), 1);
+      barrier_init(shared.tile_empty(slot), 8);
+    }
+    barrier_init_fence();
+  }
+  wait_for_predecessor();
+  __syncthreads();
+  release_successor();
+  const int lane = threadIdx.x % 32;
+  if (threadIdx.x < 128) {
+    fewer_registers<40>();
+    if (threadIdx.x < 32) {
+      produce<kRuns>(args, shared, lane);
+    }
+  } else {
+    more_registers<232>();
+    consume<kRuns>(args, shared, threadIdx.x / 128 - 1, lane);
   }
 }
 
@@ -325,34 +433,24 @@ extern "C" __global__ void __launch_bounds__(384, 1)
                                       const int* context_lens,      // [S]
                                       int* work,                    // [2]
                                       int seqs, int heads, int kv_heads, int block_size,
-                                      int max_blocks, int sliding_window, float scale) {
-  extern __shared__ __align__(1024) uint8_t dynamic_shared[];
-  const Shared shared{shared_address(dynamic_shared)};
-  const AttentionArgs args{out,         qkv,          keys,       values,         block_tables,
-                           cu_seq_lens, context_lens, work,       seqs,           heads,
-                           kv_heads,    block_size,   max_blocks, sliding_window, scale};
-  if (threadIdx.x == 0) {
-    for (int slot = 0; slot < kStages; slot++) {
-      for (int operand = 0; operand < 2; operand++) {
-        barrier_init(shared.full(operand, slot), 1);
-        barrier_init(shared.empty(operand, slot), 8);  // consumer warps
-      }
-    }
-    for (int slot = 0; slot < kTileSlots; slot++) {
-      barrier_init(shared.tile_full(slot), 1);
-      barrier_init(shared.tile_empty(slot), 8);
-    }
-    barrier_init_fence();
-  }
-  __syncthreads();
-  const int lane = threadIdx.x % 32;
-  if (threadIdx.x < 128) {
-    fewer_registers<40>();
-    if (threadIdx.x < 32) {
-      produce(args, shared, lane);
-    }
-  } else {
-    more_registers<232>();
-    consume(args, shared, threadIdx.x / 128 - 1, lane);
-  }
+                                      int max_blocks, int sliding_window, float scale,
+                                      int tile_rows) {
+  paged_attention<false>({out,          qkv,  keys, values, block_tables, cu_seq_lens, context_lens,
+                          work,         seqs, heads, kv_heads, block_size, max_blocks,
+                          sliding_window, tile_rows, scale, nullptr, nullptr, 0, 0});
+}
+
+extern "C" __global__ void __launch_bounds__(384, 1)
+    paged_attention_runs_bf16_d128(__nv_bfloat16* out,  // these as above
+                                   const __nv_bfloat16* qkv, const __nv_bfloat16* keys,
+                                   const __nv_bfloat16* values, const int* block_tables,
+                                   const int* cu_seq_lens, const int* context_lens, int* work,
+                                   int seqs, int heads, int kv_heads, int block_size,
+                                   int max_blocks, int sliding_window, float scale, int tile_rows,
+                                   float* states,  // [blocks, 128, 130]; splits: [T, H, max_runs, 130]
+                                   int* counters,  // [T, G, 4], zero between launches
+                                   int max_runs, int splits) {
+  paged_attention<true>({out,          qkv,  keys, values, block_tables, cu_seq_lens, context_lens,
+                         work,         seqs, heads, kv_heads, block_size, max_blocks,
+                         sliding_window, tile_rows, scale, states, counters, max_runs, splits});
 }

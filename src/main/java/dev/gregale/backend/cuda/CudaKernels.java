@@ -251,10 +251,13 @@ final class CudaKernels implements Kernels {
             batch,
             scratch);
     DecodeKernels decode = choice.decode(kernels -> kernels.limits().allow(block));
-    if (decode == null) {
-      Kernels.super.expertBlock(out, residual, weights, eps, batch, scratch);
-    } else {
+    FusedRoute route = choice.route(block);
+    if (decode != null) {
       decode.launch(block);
+    } else if (route != null) {
+      route.launch(block, this);
+    } else {
+      Kernels.super.expertBlock(out, residual, weights, eps, batch, scratch);
     }
   }
 

@@ -3,7 +3,7 @@ package dev.gregale.backend.cuda;
 import dev.gregale.backend.WorkspaceLimits;
 
 /** One new token of every sequence over the paged cache: {@code decode_attention.cu}. */
-final class DecodeAttention {
+final class DecodeAttention implements BlockAttention {
   private static final String SOURCE = "decode_attention";
   private static final int THREADS = 128;
 
@@ -42,7 +42,8 @@ final class DecodeAttention {
     return tokens <= 16 ? 512 : 1024;
   }
 
-  void reserve(WorkspaceLimits limits, int maxTokens) {
+  @Override
+  public void reserve(WorkspaceLimits limits, int maxTokens) {
     int tokens = Math.min(maxTokens, limits.tokens());
     for (int t : new int[] {Math.min(tokens, 8), tokens}) {
       partials(t, limits.attention().numHeads(), limits.attention().headDim());
@@ -59,12 +60,8 @@ final class DecodeAttention {
     return workspace.address(Workspace.Use.ATTENTION_COUNTERS, 4L * tokens * kvHeads);
   }
 
-  /**
-   * @param context rows {@code [T, H d]}, or with {@code tileRows} the token tile of the next
-   *     product
-   * @param queries rows of {@code queryStride} elements
-   */
-  void launch(
+  @Override
+  public void launch(
       DecodeKernels.AttentionBlock block,
       long context,
       long queries,

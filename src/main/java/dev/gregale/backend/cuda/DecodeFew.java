@@ -12,7 +12,7 @@ final class DecodeFew implements DecodeKernels {
   private static final int THREADS = 512;
   private static final String LINEAR = "decode_linear";
   private static final String EXPERTS = "decode_experts";
-  private static final DecodeLimits LIMITS = new DecodeLimits(1, MAX_TOKENS, 32);
+  private static final DecodeLimits LIMITS = new DecodeLimits(1, MAX_TOKENS, 32, false);
   private final KernelLauncher launcher;
   private final Workspace workspace;
   private final DecodeAttention attention;

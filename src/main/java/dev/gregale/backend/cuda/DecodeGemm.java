@@ -1,12 +1,18 @@
 package dev.gregale.backend.cuda;
 
-/** Products of at most 256 rows, in pieces of K that others add: {@code sm90a/decode_gemm.cu}. */
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Products of at most 256 rows, in pieces of K that others add, or with K whole, as in the products
+ * of more rows: {@code sm90a/decode_gemm.cu}.
+ */
 final class DecodeGemm {
   /** From this many tokens on, down's K stays whole. */
   static final int FEW_FOR_DOWN = 128;
 
   private static final String SOURCE = "decode_gemm";
   private static final int THREADS = 288;
+  private static final int HALF_THREADS = 160;
   private static final int CODE_THREADS = 384;
   private static final int MAX_SHARED_BYTES = 231_424;
   private static final int HEAD_BYTES = 2048;
@@ -15,16 +21,36 @@ final class DecodeGemm {
   private static final int ROW_BYTES = 128;
   private static final int SCALE_BYTES = 1 << 10; // of a stage with codes
   private static final int MAX_STAGED_ROWS = 64;
+  private static final int FEW_ROWS = 16; // one column step: tokens cost nothing beside weights
   private final KernelLauncher launcher;
   private final int multiprocessors;
+  private final boolean keepsKWhole;
   private final FormatKernels toParts;
   private final FormatKernels swiglu;
+  private final KernelFunction halfToParts;
+  private final KernelFunction halfSwiglu;
 
-  DecodeGemm(KernelLauncher launcher, KernelModules modules, int multiprocessors) {
+  /**
+   * @param keepsKWhole whether a sum is one piece, always: then it has the same bits in a product
+   *     of any number of rows
+   */
+  DecodeGemm(
+      KernelLauncher launcher, KernelModules modules, int multiprocessors, boolean keepsKWhole) {
     this.launcher = launcher;
     this.multiprocessors = multiprocessors;
+    this.keepsKWhole = keepsKWhole;
     toParts = kernels(modules, "decode_gemm_parts_%s");
     swiglu = kernels(modules, "decode_gemm_swiglu_%s");
+    halfToParts = half(modules, "decode_gemm_parts_half_bf16");
+    halfSwiglu = half(modules, "decode_gemm_swiglu_half_bf16");
+  }
+
+  private static KernelFunction half(KernelModules modules, String name) {
+    return modules.function(SOURCE, name, MAX_SHARED_BYTES, KernelModules.DRIVERS_CARVE_OUT);
+  }
+
+  boolean keepsKWhole() {
+    return keepsKWhole;
   }
 
   private static FormatKernels kernels(KernelModules modules, String name) {
@@ -50,6 +76,9 @@ final class DecodeGemm {
   /** Weight tiles that a multiprocessor takes: one even piece each, never more than all of K. */
   int steps(int n, int k, WeightFormat format) {
     int kTiles = format.kTiles(k);
+    if (keepsKWhole) {
+      return kTiles;
+    }
     return Math.min(kTiles, Math.ceilDiv(TiledLayout.nTiles(n) * kTiles, multiprocessors));
   }
 
@@ -67,8 +96,8 @@ final class DecodeGemm {
   }
 
   /** The same for down, whose pieces must divide K. */
-  static int downSteps(int tokens, int kTiles) {
-    return tokens < FEW_FOR_DOWN && kTiles % 2 == 0 ? kTiles / 2 : kTiles;
+  int downSteps(int tokens, int kTiles) {
+    return !keepsKWhole && tokens < FEW_FOR_DOWN && kTiles % 2 == 0 ? kTiles / 2 : kTiles;
   }
 
   /** Arguments after the weight differ in one: where there are codes, tokens have own tiles. */
@@ -94,7 +123,8 @@ final class DecodeGemm {
         .add(TiledLayout.nTiles(n));
     addTiles(weight.format(), weight.shape().intDim(1));
     launcher.add(steps).add(rows).add(n).add(shared);
-    launch(toParts, weight, shared);
+    boolean hasFewTiles = keepsKWhole && TiledLayout.nTiles(n) < multiprocessors;
+    launch(toParts, hasFewTiles || takesHalves(rows) ? halfToParts : null, weight, shared);
   }
 
   void gateUp(long inner, DecodeKernels.ExpertBlock block, long tiles, long plan) {
@@ -110,7 +140,7 @@ final class DecodeGemm {
         .add(TiledLayout.kTiles(block.intermediate()));
     addTiles(weight.format(), block.hidden());
     launcher.add(shared);
-    launch(swiglu, weight, shared);
+    launch(swiglu, takesHalves(block.tokens()) ? halfSwiglu : null, weight, shared);
   }
 
   void down(long parts, DecodeKernels.ExpertBlock block, long inner, long plan, int partRows) {
@@ -132,13 +162,23 @@ final class DecodeGemm {
         .add(partRows)
         .add(block.hidden())
         .add(shared);
-    launch(toParts, weight, shared);
+    launch(toParts, takesHalves(block.tokens()) ? halfToParts : null, weight, shared);
   }
 
-  private void launch(FormatKernels kernels, CudaTensor weight, int shared) {
+  /** Of few tokens experts may be few, too, and read at the speed of all multiprocessors. */
+  private boolean takesHalves(int tokens) {
+    return keepsKWhole && tokens <= FEW_ROWS;
+  }
+
+  /**
+   * @param half takes half a tile of bf16 at a time, where there are few tiles; null: whole ones
+   */
+  private void launch(
+      FormatKernels kernels, @Nullable KernelFunction half, CudaTensor weight, int shared) {
     WeightFormat format = weight.format();
-    launcher
-        .overlapping()
-        .launch(kernels.of(format), multiprocessors, 1, 1, threads(format), shared);
+    KernelFunction whole = kernels.of(format);
+    KernelFunction kernel = half == null || format != WeightFormat.BF16 ? whole : half;
+    int threads = kernel == whole ? threads(format) : HALF_THREADS;
+    launcher.overlapping().launch(kernel, multiprocessors, 1, 1, threads, shared);
   }
 }

@@ -7,8 +7,9 @@ package dev.gregale.backend.cuda;
  * @param minTokens of a batch
  * @param maxTokens of a batch
  * @param maxPairs of (token, slot)
+ * @param isRagged whether a sequence may have several of the tokens
  */
-record DecodeLimits(int minTokens, int maxTokens, int maxPairs) {
+record DecodeLimits(int minTokens, int maxTokens, int maxPairs, boolean isRagged) {
   private static final int MAX_WIDTH = 8192; // eight rows fit shared memory
   private static final int MAX_EXPERTS = 16;
   private static final int MAX_GROUP = 8;
@@ -36,7 +37,7 @@ record DecodeLimits(int minTokens, int maxTokens, int maxPairs) {
     int headDim = block.shape().headDim();
     return isTiled(block.qkv())
         && isTiled(block.output())
-        && block.batch().numSeqs() == block.tokens()
+        && (isRagged || block.batch().numSeqs() == block.tokens())
         && hasTokens(block.tokens())
         && isWhole(block.hidden())
         && isWhole(block.contextWidth())
@@ -46,13 +47,18 @@ record DecodeLimits(int minTokens, int maxTokens, int maxPairs) {
   }
 
   boolean allow(DecodeKernels.ExpertBlock block) {
+    return fits(block)
+        && hasTokens(block.tokens())
+        && block.tokens() * block.perToken() <= maxPairs;
+  }
+
+  /** The same for the weights alone, whatever the batch. */
+  static boolean fits(DecodeKernels.ExpertBlock block) {
     return isTiled(block.gateUp())
         && isTiled(block.down())
         && isAlike(block.gateUp(), block.down())
-        && hasTokens(block.tokens())
         && isWhole(block.hidden())
-        && block.numExperts() <= MAX_EXPERTS
-        && block.tokens() * block.perToken() <= maxPairs;
+        && block.numExperts() <= MAX_EXPERTS;
   }
 
   boolean allow(DecodeKernels.Logits logits) {

@@ -4,25 +4,34 @@ import dev.gregale.backend.WorkspaceLimits;
 import dev.gregale.tensor.DType;
 
 /**
- * Blocks of 9 to 256 tokens on Hopper, eleven launches a layer: weights are the matrix unit's first
- * operand and are read once, the tokens its second: {@code sm90a/decode_gemm.cu}, {@code
- * decode_rows.cu}, {@code decode_attention.cu}.
+ * Blocks of up to 256 tokens on Hopper, eleven launches a layer: weights are the matrix unit's
+ * first operand and are read once, the tokens its second: {@code sm90a/decode_gemm.cu}, {@code
+ * decode_rows.cu}, and an attention. Where products keep K whole and attention is invariant, rows
+ * have the bits that they have in larger batches, of which smaller ops make the blocks.
  */
 final class DecodeMany implements DecodeKernels {
   private static final int MAX_TOKENS = 256;
-  private static final DecodeLimits LIMITS = new DecodeLimits(9, MAX_TOKENS, 512);
+  private static final int MAX_PAIRS = 512;
+
+  /** Where other kernels take fewer tokens. */
+  static final DecodeLimits ABOVE_FEW = new DecodeLimits(9, MAX_TOKENS, MAX_PAIRS, false);
+
+  /** All that these kernels can do. */
+  static final DecodeLimits UP_TO_MANY = new DecodeLimits(1, MAX_TOKENS, MAX_PAIRS, true);
+
   private static final String ROWS = "decode_rows";
   private static final int ROW_THREADS = 256;
   private static final int PLAN_THREADS = 512;
   private static final int COLUMNS = 4 * ROW_THREADS; // of a block that adds parts
   private final KernelLauncher launcher;
   private final Workspace workspace;
-  private final DecodeAttention attention;
+  private final BlockAttention attention;
   private final DecodeGemm gemm;
+  private final DecodeLimits limits;
+  private final FusedRoute route;
   private final KernelFunction normTiles;
   private final KernelFunction qkvParts;
   private final KernelFunction addParts;
-  private final KernelFunction route;
   private final KernelFunction planTiles;
   private final KernelFunction combineParts;
 
@@ -30,23 +39,25 @@ final class DecodeMany implements DecodeKernels {
       KernelLauncher launcher,
       KernelModules modules,
       Workspace workspace,
-      DecodeAttention attention,
-      int multiprocessors) {
+      BlockAttention attention,
+      DecodeGemm gemm,
+      DecodeLimits limits) {
     this.launcher = launcher;
     this.workspace = workspace;
     this.attention = attention;
-    gemm = new DecodeGemm(launcher, modules, multiprocessors);
+    this.gemm = gemm;
+    this.limits = limits;
+    route = new FusedRoute(launcher, modules);
     normTiles = modules.function(ROWS, "decode_norm_tiles_bf16");
     qkvParts = modules.function(ROWS, "decode_qkv_parts_bf16");
     addParts = modules.function(ROWS, "decode_add_parts_f32");
-    route = modules.function(ROWS, "decode_route_bf16");
     planTiles = modules.function(ROWS, "decode_plan_tiles_bf16");
     combineParts = modules.function(ROWS, "decode_combine_parts_f32");
   }
 
   @Override
   public DecodeLimits limits() {
-    return LIMITS;
+    return limits;
   }
 
   @Override
@@ -64,7 +75,7 @@ final class DecodeMany implements DecodeKernels {
       plan(limits.numExperts(), tokens * limits.expertsPerToken());
       for (WeightFormat format : WeightFormat.values()) {
         int kTiles = format.kTiles(limits.intermediate());
-        parts(kTiles / DecodeGemm.downSteps(tokens, kTiles), rows, limits.hidden());
+        parts(kTiles / gemm.downSteps(tokens, kTiles), rows, limits.hidden());
       }
     }
   }
@@ -110,7 +121,7 @@ final class DecodeMany implements DecodeKernels {
         .add(tile)
         .add(residual)
         .add(rowIds)
-        .add(norm.bf16Gain())
+        .add(norm)
         .add(eps)
         .add(hidden)
         .add(tileRows)
@@ -139,7 +150,7 @@ final class DecodeMany implements DecodeKernels {
         .add(block.ropeTable())
         .add(CudaTensor.of(block.batch().positions()))
         .add(CudaTensor.of(block.batch().slotMapping()))
-        .add(block.contextWidth())
+        .add(width)
         .add(tokens)
         .add(block.shape().numHeads())
         .add(block.shape().numKvHeads())
@@ -147,11 +158,12 @@ final class DecodeMany implements DecodeKernels {
         .add(block.kv().blockSize())
         .add(format.kTiles(hidden))
         .add(steps)
+        .add(gemm.keepsKWhole() ? 1 : 0)
         .overlapping()
         .launch(qkvParts, Math.ceilDiv(width / 8, ROW_THREADS), tokens, 1, ROW_THREADS, 0);
     int contextWidth = block.contextWidth();
     long context = contextTile(tokens, contextWidth);
-    attention.launch(block, context, queries.address(), contextWidth, TiledLayout.tileRows(tokens));
+    attention.launch(block, context, queries.address(), width, TiledLayout.tileRows(tokens));
     addOutput(block, context);
   }
 
@@ -190,7 +202,7 @@ final class DecodeMany implements DecodeKernels {
     long inner = inner(rows, block.intermediate());
     gemm.gateUp(inner, block, tiles, plan);
     int kTiles = block.down().format().kTiles(block.intermediate());
-    int steps = DecodeGemm.downSteps(tokens, kTiles);
+    int steps = gemm.downSteps(tokens, kTiles);
     long parts = parts(kTiles / steps, rows, hidden);
     gemm.down(parts, block, inner, plan, rows);
     launcher
@@ -209,29 +221,14 @@ final class DecodeMany implements DecodeKernels {
   }
 
   private void routeAndPlan(ExpertBlock block, long plan, long rowsOf, long tiles) {
-    CudaTensor normed = CudaTensor.of(block.scratch().hidden(), DType.BF16, "hidden");
+    route.launch(block);
     int tokens = block.tokens();
-    launcher
-        .begin()
-        .add(normed)
-        .add(block.expertIds())
-        .add(block.expertWeights())
-        .add(block.residual())
-        .add(block.norm().bf16Gain())
-        .add(block.router())
-        .add(CudaTensor.of(block.batch().slotMapping()))
-        .add(block.eps())
-        .add(block.hidden())
-        .add(block.numExperts())
-        .add(block.perToken())
-        .overlapping()
-        .launch(route, tokens, 1, 1, ROW_THREADS, 2 * block.hidden());
     launcher
         .begin()
         .add(tiles)
         .add(plan)
         .add(rowsOf)
-        .add(normed)
+        .add(FusedRoute.normed(block))
         .add(block.expertIds())
         .add(tokens)
         .add(block.hidden())

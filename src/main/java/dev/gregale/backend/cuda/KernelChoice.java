@@ -18,7 +18,8 @@ record KernelChoice(
     List<MatmulKernel> matmuls,
     List<AttentionKernel> attentions,
     List<ExpertKernel> experts,
-    List<DecodeKernels> decodes) {
+    List<DecodeKernels> decodes,
+    @Nullable FusedRoute route) {
   private static final int OUTPUT_GRAIN = 16; // rows of a weight that the decode kernels take
 
   /** How freely to choose. */
@@ -44,7 +45,9 @@ record KernelChoice(
     List<DecodeKernels> decodes = new ArrayList<>();
     boolean hasTiles = device.isHopper() && mode != Mode.GENERAL;
     int processors = device.numMultiprocessors();
+    boolean isDeterministic = mode == Mode.DETERMINISTIC;
     InputRounder rounder = new InputRounder(launcher, modules, workspace, saturation);
+    GeneralAttention general = new GeneralAttention(launcher, modules, workspace, isDeterministic);
     if (hasTiles) {
       InputQuantizer quantizer = new InputQuantizer(launcher, modules, saturation);
       WgmmaTools tools =
@@ -53,16 +56,27 @@ record KernelChoice(
       matmuls.add(new WgmmaMatmul(tools));
       experts.add(new WgmmaExperts(tools));
     }
-    if (hasTiles && mode == Mode.FASTEST) {
-      attentions.add(new WgmmaAttention(launcher, modules, workspace, processors));
-      DecodeAttention decode = new DecodeAttention(launcher, modules, workspace);
-      decodes.add(new DecodeFew(launcher, modules, workspace, decode, processors));
-      decodes.add(new DecodeMany(launcher, modules, workspace, decode, processors));
+    if (hasTiles) {
+      WgmmaAttention wgmma =
+          new WgmmaAttention(launcher, modules, workspace, processors, isDeterministic);
+      attentions.add(wgmma);
+      DecodeGemm gemm = new DecodeGemm(launcher, modules, processors, isDeterministic);
+      if (isDeterministic) {
+        BlockAttention invariant = new InvariantAttention(launcher, modules, wgmma, general);
+        decodes.add(
+            new DecodeMany(launcher, modules, workspace, invariant, gemm, DecodeMany.UP_TO_MANY));
+      } else {
+        DecodeAttention decode = new DecodeAttention(launcher, modules, workspace);
+        decodes.add(new DecodeFew(launcher, modules, workspace, decode, processors));
+        decodes.add(
+            new DecodeMany(launcher, modules, workspace, decode, gemm, DecodeMany.ABOVE_FEW));
+      }
     }
     matmuls.add(new GeneralMatmul(launcher, modules, rounder));
-    attentions.add(new GeneralAttention(launcher, modules, workspace, mode == Mode.DETERMINISTIC));
+    attentions.add(general);
     experts.add(new GeneralExperts(launcher, modules, workspace, rounder));
-    return new KernelChoice(hasTiles, matmuls, attentions, experts, decodes);
+    FusedRoute route = hasTiles && isDeterministic ? new FusedRoute(launcher, modules) : null;
+    return new KernelChoice(hasTiles, matmuls, attentions, experts, decodes, route);
   }
 
   /** The layout that all kernels which may be chosen for that weight read. */
@@ -105,6 +119,14 @@ record KernelChoice(
       }
     }
     return null;
+  }
+
+  /**
+   * What routes a batch that is too large for {@link #decode}, where its rows are to have the bits
+   * that they have in smaller ones; null: the smaller ops do.
+   */
+  @Nullable FusedRoute route(DecodeKernels.ExpertBlock block) {
+    return DecodeLimits.fits(block) ? route : null;
   }
 
   private static <T> T first(List<T> kernels, Predicate<T> accepts, String what, Object shape) {

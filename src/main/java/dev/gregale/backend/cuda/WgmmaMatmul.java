@@ -8,13 +8,11 @@ import java.util.Objects;
 /** Tiled weights on Hopper, any number of rows: {@code matmul_wgmma.cu}, {@code _fp8.cu}. */
 final class WgmmaMatmul implements MatmulKernel {
   private static final String SOURCE = "matmul_wgmma";
-  private static final int TILE_THREADS = 256;
-  private static final int TILE_GRAIN = 8; // rows, and tiles along K, of a block
   private static final int MIN_TILE_ROWS = 64;
   private static final int ROW_COST = 256; // of a weight tile, in rows of a token tile
   private final WgmmaTools tools;
   private final KernelLauncher launcher;
-  private final KernelFunction tileRows;
+  private final RowTiler tiler;
   private final GemmKernels toBf16;
   private final GemmKernels toF32;
 
@@ -22,7 +20,7 @@ final class WgmmaMatmul implements MatmulKernel {
     this.tools = tools;
     launcher = tools.launcher();
     KernelModules modules = tools.modules();
-    tileRows = modules.function(SOURCE, "tile_rows_bf16");
+    tiler = new RowTiler(launcher, modules);
     toBf16 = tools.gemm(SOURCE, "matmul_wgmma_bf16", "matmul_%s_bf16");
     toF32 = tools.gemm(SOURCE, "matmul_wgmma_f32", "matmul_%s_f32");
   }
@@ -101,20 +99,7 @@ final class WgmmaMatmul implements MatmulKernel {
       return tokens;
     }
     long from = tools.rounder().rows(weight, x, rows, k);
-    launcher
-        .begin()
-        .add(tokens.tiles())
-        .add(from)
-        .add(rows)
-        .add(k)
-        .add(maxTileRows)
-        .launch(
-            tileRows,
-            Math.ceilDiv(padded, TILE_GRAIN),
-            Math.ceilDiv(TiledLayout.kTiles(k), TILE_GRAIN),
-            1,
-            TILE_THREADS,
-            0);
+    tiler.launch(tokens.tiles(), from, rows, k, maxTileRows);
     return tokens;
   }
 }
