@@ -144,11 +144,10 @@ __device__ __forceinline__ void gemm_multiply(GemmFp8<kBlock, kWeightsInRegister
     place.advance(shared.stages);
   }
   if constexpr (!kBlock) {
-    const float2* of_rows =
-        reinterpret_cast<const float2*>(op.token_scales + unit.first_row + lane % 4 * 2);
+    const float* of_rows = op.token_scales + unit.first_row + lane % 4 * 2;
 #pragma unroll
     for (int j = 0; j < kN / 8; j++) {
-      const float2 of_tokens = 8 * j < unit.n ? __ldg(of_rows + 4 * j) : float2{};
+      const float2 of_tokens = 8 * j < unit.n ? load_written_float2(of_rows + 8 * j) : float2{};
 #pragma unroll
       for (int i = 0; i < 4; i++) {
         acc[4 * j + i] *= i % 2 == 0 ? of_tokens.x : of_tokens.y;

@@ -96,8 +96,8 @@ class UnitWalk {
     if (op_.plan == nullptr) {
       group_ = plan_group(0, op_.rows, op_.max_tile_rows);
     } else {
-      expert_ = __ldg(reinterpret_cast<const int*>(op_.plan + op_.experts + 1) + turn_);
-      const int4 raw = __ldg(reinterpret_cast<const int4*>(op_.plan) + expert_);
+      expert_ = load_written_int(reinterpret_cast<const int*>(op_.plan + op_.experts + 1) + turn_);
+      const int4 raw = load_written_int4(op_.plan + expert_);
       group_ = {raw.x, raw.y, raw.z, raw.w};
     }
   }

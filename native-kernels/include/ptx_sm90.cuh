@@ -95,6 +95,31 @@ __device__ __forceinline__ void fence_async_proxy() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
+// ---- loads of what the kernel before wrote -----------------------------------------------------
+//
+// Not __ldg, which the compiler may move above the wait for that kernel.
+
+__device__ __forceinline__ int load_written_int(const int* from) {
+  int value;
+  asm volatile("ld.global.s32 %0, [%1];" : "=r"(value) : "l"(from) : "memory");
+  return value;
+}
+
+__device__ __forceinline__ int4 load_written_int4(const void* from) {
+  int4 v;
+  asm volatile("ld.global.v4.s32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(from)
+               : "memory");
+  return v;
+}
+
+__device__ __forceinline__ float2 load_written_float2(const float* from) {
+  float2 v;
+  asm volatile("ld.global.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "l"(from) : "memory");
+  return v;
+}
+
 // ---- clusters, warpgroups, named barriers ------------------------------------------------------
 
 __device__ __forceinline__ uint32_t cluster_rank() {

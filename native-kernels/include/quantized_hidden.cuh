@@ -42,8 +42,8 @@ struct SwigluToCodes : SwigluToTiles<true> {
   __device__ __forceinline__ void idle(const GemmOperands& op, int lane) const {
     const int* order = reinterpret_cast<const int*>(op.plan + op.experts + 1);
     for (int turn = 0; turn < op.experts; turn++) {
-      const int expert = __ldg(order + turn);
-      const int4 raw = __ldg(reinterpret_cast<const int4*>(op.plan) + expert);
+      const int expert = load_written_int(order + turn);
+      const int4 raw = load_written_int4(op.plan + expert);
       const GroupPlan group = {raw.x, raw.y, raw.z, raw.w};
       if (!wait_for(expert, group.tiles * n_tiles, lane)) {
         return;
