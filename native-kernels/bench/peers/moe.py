@@ -22,7 +22,7 @@ MANY_ROWS = [(64, 128, 64, 16, 4, 4), (64, 256, 64, 16, 8, 3), (128, 128, 64, 16
              (128, 256, 64, 16, 8, 4), (128, 256, 64, 1, 8, 4), (128, 256, 64, 64, 8, 4)]
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_pairs", "num_blocks"])  # else every batch size is compiled anew
 def _experts_gemm(x, weight, out, x_scales, pairs, block_experts, pair_weights, weight_scale, num_pairs, num_blocks,
                   n, k, SHARE: tl.constexpr, FP8_INPUTS: tl.constexpr, WEIGHTED: tl.constexpr, BLOCK_M: tl.constexpr,
                   BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP_M: tl.constexpr):
