@@ -124,15 +124,22 @@ class TileWalk {
 
 // Formats: how a stage is laid out and multiplied. A stage is a weight tile, the token tiles of as
 // many columns, and the scales of FP8.
+//
+// kBlocks: of a cluster, 1 or 2. Two take neighbouring weight tiles and bring each half of the tokens
+// for both, which then leave L2 once for 32 KB of weights: with 64 tokens in bf16 beside codes they are
+// as many bytes as the weights. Needs steps = k_tiles and an even n_tiles.
+template <int kBlocksOfCluster = 1>
 struct GemmBf16 {
+  static constexpr int kBlocks = kBlocksOfCluster;
   static constexpr int kTokenTiles = 1;
   static constexpr int kMaxRows = kMaxTileRows;
   static constexpr bool kShiftRegisters = false;
   static constexpr int kScaleBytes = 0;
 };
 
-template <bool kMx>
+template <bool kMx, int kBlocksOfCluster = 1>
 struct GemmFp8 {
+  static constexpr int kBlocks = kBlocksOfCluster;
   static constexpr int kTokenTiles = 2;
   static constexpr bool kShiftRegisters = true;
   static constexpr int kMaxRows = 128;  // sums of a tile and of all have 64 registers each
@@ -168,8 +175,16 @@ __device__ __forceinline__ void load_token_tiles(const GemmArguments& a, const C
   for (int i = 0; i < Format::kTokenTiles; i++) {
     // Where the weight's last tile is half of zeros, they meet tokens once more.
     const size_t tile = min(k_tile * Format::kTokenTiles + i, a.token_tiles - 1);
-    bulk_load(ring.tokens(slot) + i * rows.n * kRowBytes,
-              from + tile * rows.plan.tile_rows * kTileK, rows.n * kRowBytes, ring.full(slot));
+    const __nv_bfloat16* tokens = from + tile * rows.plan.tile_rows * kTileK;
+    const uint32_t to = ring.tokens(slot) + i * rows.n * kRowBytes;
+    if constexpr (Format::kBlocks == 1) {
+      bulk_load(to, tokens, rows.n * kRowBytes, ring.full(slot));
+    } else {
+      const int half = rows.n / 2 * kRowBytes;
+      const uint32_t start = cluster_rank() * half;
+      bulk_load_multicast(to + start, reinterpret_cast<const char*>(tokens) + start, half,
+                          ring.full(slot), 3);
+    }
   }
 }
 
@@ -248,9 +263,21 @@ __device__ __forceinline__ void find_chosen(const GemmArguments& a, GemmShared& 
   }
 }
 
+// This warp has read the slot.
+template <class Format>
+__device__ __forceinline__ void release(const Ring& ring, uint32_t slot, int lane) {
+  if constexpr (Format::kBlocks == 1) {
+    if (lane == 0) {
+      barrier_arrive(ring.empty(slot));
+    }
+  } else if (lane < Format::kBlocks) {
+    barrier_arrive_remote(ring.empty(slot), lane);
+  }
+}
+
 // acc += 64 weight rows x kN tokens over `count` tiles of K.
-template <int kN>
-__device__ __forceinline__ void multiply(GemmBf16, float (&acc)[kN / 2], const Ring& ring,
+template <int kN, int kBlocks>
+__device__ __forceinline__ void multiply(GemmBf16<kBlocks>, float (&acc)[kN / 2], const Ring& ring,
                                          RingAt& at, int count, int warpgroup, int lane) {
   uint32_t previous = 0;
 #pragma unroll 1
@@ -259,22 +286,20 @@ __device__ __forceinline__ void multiply(GemmBf16, float (&acc)[kN / 2], const R
     multiply_tile<kN>(acc, ring.weights(at.slot) + warpgroup * (kTileBytes / 2),
                       ring.tokens(at.slot));
     wgmma_wait<1>();
-    if (k > 0 && lane == 0) {
-      barrier_arrive(ring.empty(previous));
+    if (k > 0) {
+      release<GemmBf16<kBlocks>>(ring, previous, lane);
     }
     previous = at.slot;
     at.next(ring.stages);
   }
   wgmma_wait<0>();
   keep_order(acc);
-  if (lane == 0) {
-    barrier_arrive(ring.empty(previous));
-  }
+  release<GemmBf16<kBlocks>>(ring, previous, lane);
 }
 
 // The same for codes.
-template <int kN, bool kMx>
-__device__ __forceinline__ void multiply(GemmFp8<kMx>, float (&acc)[kN / 2], const Ring& ring,
+template <int kN, bool kMx, int kBlocks>
+__device__ __forceinline__ void multiply(GemmFp8<kMx, kBlocks>, float (&acc)[kN / 2], const Ring& ring,
                                          RingAt& at, int count, int warpgroup, int lane) {
   const int strip = warpgroup * 4 + threadIdx.x / kWarpSize % 4;  // of 16 rows, the warp's
   const int row = strip * 16 + lane / 4;
@@ -286,9 +311,7 @@ __device__ __forceinline__ void multiply(GemmFp8<kMx>, float (&acc)[kN / 2], con
     const float2 scale =
         kMx ? float2{} : load_shared_float2(ring.scales(at.slot) + strip * sizeof(float2));
     multiply_code_tile<kN, kMx>(acc, sum, codes, scale, ring.tokens(at.slot), kN * kRowBytes);
-    if (lane == 0) {
-      barrier_arrive(ring.empty(at.slot));
-    }
+    release<GemmFp8<kMx, kBlocks>>(ring, at.slot, lane);
     at.next(ring.stages);
   }
 }
@@ -432,11 +455,12 @@ __device__ __forceinline__ void decode_gemm(const GemmArguments& a, Epilogue epi
   if (producer) {
     for (int slot = 0; slot < kMaxStages; slot++) {
       barrier_init(shared_address(&shared.full[slot]), 1);
-      barrier_init(shared_address(&shared.empty[slot]), kConsumerThreads / kWarpSize);
+      barrier_init(shared_address(&shared.empty[slot]),
+                   Format::kBlocks * kConsumerThreads / kWarpSize);
     }
     barrier_init_fence();
     fence_async_proxy();
-    if (a.plan == nullptr) {
+    if (Format::kBlocks == 1 && a.plan == nullptr) {
       early = early_weights<Format>(a, ring_for(min(a.rows, Format::kMaxRows)));
     }
   }
@@ -445,6 +469,9 @@ __device__ __forceinline__ void decode_gemm(const GemmArguments& a, Epilogue epi
     find_chosen<Format>(a, shared, lane);
   }
   __syncthreads();
+  if constexpr (Format::kBlocks > 1) {
+    cluster_sync();  // no copy may arrive at a barrier that is not there yet
+  }
   release_successor();
   const Ring ring = ring_for(shared.max_rows);
   if (threadIdx.x >= kConsumerThreads) {
@@ -462,5 +489,9 @@ __device__ __forceinline__ void decode_gemm(const GemmArguments& a, Epilogue epi
       epilogue.staging = shared_address(dynamic_shared) + 1024;
     }
     consume<Format>(a, shared, epilogue, ring);
+  }
+  if constexpr (Format::kBlocks > 1) {
+    __syncwarp();
+    cluster_sync();  // the other block may still arrive at this one's barriers
   }
 }
