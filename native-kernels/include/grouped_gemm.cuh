@@ -11,10 +11,11 @@
 // traffic (6.3 TB/s over all CTAs) set it. (Clusters of four, 2 x 2, take a quarter less, but only
 // 30 fit: 120 of an H100's 132 multiprocessors, and 0.93 of the speed.)
 //
-// Block of 384 threads: warpgroup 0 copies (thread 0) and, where the epilogue asks, stores (warp
-// 1) and gives warps 2 and 3 something to do; warpgroups 1 and 2 multiply. 168 registers at launch become 56 and 224. Grid: as many
-// clusters as fit, at most; each walks the units of work (expert, pair of weight tiles, token tile)
-// with a fixed stride, token tile fastest, so that CTAs in flight share weights in L2.
+// Block of 384 threads: warpgroup 0 copies (thread 0) and, where the epilogue asks, stores (warp 1:
+// kStoreWarp) and lets warps 2 and 3 do something beside (kIdleWarps); warpgroups 1 and 2 multiply.
+// 168 registers at launch become 56 and 224. Grid: as many clusters as fit, at most; each walks the
+// units of work (expert, pair of weight tiles, token tile) with a fixed stride, token tile fastest,
+// so that CTAs in flight share weights in L2. Programmatic dependent launch is optional.
 #pragma once
 
 #include "dependent_launch.cuh"
