@@ -197,6 +197,10 @@ async function convert(page) {
   };
   await check("fp8-block", { quantize: "fp8-block" });
   await said("in 1 file would be written");
+  await field("expertParallelSize", "2");
+  await check("", { expertParallelSize: 2 });
+  await said("in 3 files, experts for 2 ranks would be written");
+  await field("expertParallelSize", "");
   await check("dequantize", { dequantize: true });
   await page.waitForFunction(() =>
     document.getElementById("convert-message").textContent.includes("where weights are to be dequantised"));

@@ -50,8 +50,9 @@ export function describe(job) {
   }
   const verb = job.dryRun ? 'would be written' : 'written';
   const files = result.shards === 1 ? '1 file' : `${result.shards} files`;
+  const ranks = result.expertParallelSize === 1 ? '' : `, experts for ${result.expertParallelSize} ranks`;
   const compared = result.difference ? `; ${comparison(result.difference)}` : '';
-  return `${what}: ${result.tensors} tensors, ${bytes(result.bytes)} in ${files} ${verb}${compared}`;
+  return `${what}: ${result.tensors} tensors, ${bytes(result.bytes)} in ${files}${ranks} ${verb}${compared}`;
 }
 
 function comparison(difference) {

@@ -58,9 +58,11 @@ function order(isDryRun) {
       body[name] = value;
     }
   }
+  const ranks = fields.expertParallelSize.value.trim();
   return {
     ...body,
     ...weights(fields.quantize.value),
+    ...(ranks !== '' && { expertParallelSize: Number(ranks) }),
     ...(fields.verify.checked && { verify: 'logits' }),
     ...(fields.overwrite.checked && { overwrite: true }),
     ...(isDryRun && { dryRun: true }),

@@ -3,22 +3,27 @@ package dev.gregale.checkpoint;
 import static dev.gregale.checkpoint.CheckpointException.quote;
 
 import dev.gregale.tensor.HostTensor;
+import dev.gregale.tensor.Shape;
 import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.DirectoryIteratorException;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Collection;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
- * The weights of a model directory: {@code model.safetensors}, or shards under an index. All files
- * are mapped and checked when it is opened. Pickled formats ({@code .bin}, {@code .pt}) are never
- * read: unpickling runs code. Tensors lie in the mappings and are gone after {@link #close}.
+ * The weights of a model directory: {@code model.safetensors}, or shards under an index, or under
+ * an index for each {@link ExpertRank}, or as ranks save them in parts. All files are mapped and
+ * checked when it is opened. Pickled formats ({@code .bin}, {@code .pt}) are never read: unpickling
+ * runs code. Tensors lie in the mappings and are gone after {@link #close}.
  */
 public final class Checkpoint implements AutoCloseable {
 
@@ -30,95 +35,90 @@ public final class Checkpoint implements AutoCloseable {
 
   static final int MAX_SHARDS = 4096;
 
+  /** What each rank of a job saves by torch.distributed.checkpoint. */
+  private static final Pattern PART_NAME =
+      Pattern.compile("shard-\\d+-model-\\d+-of-\\d+\\.safetensors");
+
   private final Path directory;
   private final List<SafetensorsFile> files;
-  private final Map<String, SafetensorsFile> fileOfTensor;
+  private final Map<String, List<SafetensorsFile>> filesOfTensor;
 
   private Checkpoint(
       Path directory,
-      Collection<SafetensorsFile> files,
-      Map<String, SafetensorsFile> fileOfTensor) {
+      List<SafetensorsFile> files,
+      Map<String, List<SafetensorsFile>> filesOfTensor) {
     this.directory = directory;
-    this.files = List.copyOf(files);
-    this.fileOfTensor = Collections.unmodifiableMap(fileOfTensor);
+    this.files = files;
+    this.filesOfTensor = Collections.unmodifiableMap(filesOfTensor);
   }
 
   /**
    * Opens the weights of a directory; {@code model.safetensors} goes before an index, as in Hugging
-   * Face's loader.
+   * Face's loader. What ranks have is put together again.
    *
-   * @throws CheckpointException if there are none, a file leaves the directory or is invalid, or
-   *     index and shards disagree
+   * @throws CheckpointException if there are none, a file leaves the directory or is invalid, index
+   *     and shards disagree, or ranks are missing
    */
   public static Checkpoint open(Path directory) {
     if (!Files.isDirectory(directory)) {
       throw new CheckpointException(directory + ": no such directory");
     }
-    if (Files.exists(directory.resolve(SINGLE_FILE))) {
-      return openSingle(directory);
+    Set<String> rankIndices = names(directory, ExpertRank.INDEX_NAME, ExpertRank.MAX_SIZE);
+    for (String name : List.of(SINGLE_FILE, SafetensorsIndex.FILE_NAME)) {
+      if (Files.exists(directory.resolve(name))) {
+        if (!rankIndices.isEmpty()) {
+          throw new CheckpointException(
+              "%s: found both %s and %s, a whole checkpoint and one of ranks; remove one of them"
+                  .formatted(directory, name, rankIndices.iterator().next()));
+        }
+        return name.equals(SINGLE_FILE)
+            ? openSingle(directory)
+            : of(directory, CheckpointShards.open(directory));
+      }
     }
-    if (Files.exists(directory.resolve(SafetensorsIndex.FILE_NAME))) {
-      return openSharded(directory);
+    if (!rankIndices.isEmpty()) {
+      return of(directory, CheckpointShards.open(directory, rankIndices));
     }
-    throw noWeights(directory);
+    Set<String> parts = names(directory, PART_NAME, MAX_SHARDS);
+    if (parts.isEmpty()) {
+      throw noWeights(directory);
+    }
+    return of(directory, CheckpointShards.openParts(directory, parts));
   }
 
   private static Checkpoint openSingle(Path directory) {
     SafetensorsFile file = SafetensorsFile.open(resolve(directory, SINGLE_FILE));
-    Map<String, SafetensorsFile> fileOfTensor = new LinkedHashMap<>();
-    file.names().forEach(name -> fileOfTensor.put(name, file));
-    return new Checkpoint(directory, List.of(file), fileOfTensor);
+    Map<String, List<SafetensorsFile>> filesOfTensor = new LinkedHashMap<>();
+    file.names().forEach(name -> filesOfTensor.put(name, List.of(file)));
+    return new Checkpoint(directory, List.of(file), filesOfTensor);
   }
 
-  private static Checkpoint openSharded(Path directory) {
-    Path indexPath = resolve(directory, SafetensorsIndex.FILE_NAME);
-    Map<String, String> weightMap = SafetensorsIndex.read(indexPath).weightMap();
-    Map<String, SafetensorsFile> shards = new LinkedHashMap<>();
-    boolean opened = false;
-    try {
-      for (String shard : new TreeSet<>(weightMap.values())) {
-        if (shards.size() == MAX_SHARDS) {
-          throw new CheckpointException(indexPath + ": more than " + MAX_SHARDS + " shards");
+  private static Checkpoint of(Path directory, CheckpointShards shards) {
+    return new Checkpoint(directory, shards.files(), shards.filesOfTensor());
+  }
+
+  /**
+   * The files of a directory with names like that.
+   *
+   * @throws CheckpointException if there are too many
+   */
+  private static Set<String> names(Path directory, Pattern pattern, int most) {
+    Set<String> names = new TreeSet<>();
+    try (DirectoryStream<Path> entries = Files.newDirectoryStream(directory)) {
+      for (Path entry : entries) {
+        String name = String.valueOf(entry.getFileName());
+        if (pattern.matcher(name).matches()) {
+          names.add(name);
         }
-        shards.put(shard, SafetensorsFile.open(resolve(directory, shard)));
+        if (names.size() > most) {
+          throw new CheckpointException(
+              "%s: more than %d files like %s".formatted(directory, most, name));
+        }
       }
-      Map<String, SafetensorsFile> fileOfTensor = new LinkedHashMap<>();
-      weightMap.forEach((tensor, shard) -> put(fileOfTensor, tensor, shards, shard));
-      shards.forEach((shard, file) -> requireIndexed(indexPath, weightMap, shard, file));
-      Checkpoint checkpoint = new Checkpoint(directory, shards.values(), fileOfTensor);
-      opened = true;
-      return checkpoint;
-    } finally {
-      if (!opened) {
-        shards.values().forEach(SafetensorsFile::close);
-      }
+    } catch (IOException | DirectoryIteratorException e) {
+      throw new CheckpointException(directory + ": cannot be listed: " + e.getMessage(), e);
     }
-  }
-
-  private static void put(
-      Map<String, SafetensorsFile> fileOfTensor,
-      String tensor,
-      Map<String, SafetensorsFile> shards,
-      String shard) {
-    SafetensorsFile file = shards.get(shard);
-    if (file == null || !file.contains(tensor)) {
-      throw new CheckpointException(
-          "%s: no tensor %s, which the index says is in this shard"
-              .formatted(shard, quote(tensor)));
-    }
-    fileOfTensor.put(tensor, file);
-  }
-
-  /** A second copy of a tensor in another shard, or one the index forgot, would be ambiguous. */
-  private static void requireIndexed(
-      Path index, Map<String, String> weightMap, String shard, SafetensorsFile file) {
-    for (String tensor : file.names()) {
-      if (!shard.equals(weightMap.get(tensor))) {
-        throw new CheckpointException(
-            "%s: tensor %s lies in shard %s, the index says %s"
-                .formatted(index, quote(tensor), shard, weightMap.get(tensor)));
-      }
-    }
+    return names;
   }
 
   /**
@@ -166,35 +166,77 @@ public final class Checkpoint implements AutoCloseable {
       return new CheckpointException(directory + ": cannot be listed: " + e.getMessage(), e);
     }
     return new CheckpointException(
-        "%s: no weights, expected %s or %s"
-            .formatted(directory, SINGLE_FILE, SafetensorsIndex.FILE_NAME));
+        "%s: no weights, expected %s or %s, or an index for each rank (%s, ...)"
+            .formatted(
+                directory,
+                SINGLE_FILE,
+                SafetensorsIndex.FILE_NAME,
+                new ExpertRank(0, 2).indexName()));
   }
 
   public Path directory() {
     return directory;
   }
 
+  public List<SafetensorsFile> files() {
+    return files;
+  }
+
   /** The names of all tensors, in the file's or the index's order. */
   public Set<String> names() {
-    return fileOfTensor.keySet();
+    return filesOfTensor.keySet();
   }
 
   public boolean contains(String name) {
-    return fileOfTensor.containsKey(name);
+    return filesOfTensor.containsKey(name);
   }
 
-  /**
-   * The file that holds a tensor.
-   *
-   * @throws CheckpointException if there is no such tensor
-   */
-  public SafetensorsFile file(String name) {
-    SafetensorsFile file = fileOfTensor.get(name);
-    if (file == null) {
+  /** How many ranks the experts lie apart for; 1: they are whole. */
+  public int expertParallelSize() {
+    return filesOfTensor.values().stream().mapToInt(List::size).max().orElse(1);
+  }
+
+  private List<SafetensorsFile> files(String name) {
+    List<SafetensorsFile> found = filesOfTensor.get(name);
+    if (found == null) {
       throw new CheckpointException(
           "%s: no tensor %s among its %d".formatted(directory, quote(name), names().size()));
     }
-    return file;
+    return found;
+  }
+
+  /**
+   * The file that holds a tensor, or the first rank's share of it: for messages.
+   *
+   * @throws CheckpointException if there is no such tensor
+   */
+  public Path path(String name) {
+    return files(name).getFirst().path();
+  }
+
+  /**
+   * What a tensor is, all ranks' shares together.
+   *
+   * @throws CheckpointException if there is no such tensor
+   */
+  public TensorSpec spec(String name) {
+    List<SafetensorsFile> shares = files(name);
+    TensorInfo first = shares.getFirst().info(name);
+    Shape shape = first.shape();
+    if (shares.size() > 1) {
+      shape = shape.withFirst(shares.stream().mapToLong(f -> f.info(name).shape().dim(0)).sum());
+    }
+    return new TensorSpec(name, first.dtype(), shape);
+  }
+
+  /**
+   * The bytes of a tensor in place, row-major and little-endian: each rank's share of it, first to
+   * last, or all in one.
+   *
+   * @throws CheckpointException if there is no such tensor
+   */
+  public List<MemorySegment> slabs(String name) {
+    return files(name).stream().map(file -> file.data(name)).toList();
   }
 
   /**
@@ -203,7 +245,8 @@ public final class Checkpoint implements AutoCloseable {
    * @throws CheckpointException if there is no such tensor
    */
   public HostTensor tensor(String name) {
-    return file(name).tensor(name);
+    TensorSpec spec = spec(name);
+    return new HostTensor(name, spec.dtype(), spec.shape(), slabs(name));
   }
 
   @Override

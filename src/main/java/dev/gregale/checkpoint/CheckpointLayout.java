@@ -96,6 +96,14 @@ public enum CheckpointLayout {
     return QUANTISABLE.matcher(name).matches();
   }
 
+  /**
+   * Whether a tensor of TransformerEngine's layout is all experts' weights or their scales: {@code
+   * [E, ...]}, of which a rank has some of the E.
+   */
+  public static boolean isStackedExperts(String name) {
+    return name.contains(".mlp.experts_");
+  }
+
   /** The layer of a weight that may be quantised. */
   public static int layerOf(String quantisable) {
     Matcher matcher = QUANTISABLE.matcher(quantisable);
@@ -109,6 +117,8 @@ public enum CheckpointLayout {
    * Whose rows the rows of a weight that may be quantised are, first to last: of q, k and v; of
    * gate and up of expert after expert; of down of expert after expert; or of a single matrix. Each
    * of these parts keeps scales of its own.
+   *
+   * @param shape of the weight, or of some experts of it
    */
   public List<ScaleRows.Run> parts(String name, Shape shape, ModelDimensions dims) {
     List<ScaleRows.Run> runs = new ArrayList<>();
@@ -123,7 +133,7 @@ public enum CheckpointLayout {
       }
     } else {
       int perExpert = name.endsWith("gate_up_weight") ? 2 : 1;
-      for (int part = 0; part < perExpert * dims.numExperts(); part++) {
+      for (int part = 0; part < perExpert * shape.intDim(0); part++) {
         runs.add(new ScaleRows.Run(part, shape.intDim(1) / perExpert));
       }
     }

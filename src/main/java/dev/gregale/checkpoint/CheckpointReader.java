@@ -100,23 +100,35 @@ public final class CheckpointReader {
   }
 
   private void requireTensor(String name, Shape expected) {
-    SafetensorsFile file = checkpoint.file(name);
-    TensorInfo info = file.info(name);
+    TensorSpec found = checkpoint.spec(name);
     boolean quantisable = CheckpointLayout.isQuantisable(name);
-    if (!info.dtype().isWeight() && !(isQuantised(name) && quantisable)) {
+    if (!found.dtype().isWeight() && !(isQuantised(name) && quantisable)) {
       throw new CheckpointException(
           "%s: tensor %s: found dtype %s, expected F32, F16 or BF16%s"
               .formatted(
-                  file.path(),
+                  checkpoint.path(name),
                   quote(name),
-                  info.dtype(),
+                  found.dtype(),
                   quantisable ? ", or F8_E4M3 with scales" : whyNoCodes(name)));
     }
-    if (!info.shape().equals(expected)) {
+    if (!found.shape().equals(expected)) {
       throw new CheckpointException(
-          "%s: tensor %s: found shape %s, expected %s"
-              .formatted(file.path(), quote(name), info.shape(), expected));
+          "%s: tensor %s: found shape %s, expected %s%s"
+              .formatted(
+                  checkpoint.path(name),
+                  quote(name),
+                  found.shape(),
+                  expected,
+                  isShare(name, found.shape(), expected)
+                      ? " (experts of some ranks only; bring the files of all ranks together)"
+                      : ""));
     }
+  }
+
+  private static boolean isShare(String name, Shape found, Shape whole) {
+    return CheckpointLayout.isStackedExperts(name)
+        && found.rank() == whole.rank()
+        && found.dim(0) < whole.dim(0);
   }
 
   private String whyNoCodes(String name) {
@@ -128,15 +140,14 @@ public final class CheckpointReader {
   }
 
   private boolean isQuantised(String name) {
-    return checkpoint.file(name).info(name).dtype() == DType.F8_E4M3;
+    return checkpoint.spec(name).dtype() == DType.F8_E4M3;
   }
 
   private void requireTied() {
-    SafetensorsFile file = checkpoint.file("lm_head.weight");
-    SafetensorsFile embedding = checkpoint.file("model.embed_tokens.weight");
-    if (file.data("lm_head.weight").mismatch(embedding.data("model.embed_tokens.weight")) >= 0) {
+    MemorySegment head = checkpoint.slabs("lm_head.weight").getFirst();
+    if (head.mismatch(checkpoint.slabs("model.embed_tokens.weight").getFirst()) >= 0) {
       throw new CheckpointException(
-          file.path()
+          checkpoint.path("lm_head.weight")
               + ": tensor 'lm_head.weight' differs from the embedding, though config.json says"
               + " tie_word_embeddings; set it to false to use both");
     }
@@ -209,21 +220,17 @@ public final class CheckpointReader {
 
   /** The parts one after the other, as one tensor; each keeps its own scales, if it has any. */
   private HostTensor join(String name, Shape shape, List<String> parts) {
-    DType dtype = checkpoint.file(parts.getFirst()).info(parts.getFirst()).dtype();
+    DType dtype = checkpoint.spec(parts.getFirst()).dtype();
     List<MemorySegment> slabs = new ArrayList<>();
     for (String part : parts) {
-      TensorInfo info = checkpoint.file(part).info(part);
-      if (info.dtype() != dtype) {
+      DType found = checkpoint.spec(part).dtype();
+      if (found != dtype) {
         throw new CheckpointException(
             "%s: tensor %s: found dtype %s, expected %s as in %s, with which it is one matrix"
                 .formatted(
-                    checkpoint.file(part).path(),
-                    quote(part),
-                    info.dtype(),
-                    dtype,
-                    quote(parts.getFirst())));
+                    checkpoint.path(part), quote(part), found, dtype, quote(parts.getFirst())));
       }
-      slabs.add(checkpoint.file(part).data(part));
+      slabs.addAll(checkpoint.slabs(part));
     }
     HostScales joined =
         dtype == DType.F8_E4M3 ? HostScales.join(parts.stream().map(scales::read).toList()) : null;
@@ -232,13 +239,13 @@ public final class CheckpointReader {
 
   /** A tensor as it is, with its scales, if it has any. */
   private HostTensor projection(String name) {
-    return projection(name, List.of(checkpoint.file(name).data(name)));
+    return projection(name, checkpoint.slabs(name));
   }
 
   private HostTensor projection(String name, List<MemorySegment> slabs) {
-    TensorInfo info = checkpoint.file(name).info(name);
+    TensorSpec spec = checkpoint.spec(name);
     HostScales own = isQuantised(name) ? scales.read(name) : null;
-    return new HostTensor(name, info.dtype(), info.shape(), slabs, own);
+    return new HostTensor(name, spec.dtype(), spec.shape(), slabs, own);
   }
 
   /**
@@ -246,9 +253,9 @@ public final class CheckpointReader {
    * and all value rows.
    */
   private HostTensor deinterleaved(String name) {
-    TensorInfo info = checkpoint.file(name).info(name);
-    MemorySegment bytes = checkpoint.file(name).data(name);
-    long headBytes = (long) dims.headDim() * dims.hiddenSize() * info.dtype().bytes();
+    MemorySegment bytes = checkpoint.slabs(name).getFirst();
+    int elementBytes = checkpoint.spec(name).dtype().bytes();
+    long headBytes = (long) dims.headDim() * dims.hiddenSize() * elementBytes;
     long queries = dims.numHeads() / dims.numKvHeads();
     long groupBytes = (queries + 2) * headBytes;
     List<MemorySegment> slabs = new ArrayList<>();

@@ -11,6 +11,7 @@ import java.nio.channels.FileChannel.MapMode;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -71,9 +72,26 @@ public final class SafetensorsFile implements AutoCloseable {
     return header.tensors().keySet();
   }
 
+  /** All tensors, in the order of their data. */
+  public List<TensorInfo> tensors() {
+    return List.copyOf(header.tensors().values());
+  }
+
   /** The file's {@code __metadata__}; empty where it has none. */
   public Map<String, String> metadata() {
     return header.metadata();
+  }
+
+  /**
+   * Every tensor by a name that tells a rank's share from those of the others.
+   *
+   * @throws CheckpointException if the file's metadata is malformed
+   */
+  public Map<String, TensorInfo> qualified() {
+    ShardOffsets offsets = ShardOffsets.of(this);
+    Map<String, TensorInfo> tensors = new LinkedHashMap<>();
+    tensors().forEach(tensor -> tensors.put(offsets.qualify(tensor), tensor));
+    return tensors;
   }
 
   public boolean contains(String name) {

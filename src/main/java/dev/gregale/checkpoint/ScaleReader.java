@@ -55,7 +55,7 @@ final class ScaleReader {
     if (config == null) {
       throw new CheckpointException(
           "%s: tensor %s: found dtype F8_E4M3, but config.json has no quantization_config that"
-                  .formatted(checkpoint.file(weight).path(), quote(weight))
+                  .formatted(checkpoint.path(weight), quote(weight))
               + " says what its scales are");
     }
     return config;
@@ -69,7 +69,7 @@ final class ScaleReader {
       throw new CheckpointException(
           "%s: tensor %s: found %s scale, expected one named %s"
               .formatted(
-                  checkpoint.file(weight).path(),
+                  checkpoint.path(weight),
                   quote(weight),
                   found.isEmpty() ? "no" : "more than one",
                   String.join(" or ", candidates.stream().map(prefix::concat).toList())));
@@ -87,7 +87,7 @@ final class ScaleReader {
     QuantizationConfig config = config(weight);
     WeightScaling scaling = config.scaling();
     ScaleGrid grid = grid(weight, scaling);
-    MemorySegment stored = scales(find(weight, config.scaleNames()), scaling.dtype(), grid);
+    HostTensor stored = scales(find(weight, config.scaleNames()), scaling.dtype(), grid);
     if (!config.inputScaleNames().isEmpty()) {
       scaling = scaling.with(inputs(weight, config));
     }
@@ -95,7 +95,7 @@ final class ScaleReader {
   }
 
   private ScaleGrid grid(String weight, WeightScaling scaling) {
-    Shape shape = checkpoint.file(weight).info(weight).shape();
+    Shape shape = checkpoint.spec(weight).shape();
     return ScaleGrid.of(layout, weight, shape, dims, scaling);
   }
 
@@ -103,10 +103,8 @@ final class ScaleReader {
   private InputScaling inputs(String weight, QuantizationConfig config) {
     String name = find(weight, config.inputScaleNames());
     ScaleGrid one = grid(weight, WeightScaling.ofWhole(config.scaling().inputs()));
-    long count = one.rows().gridRows();
     float largest = 0;
-    for (float scale :
-        TensorReader.toFloats(typed(name, DType.F32, scales(name, DType.F32, one), count))) {
+    for (float scale : TensorReader.toFloats(scales(name, DType.F32, one))) {
       largest = Math.max(largest, scale);
     }
     InputScaling inputs = config.scaling().inputs();
@@ -114,7 +112,7 @@ final class ScaleReader {
   }
 
   private List<Integer> partRows(String weight) {
-    Shape shape = checkpoint.file(weight).info(weight).shape();
+    Shape shape = checkpoint.spec(weight).shape();
     Map<Integer, Integer> rows = new TreeMap<>();
     layout
         .parts(weight, shape, dims)
@@ -123,26 +121,20 @@ final class ScaleReader {
   }
 
   /** The grid's rows of the first part, then those of the second, and so on. */
-  private static List<MemorySegment> partByPart(MemorySegment stored, ScaleGrid grid) {
-    long rowBytes = stored.byteSize() / grid.rows().gridRows();
+  private static List<MemorySegment> partByPart(HostTensor stored, ScaleGrid grid) {
+    SlabReader reader = new SlabReader(stored);
     Map<Integer, List<MemorySegment>> slabs = new TreeMap<>();
-    long at = 0;
     for (ScaleRows.Run run : grid.rows().gridRuns()) {
-      long bytes = run.rows() * rowBytes;
-      slabs.computeIfAbsent(run.part(), part -> new ArrayList<>()).add(stored.asSlice(at, bytes));
-      at += bytes;
+      reader.take(
+          (long) run.rows() * grid.columns(),
+          slabs.computeIfAbsent(run.part(), part -> new ArrayList<>()));
     }
     return slabs.values().stream().flatMap(List::stream).toList();
   }
 
-  private static HostTensor typed(String name, DType dtype, MemorySegment bytes, long count) {
-    return new HostTensor(name, dtype, Shape.of(count), List.of(bytes));
-  }
-
   /** As F32 or E8M0, all of them positive numbers. */
-  private MemorySegment scales(String name, DType dtype, ScaleGrid grid) {
+  private HostTensor scales(String name, DType dtype, ScaleGrid grid) {
     HostTensor stored = checkpoint.tensor(name);
-    long count = stored.shape().numElements();
     boolean exponents = dtype == DType.F8_E8M0;
     boolean typeFits =
         exponents
@@ -152,24 +144,23 @@ final class ScaleReader {
       throw new CheckpointException(
           "%s: tensor %s: found %s %s, expected %s %s"
               .formatted(
-                  checkpoint.file(name).path(),
+                  checkpoint.path(name),
                   quote(name),
                   stored.dtype(),
                   stored.shape(),
                   exponents ? "U8 or F8_E8M0" : "F32, F16 or BF16",
                   grid.shape()));
     }
-    MemorySegment bytes = stored.slabs().getFirst();
-    float[] values =
-        TensorReader.toFloats(
-            typed(name, exponents ? DType.F8_E8M0 : stored.dtype(), bytes, count));
+    HostTensor typed =
+        exponents ? new HostTensor(name, dtype, stored.shape(), stored.slabs()) : stored;
+    float[] values = TensorReader.toFloats(typed);
     for (float value : values) {
       if (!(value > 0 && value < Float.POSITIVE_INFINITY)) {
         throw new CheckpointException(
             "%s: tensor %s: found a scale of %s, expected positive numbers"
-                .formatted(checkpoint.file(name).path(), quote(name), value));
+                .formatted(checkpoint.path(name), quote(name), value));
       }
     }
-    return exponents || stored.dtype() == DType.F32 ? bytes : MemorySegment.ofArray(values);
+    return typed.dtype() == dtype ? typed : HostTensor.of(name, stored.shape(), values);
   }
 }

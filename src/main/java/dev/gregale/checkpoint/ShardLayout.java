@@ -12,6 +12,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JsonGenerator;
 import tools.jackson.core.ObjectWriteContext;
 import tools.jackson.core.json.JsonFactory;
@@ -27,11 +28,20 @@ public final class ShardLayout {
           .thenComparing(TensorSpec::name);
 
   private final String fileName;
+  private final @Nullable ExpertRank rank;
+  private final ShardOffsets offsets;
   private final ByteBuffer head;
   private final List<TensorInfo> tensors;
 
-  private ShardLayout(String fileName, ByteBuffer head, List<TensorInfo> tensors) {
+  private ShardLayout(
+      String fileName,
+      @Nullable ExpertRank rank,
+      ShardOffsets offsets,
+      ByteBuffer head,
+      List<TensorInfo> tensors) {
     this.fileName = fileName;
+    this.rank = rank;
+    this.offsets = offsets;
     this.head = head;
     this.tensors = List.copyOf(tensors);
   }
@@ -43,6 +53,15 @@ public final class ShardLayout {
    */
   public static ShardLayout of(
       String fileName, List<TensorSpec> specs, Map<String, String> metadata) {
+    return of(fileName, null, ShardOffsets.NONE, specs, metadata);
+  }
+
+  private static ShardLayout of(
+      String fileName,
+      @Nullable ExpertRank rank,
+      ShardOffsets offsets,
+      List<TensorSpec> specs,
+      Map<String, String> metadata) {
     byte[] header = header(fileName, specs, metadata);
     ByteBuffer head = ByteBuffer.allocate(8 + header.length).order(ByteOrder.LITTLE_ENDIAN);
     head.putLong(header.length).put(header).flip();
@@ -52,7 +71,7 @@ public final class ShardLayout {
       infos.add(new TensorInfo(spec.name(), spec.dtype(), spec.shape(), offset, spec.bytes()));
       offset += spec.bytes();
     }
-    return new ShardLayout(fileName, head, infos);
+    return new ShardLayout(fileName, rank, offsets, head, infos);
   }
 
   /**
@@ -63,6 +82,23 @@ public final class ShardLayout {
    * @throws CheckpointException if a name occurs twice or there would be too many files
    */
   public static List<ShardLayout> split(List<TensorSpec> tensors, long maxBytes) {
+    List<List<TensorSpec>> files = fill(tensors, maxBytes);
+    return files.size() == 1
+        ? List.of(of(Checkpoint.SINGLE_FILE, files.getFirst(), SafetensorsWriter.PYTORCH_METADATA))
+        : numbered("model", null, files);
+  }
+
+  /** Lays out, in the same way, what all ranks of a checkpoint have alike. */
+  public static List<ShardLayout> replicated(List<TensorSpec> tensors, long maxBytes) {
+    return numbered("model-replicated", null, fill(tensors, maxBytes));
+  }
+
+  /** Lays out, in the same way, a rank's experts. */
+  public static List<ShardLayout> ofRank(ExpertRank rank, List<TensorSpec> shares, long maxBytes) {
+    return numbered("model-" + rank.variant(), rank, fill(shares, maxBytes));
+  }
+
+  private static List<List<TensorSpec>> fill(List<TensorSpec> tensors, long maxBytes) {
     List<List<TensorSpec>> files = new ArrayList<>();
     List<TensorSpec> current = new ArrayList<>();
     long bytes = 0;
@@ -76,25 +112,46 @@ public final class ShardLayout {
       bytes += tensor.bytes();
     }
     files.add(current);
-    if (files.size() > Checkpoint.MAX_SHARDS) {
+    requireFew(files.size(), maxBytes);
+    files.forEach(file -> file.sort(FILE_ORDER));
+    return files;
+  }
+
+  /**
+   * @throws CheckpointException if these are too many files for a checkpoint
+   */
+  public static void requireFew(int files, long maxBytes) {
+    if (files > Checkpoint.MAX_SHARDS) {
       throw new CheckpointException(
           "shards of at most %d bytes would be %d files, a checkpoint has at most %d"
-              .formatted(maxBytes, files.size(), Checkpoint.MAX_SHARDS));
+              .formatted(maxBytes, files, Checkpoint.MAX_SHARDS));
     }
+  }
+
+  private static List<ShardLayout> numbered(
+      String name, @Nullable ExpertRank rank, List<List<TensorSpec>> files) {
     List<ShardLayout> shards = new ArrayList<>();
     for (List<TensorSpec> file : files) {
-      file.sort(FILE_ORDER);
-      String name =
-          files.size() == 1
-              ? Checkpoint.SINGLE_FILE
-              : "model-%05d-of-%05d.safetensors".formatted(shards.size() + 1, files.size());
-      shards.add(of(name, file, SafetensorsWriter.PYTORCH_METADATA));
+      String fileName =
+          "%s-%05d-of-%05d.safetensors".formatted(name, shards.size() + 1, files.size());
+      ShardOffsets offsets = rank == null ? ShardOffsets.NONE : ShardOffsets.of(rank, file);
+      shards.add(of(fileName, rank, offsets, file, offsets.metadata()));
     }
     return shards;
   }
 
   public String fileName() {
     return fileName;
+  }
+
+  /** Whose experts are in it; null: nobody's, all ranks read it. */
+  public @Nullable ExpertRank rank() {
+    return rank;
+  }
+
+  /** A tensor's name, which tells a rank's share from those of the others. */
+  public String qualify(TensorInfo tensor) {
+    return offsets.qualify(tensor);
   }
 
   /** What goes before the data: the header's length and the header. */

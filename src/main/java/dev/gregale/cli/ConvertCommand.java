@@ -64,7 +64,8 @@ final class ConvertCommand implements Callable<Integer> {
   @Option(
       names = "--to",
       description =
-          "te or hf; default: the one that SRC is not, or hf with --quantize or --dequantize.")
+          "te or hf; default: the one that SRC is not; hf with --quantize or --dequantize; te with"
+              + " --expert-parallel-size.")
   private @Nullable TargetLayout to;
 
   @Option(
@@ -91,6 +92,15 @@ final class ConvertCommand implements Callable<Integer> {
       converter = Size.class,
       description = "Data per file, as in 5GB or 500MiB; default ${DEFAULT-VALUE}.")
   private long maxShardBytes;
+
+  @Option(
+      names = "--expert-parallel-size",
+      paramLabel = "N",
+      defaultValue = "1",
+      description =
+          "Deal the experts out to files of N ranks, in TransformerEngine's layout (then the default"
+              + " of --to); default ${DEFAULT-VALUE}: not.")
+  private int expertParallelSize;
 
   @Option(names = "--resume", description = "Fail if there is no interrupted conversion.")
   private boolean resume;
@@ -125,12 +135,7 @@ final class ConvertCommand implements Callable<Integer> {
     if (!Files.isDirectory(source)) {
       throw new StartupException(ExitCode.NO_INPUT, source + ": no such directory");
     }
-    if (quantize != null && dequantize) {
-      throw new ParameterException(
-          spec.commandLine(),
-          "--quantize and --dequantize exclude each other; to quantise anew what is quantised,"
-              + " dequantise it first, in a conversion of its own");
-    }
+    requireSense();
     try {
       ConversionResult result = convert();
       System.out.println(json ? JsonMapper.shared().writeValueAsString(result) : describe(result));
@@ -149,6 +154,27 @@ final class ConvertCommand implements Callable<Integer> {
     }
   }
 
+  private void requireSense() {
+    if (quantize != null && dequantize) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "--quantize and --dequantize exclude each other; to quantise anew what is quantised,"
+              + " dequantise it first, in a conversion of its own");
+    }
+    if (expertParallelSize < 1 || expertParallelSize > ConversionRequest.MAX_EXPERT_PARALLEL_SIZE) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "--expert-parallel-size must be between 1 and %d, but is %d"
+              .formatted(ConversionRequest.MAX_EXPERT_PARALLEL_SIZE, expertParallelSize));
+    }
+    if (expertParallelSize > 1 && to == TargetLayout.HF) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "--expert-parallel-size is for --to te; Hugging Face's layout has every expert apart"
+              + " already");
+    }
+  }
+
   private ConversionResult convert() throws IOException {
     CheckpointConverter converter =
         new CheckpointConverter(verify == null ? null : new LogitsComparison());
@@ -161,6 +187,7 @@ final class ConvertCommand implements Callable<Integer> {
             quantize == null ? Quantization.NONE : quantize.quantization(),
             dequantize,
             maxShardBytes,
+            expertParallelSize,
             overwrite,
             resume);
     if (dryRun) {
@@ -172,12 +199,15 @@ final class ConvertCommand implements Callable<Integer> {
   }
 
   private String describe(ConversionResult result) {
-    return "%s%s: %s to %s, %d tensors, %,d bytes in %d file%s%s"
+    return "%s%s: %s to %s%s, %d tensors, %,d bytes in %d file%s%s"
             .formatted(
                 dryRun ? "would write " : "",
                 target,
                 result.from(),
                 result.to(),
+                result.expertParallelSize() == 1
+                    ? ""
+                    : ", experts for %d ranks".formatted(result.expertParallelSize()),
                 result.tensors(),
                 result.bytes(),
                 result.shards(),

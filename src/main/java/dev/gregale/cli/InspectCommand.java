@@ -5,7 +5,7 @@ import dev.gregale.checkpoint.CheckpointException;
 import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.checkpoint.ConfigJson;
 import dev.gregale.checkpoint.QuantizationConfig;
-import dev.gregale.checkpoint.TensorInfo;
+import dev.gregale.checkpoint.TensorSpec;
 import dev.gregale.config.ExitCode;
 import dev.gregale.config.StartupException;
 import dev.gregale.convert.Manifest;
@@ -40,7 +40,8 @@ final class InspectCommand implements Callable<Integer> {
    * What is in a model directory.
    *
    * @param layout whose names its tensors have
-   * @param tensors number of them
+   * @param expertParallelSize ranks that its experts are dealt out to; 1: they are whole
+   * @param tensors number of them, all ranks' shares being one
    * @param parameters elements of all of them, scales of quantised weights included
    * @param bytes of all of them
    * @param dtypes elements by type
@@ -51,6 +52,7 @@ final class InspectCommand implements Callable<Integer> {
    */
   record Contents(
       CheckpointLayout layout,
+      int expertParallelSize,
       int tensors,
       long parameters,
       long bytes,
@@ -67,9 +69,12 @@ final class InspectCommand implements Callable<Integer> {
           JsonMapper.shared().writerWithDefaultPrettyPrinter().writeValueAsString(contents));
     } else {
       System.out.printf(
-          "%s%nlayout      %s%ntensors     %d%nparameters  %,d%nbytes       %,d%ndtypes      %s%nsums        %s%nquantised   %s%n%s%n",
+          "%s%nlayout      %s%s%ntensors     %d%nparameters  %,d%nbytes       %,d%ndtypes      %s%nsums        %s%nquantised   %s%n%s%n",
           directory,
           contents.layout(),
+          contents.expertParallelSize() == 1
+              ? ""
+              : ", experts for %d ranks".formatted(contents.expertParallelSize()),
           contents.tensors(),
           contents.parameters(),
           contents.bytes(),
@@ -88,13 +93,14 @@ final class InspectCommand implements Callable<Integer> {
       long bytes = 0;
       Map<String, Long> dtypes = new TreeMap<>();
       for (String name : checkpoint.names()) {
-        TensorInfo tensor = checkpoint.file(name).info(name);
+        TensorSpec tensor = checkpoint.spec(name);
         parameters += tensor.shape().numElements();
         bytes += tensor.bytes();
         dtypes.merge(tensor.dtype().name(), tensor.shape().numElements(), Long::sum);
       }
       return new Contents(
           CheckpointLayout.of(checkpoint),
+          checkpoint.expertParallelSize(),
           checkpoint.names().size(),
           parameters,
           bytes,

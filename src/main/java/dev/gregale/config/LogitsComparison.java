@@ -57,7 +57,7 @@ public final class LogitsComparison implements ModelComparison {
 
   private static long bytes(Path directory) {
     try (Checkpoint checkpoint = Checkpoint.open(directory)) {
-      return checkpoint.names().stream().mapToLong(n -> checkpoint.file(n).info(n).bytes()).sum();
+      return checkpoint.names().stream().mapToLong(n -> checkpoint.spec(n).bytes()).sum();
     }
   }
 

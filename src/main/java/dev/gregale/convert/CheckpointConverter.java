@@ -6,7 +6,8 @@ import dev.gregale.checkpoint.CheckpointReader;
 import dev.gregale.checkpoint.ConfigJson;
 import dev.gregale.checkpoint.ModelDimensions;
 import dev.gregale.checkpoint.QuantizationConfig;
-import dev.gregale.checkpoint.SafetensorsIndex;
+import dev.gregale.checkpoint.SafetensorsFile;
+import dev.gregale.checkpoint.ShardLayout;
 import dev.gregale.checkpoint.TensorInfo;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -15,6 +16,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.HashMap;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
@@ -187,10 +189,8 @@ public final class CheckpointConverter {
   private Map<String, String> writeFiles(ConversionPlan plan, Path folder) throws IOException {
     Map<String, String> sums = new TreeMap<>();
     sums.put(Checkpoint.CONFIG_FILE, write(folder.resolve(Checkpoint.CONFIG_FILE), plan.config()));
-    String index = plan.index();
-    if (index != null) {
-      sums.put(
-          SafetensorsIndex.FILE_NAME, write(folder.resolve(SafetensorsIndex.FILE_NAME), index));
+    for (Map.Entry<String, String> index : plan.indices().entrySet()) {
+      sums.put(index.getKey(), write(folder.resolve(index.getKey()), index.getValue()));
     }
     for (Path file : SideFiles.of(plan.sourceDirectory())) {
       Path copy = folder.resolve(file.getFileName());
@@ -218,8 +218,11 @@ public final class CheckpointConverter {
     try (Checkpoint written = Checkpoint.open(folder)) {
       ConfigJson config = ConfigJson.read(folder.resolve(Checkpoint.CONFIG_FILE));
       CheckpointReader.read(written, ModelDimensions.of(config), QuantizationConfig.of(config));
-      for (TensorInfo tensor : plan.tensors()) {
-        if (!written.file(tensor.name()).info(tensor.name()).equals(tensor)) {
+      Map<Path, SafetensorsFile> files = new HashMap<>();
+      written.files().forEach(file -> files.put(file.path().getFileName(), file));
+      for (ShardLayout shard : plan.shards()) {
+        SafetensorsFile file = files.get(Path.of(shard.fileName()));
+        if (file == null || !file.tensors().equals(shard.tensors())) {
           throw new IOException(folder + ": read back, the header is not what was written");
         }
       }

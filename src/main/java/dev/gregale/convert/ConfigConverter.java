@@ -3,6 +3,7 @@ package dev.gregale.convert;
 import dev.gregale.checkpoint.CheckpointException;
 import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.checkpoint.ConfigJson;
+import dev.gregale.checkpoint.ExpertRank;
 import dev.gregale.checkpoint.QuantizationConfig;
 import dev.gregale.tensor.DType;
 import java.util.Map;
@@ -43,6 +44,7 @@ final class ConfigConverter {
    * The target's config.json.
    *
    * @param dtype of the target's tensors; null: as in the source
+   * @param expertParallelSize ranks that experts are dealt out to
    * @param quantization the target's {@code quantization_config}; null: none
    * @param quantised layers with quantised weights
    * @throws CheckpointException if the source is no Mixtral's
@@ -51,6 +53,7 @@ final class ConfigConverter {
       ConfigJson source,
       CheckpointLayout to,
       @Nullable DType dtype,
+      int expertParallelSize,
       @Nullable JsonNode quantization,
       Set<Integer> quantised) {
     String type = source.optionalString("model_type");
@@ -67,6 +70,7 @@ final class ConfigConverter {
           config.set(entry.getKey(), defaults.get(entry.getKey()));
         }
       }
+      config.put(ExpertRank.SIZE_KEY, expertParallelSize);
       if (!quantised.isEmpty()) {
         setLayerPrecision(config, quantised);
       }

@@ -14,6 +14,7 @@ public final class ConversionJob {
    * @param dtype null: as in the source
    * @param quantize null: as in the source
    * @param dequantize whether a quantised source is written in {@code dtype}
+   * @param expertParallelSize ranks that experts are dealt out to
    * @param dryRun only check everything
    * @param compareLogits also run both models
    */
@@ -25,6 +26,7 @@ public final class ConversionJob {
       @Nullable WeightRecipe quantize,
       boolean dequantize,
       long maxShardBytes,
+      int expertParallelSize,
       boolean overwrite,
       boolean dryRun,
       boolean compareLogits) {}

@@ -178,6 +178,7 @@ public final class ConversionJobs implements AutoCloseable {
         order.quantize() == null ? Quantization.NONE : order.quantize().quantization(),
         order.dequantize(),
         order.maxShardBytes(),
+        order.expertParallelSize(),
         order.overwrite(),
         false);
   }

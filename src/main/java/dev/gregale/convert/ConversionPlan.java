@@ -6,13 +6,12 @@ import dev.gregale.checkpoint.Checkpoint;
 import dev.gregale.checkpoint.CheckpointException;
 import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.checkpoint.ConfigJson;
+import dev.gregale.checkpoint.ExpertRank;
 import dev.gregale.checkpoint.ModelDimensions;
 import dev.gregale.checkpoint.QuantizationConfig;
-import dev.gregale.checkpoint.SafetensorsIndex;
 import dev.gregale.checkpoint.ScaleGrid;
 import dev.gregale.checkpoint.ShardLayout;
 import dev.gregale.checkpoint.TensorInfo;
-import dev.gregale.checkpoint.TensorSpec;
 import dev.gregale.quantization.Quantization;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostTensor;
@@ -21,7 +20,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.util.HashMap;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -29,8 +27,6 @@ import java.util.TreeSet;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
-import tools.jackson.databind.json.JsonMapper;
-import tools.jackson.databind.node.ObjectNode;
 
 /** Everything that a conversion will write, known before the first byte of it. */
 final class ConversionPlan implements AutoCloseable {
@@ -40,9 +36,8 @@ final class ConversionPlan implements AutoCloseable {
   private final CheckpointLayout from;
   private final CheckpointLayout to;
   private final String config;
-  private final TensorEncoding encoding;
-  private final Map<TensorSpec, HostTensor> sources = new LinkedHashMap<>();
-  private final List<ShardLayout> shards;
+  private final TargetShards shards;
+  private final int expertParallelSize;
   private final String id;
 
   private ConversionPlan(Checkpoint source, ConversionRequest request) throws IOException {
@@ -55,18 +50,31 @@ final class ConversionPlan implements AutoCloseable {
     ModelDimensions dims = ModelDimensions.of(json);
     List<HostTensor> tensors = MixtralTensorMapping.map(source, to, dims, stored);
     QuantizedFormat format = QuantizedFormat.of(request.quantization(), json, to, dims);
-    this.encoding = encoding(request, dims, tensors, stored, format);
-    for (HostTensor tensor : tensors) {
-      encoding.targets(tensor).forEach(target -> sources.put(target, tensor));
-    }
+    DType dtype = request.dtype() == null ? tensors.getFirst().dtype() : request.dtype();
+    this.expertParallelSize = request.expertParallelSize();
+    this.shards =
+        new TargetShards(
+            tensors,
+            ranks(expertParallelSize, dims, json),
+            some -> encoding(request, dims, some, stored, format, dtype),
+            request.maxShardBytes());
     JsonNode quantization =
         format != null
             ? format.config()
             : request.dequantize() ? null : json.tree().get(QuantizationConfig.KEY);
     this.config =
-        ConfigConverter.convert(json, to, request.dtype(), quantization, quantisedLayers());
-    this.shards = ShardLayout.split(List.copyOf(sources.keySet()), request.maxShardBytes());
+        ConfigConverter.convert(
+            json, to, request.dtype(), expertParallelSize, quantization, quantisedLayers());
     this.id = id();
+  }
+
+  /** None where experts stay whole. */
+  private static List<ExpertRank> ranks(int size, ModelDimensions dims, ConfigJson json) {
+    try {
+      return size == 1 ? List.of() : ExpertRank.all(dims.numExperts(), size);
+    } catch (IllegalArgumentException e) {
+      throw json.invalid(e);
+    }
   }
 
   /** Values are never rounded to codes twice, and never taken for something else unasked. */
@@ -87,12 +95,17 @@ final class ConversionPlan implements AutoCloseable {
     }
   }
 
+  /**
+   * @param tensors of which no two have the same name
+   * @param dtype of what is dequantised
+   */
   private TensorEncoding encoding(
       ConversionRequest request,
       ModelDimensions dims,
       List<HostTensor> tensors,
       @Nullable QuantizationConfig stored,
-      @Nullable QuantizedFormat format) {
+      @Nullable QuantizedFormat format,
+      DType dtype) {
     WeightCast cast = new WeightCast(request.dtype());
     if (format != null) {
       return new QuantizedEncoding(format, cast);
@@ -103,7 +116,6 @@ final class ConversionPlan implements AutoCloseable {
     if (!request.dequantize()) {
       return new CarriedEncoding(stored, cast);
     }
-    DType dtype = request.dtype() == null ? tensors.getFirst().dtype() : request.dtype();
     return new DequantizedEncoding(stored, scales(dims, tensors, stored), dtype, cast);
   }
 
@@ -128,9 +140,9 @@ final class ConversionPlan implements AutoCloseable {
   }
 
   private Set<Integer> quantisedLayers() {
-    return sources.keySet().stream()
-        .filter(target -> target.dtype() == DType.F8_E4M3)
-        .map(target -> CheckpointLayout.layerOf(target.name()))
+    return tensors().stream()
+        .filter(tensor -> tensor.dtype() == DType.F8_E4M3)
+        .map(tensor -> CheckpointLayout.layerOf(tensor.name()))
         .collect(Collectors.toSet());
   }
 
@@ -153,6 +165,9 @@ final class ConversionPlan implements AutoCloseable {
     if (request.to() != null) {
       return request.to();
     }
+    if (request.expertParallelSize() > 1) {
+      return CheckpointLayout.TRANSFORMER_ENGINE;
+    }
     if (request.quantization() != Quantization.NONE || request.dequantize()) {
       return CheckpointLayout.HUGGING_FACE;
     }
@@ -165,13 +180,13 @@ final class ConversionPlan implements AutoCloseable {
   private String id() throws IOException {
     StringBuilder text = new StringBuilder(FORMAT).append('\n').append(config);
     TreeSet<Path> files = new TreeSet<>();
-    source.names().forEach(name -> files.add(source.file(name).path()));
+    source.files().forEach(file -> files.add(file.path()));
     for (Path file : files) {
       BasicFileAttributes attributes = Files.readAttributes(file, BasicFileAttributes.class);
       text.append(file.getFileName()).append(' ').append(attributes.size()).append(' ');
       text.append(attributes.lastModifiedTime()).append('\n');
     }
-    for (ShardLayout shard : shards) {
+    for (ShardLayout shard : shards()) {
       text.append(shard.fileName()).append('\n');
       shard.tensors().forEach(tensor -> text.append(tensor).append('\n'));
     }
@@ -188,7 +203,7 @@ final class ConversionPlan implements AutoCloseable {
   }
 
   List<ShardLayout> shards() {
-    return shards;
+    return shards.files();
   }
 
   /** Tells this conversion from others into the same target. */
@@ -196,42 +211,36 @@ final class ConversionPlan implements AutoCloseable {
     return id;
   }
 
-  /** Hands out the bytes of a tensor of the target, as in {@link TensorEncoding#forEachPiece}. */
-  void forEachPiece(TensorInfo tensor, int maxBytes, TensorEncoding.Sink sink) throws IOException {
-    TensorSpec target = new TensorSpec(tensor.name(), tensor.dtype(), tensor.shape());
-    HostTensor from = sources.get(target);
-    if (from == null) {
-      throw new IllegalArgumentException(tensor.name() + " is no tensor of the target");
-    }
-    encoding.forEachPiece(from, target, maxBytes, sink);
+  /** Hands out the bytes of a tensor of a file, as in {@link TensorEncoding#forEachPiece}. */
+  void forEachPiece(ShardLayout shard, TensorInfo tensor, int maxBytes, TensorEncoding.Sink sink)
+      throws IOException {
+    shards.forEachPiece(shard, tensor, maxBytes, sink);
   }
 
   /** All tensors in the order in which they are written. */
   List<TensorInfo> tensors() {
-    return shards.stream().flatMap(shard -> shard.tensors().stream()).toList();
+    return shards().stream().flatMap(shard -> shard.tensors().stream()).toList();
   }
 
   long totalBytes() {
     return tensors().stream().mapToLong(TensorInfo::bytes).sum();
   }
 
-  /** The index file's text; null where there is one shard only. */
-  @Nullable String index() {
-    if (shards.size() == 1) {
-      return null;
-    }
-    ObjectNode index = JsonMapper.shared().createObjectNode();
-    index.putObject("metadata").put("total_size", totalBytes());
-    ObjectNode weightMap = index.putObject(SafetensorsIndex.WEIGHT_MAP);
-    for (ShardLayout shard : shards) {
-      shard.tensors().forEach(tensor -> weightMap.put(tensor.name(), shard.fileName()));
-    }
-    return PythonJson.write(index);
+  /** The texts of index files by name. */
+  Map<String, String> indices() {
+    return shards.indices();
   }
 
   ConversionResult result(long resumedBytes, @Nullable LogitsDifference difference) {
     return new ConversionResult(
-        from, to, tensors().size(), shards.size(), totalBytes(), resumedBytes, difference);
+        from,
+        to,
+        expertParallelSize,
+        tensors().size(),
+        shards().size(),
+        totalBytes(),
+        resumedBytes,
+        difference);
   }
 
   @Override

@@ -1,6 +1,7 @@
 package dev.gregale.convert;
 
 import dev.gregale.checkpoint.CheckpointLayout;
+import dev.gregale.checkpoint.ExpertRank;
 import dev.gregale.quantization.Quantization;
 import dev.gregale.tensor.DType;
 import java.nio.file.Path;
@@ -19,6 +20,8 @@ import org.jspecify.annotations.Nullable;
  * @param dequantize whether what is quantised in the source is written in {@code dtype} or, where
  *     that is null, in the type of the source's embedding
  * @param maxShardBytes data per file; a larger tensor has a file of its own
+ * @param expertParallelSize ranks that the experts of TransformerEngine's layout are dealt out to
+ *     ({@link ExpertRank}); 1: they stay whole. Above 1 that layout is the default
  * @param overwrite whether a checkpoint in the target's place is replaced, and an interrupted
  *     conversion of something else given up
  * @param resume whether there must be an interrupted conversion to go on with; without it one that
@@ -32,11 +35,15 @@ public record ConversionRequest(
     Quantization quantization,
     boolean dequantize,
     long maxShardBytes,
+    int expertParallelSize,
     boolean overwrite,
     boolean resume) {
 
   /** Hugging Face's default. */
   public static final long DEFAULT_MAX_SHARD_BYTES = 5_000_000_000L;
+
+  /** Ranks that there may be at most. */
+  public static final int MAX_EXPERT_PARALLEL_SIZE = ExpertRank.MAX_SIZE;
 
   public ConversionRequest {
     if (to == CheckpointLayout.HUGGING_FACE_FUSED) {
@@ -51,6 +58,12 @@ public record ConversionRequest(
     if (maxShardBytes < 1) {
       throw new IllegalArgumentException(maxShardBytes + ": a file holds at least a byte");
     }
+    int maxRanks = to == CheckpointLayout.HUGGING_FACE ? 1 : MAX_EXPERT_PARALLEL_SIZE;
+    if (expertParallelSize < 1 || expertParallelSize > maxRanks) {
+      throw new IllegalArgumentException(
+          "%d ranks, expected 1 to %d in the layout %s"
+              .formatted(expertParallelSize, maxRanks, to));
+    }
   }
 
   /** With every option as it is by default. */
@@ -63,6 +76,7 @@ public record ConversionRequest(
         Quantization.NONE,
         false,
         DEFAULT_MAX_SHARD_BYTES,
+        1,
         false,
         false);
   }

@@ -8,7 +8,8 @@ import org.jspecify.annotations.Nullable;
  *
  * @param from the source's layout
  * @param to the target's
- * @param tensors number of them
+ * @param expertParallelSize ranks that the experts are dealt out to; 1: they are whole
+ * @param tensors number of them, a rank's share counting as one
  * @param shards safetensors files
  * @param bytes of all tensors
  * @param resumedBytes those of them that an interrupted run had done
@@ -17,6 +18,7 @@ import org.jspecify.annotations.Nullable;
 public record ConversionResult(
     CheckpointLayout from,
     CheckpointLayout to,
+    int expertParallelSize,
     int tensors,
     int shards,
     long bytes,

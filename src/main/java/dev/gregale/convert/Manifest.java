@@ -11,9 +11,12 @@ import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -21,7 +24,7 @@ import tools.jackson.databind.json.JsonMapper;
  * The sums of a converted checkpoint, beside it in {@value #FILE_NAME}.
  *
  * @param conversion identity of the conversion that made it
- * @param tensors by name
+ * @param tensors by name; a rank's share with its experts, as in {@code NAME[4:8]}
  * @param files SHA-256 of the other files by name
  */
 public record Manifest(String conversion, Map<String, Sum> tensors, Map<String, String> files) {
@@ -44,7 +47,7 @@ public record Manifest(String conversion, Map<String, Sum> tensors, Map<String, 
     for (ShardLayout shard : plan.shards()) {
       for (TensorInfo tensor : shard.tensors()) {
         String shape = tensor.shape().toString();
-        tensors.put(tensor.name(), new Sum(tensor.dtype().name(), shape, sums.get(next++)));
+        tensors.put(shard.qualify(tensor), new Sum(tensor.dtype().name(), shape, sums.get(next++)));
       }
     }
     return new Manifest(plan.identity(), tensors, new TreeMap<>(files));
@@ -92,22 +95,26 @@ public record Manifest(String conversion, Map<String, Sum> tensors, Map<String, 
    */
   public void verify(Checkpoint checkpoint) {
     Path path = checkpoint.directory().resolve(FILE_NAME);
-    if (!checkpoint.names().equals(tensors.keySet())) {
+    Set<String> names = new HashSet<>();
+    checkpoint.files().forEach(file -> names.addAll(file.qualified().keySet()));
+    if (!names.equals(tensors.keySet())) {
       throw new CheckpointException(path + ": the checkpoint has other tensors than the manifest");
     }
-    tensors.forEach(
-        (name, expected) -> {
-          SafetensorsFile file = checkpoint.file(name);
-          TensorInfo tensor = file.info(name);
-          Sum found =
-              new Sum(tensor.dtype().name(), tensor.shape().toString(), sum(file.data(name)));
-          if (!found.equals(expected)) {
-            throw new CheckpointException(
-                "%s: tensor %s: found %s, the manifest has %s"
-                    .formatted(file.path(), quote(name), found, quote(String.valueOf(expected))));
-          }
-        });
+    for (SafetensorsFile file : checkpoint.files()) {
+      file.qualified().forEach((name, tensor) -> verify(file, tensor, tensors.get(name)));
+    }
     files.forEach((name, expected) -> verifyFile(checkpoint.directory(), name, expected));
+  }
+
+  private static void verify(SafetensorsFile file, TensorInfo tensor, @Nullable Sum expected) {
+    MemorySegment data = file.data(tensor.name());
+    Sum found = new Sum(tensor.dtype().name(), tensor.shape().toString(), sum(data));
+    if (!found.equals(expected)) {
+      throw new CheckpointException(
+          "%s: tensor %s: found %s, the manifest has %s"
+              .formatted(
+                  file.path(), quote(tensor.name()), found, quote(String.valueOf(expected))));
+    }
   }
 
   private static void verifyFile(Path directory, String name, String expected) {

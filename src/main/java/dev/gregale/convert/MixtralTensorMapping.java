@@ -10,8 +10,8 @@ import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.checkpoint.CheckpointReader;
 import dev.gregale.checkpoint.ModelDimensions;
 import dev.gregale.checkpoint.QuantizationConfig;
-import dev.gregale.checkpoint.SafetensorsFile;
-import dev.gregale.checkpoint.TensorInfo;
+import dev.gregale.checkpoint.SlabReader;
+import dev.gregale.checkpoint.TensorSpec;
 import dev.gregale.convert.TensorRule.Merge;
 import dev.gregale.convert.TensorRule.Rename;
 import dev.gregale.convert.TensorRule.Run;
@@ -158,10 +158,9 @@ public final class MixtralTensorMapping {
 
   /** A tensor of the source; codes are plain bytes. */
   private HostTensor stored(String name) {
-    SafetensorsFile file = source.file(name);
-    TensorInfo info = file.info(name);
-    DType dtype = info.dtype() == DType.F8_E4M3 ? DType.U8 : info.dtype();
-    return new HostTensor(name, dtype, info.shape(), List.of(file.data(name)));
+    TensorSpec spec = source.spec(name);
+    DType dtype = spec.dtype() == DType.F8_E4M3 ? DType.U8 : spec.dtype();
+    return new HostTensor(name, dtype, spec.shape(), source.slabs(name));
   }
 
   private HostTensor gathered(String target, Shape shape, List<Run> runs) {
@@ -174,7 +173,7 @@ public final class MixtralTensorMapping {
         throw new CheckpointException(
             "%s: tensor %s: found dtype %s, expected %s as in %s, with which it becomes one tensor"
                 .formatted(
-                    source.file(part.name()).path(),
+                    source.path(part.name()),
                     quote(part.name()),
                     part.dtype(),
                     dtype,

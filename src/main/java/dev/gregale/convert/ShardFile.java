@@ -28,11 +28,14 @@ final class ShardFile implements AutoCloseable {
   }
 
   private final Path path;
+  private final ShardLayout shard;
   private final FileChannel buffered;
   private final @Nullable FileChannel direct;
 
-  private ShardFile(Path path, FileChannel buffered, @Nullable FileChannel direct) {
+  private ShardFile(
+      Path path, ShardLayout shard, FileChannel buffered, @Nullable FileChannel direct) {
     this.path = path;
+    this.shard = shard;
     this.buffered = buffered;
     this.direct = direct;
   }
@@ -51,7 +54,7 @@ final class ShardFile implements AutoCloseable {
       }
       buffered.truncate(size);
       Channels.writeFully(buffered, shard.head(), 0);
-      return new ShardFile(path, buffered, openDirect(path, channels));
+      return new ShardFile(path, shard, buffered, openDirect(path, channels));
     } catch (IOException | RuntimeException e) {
       buffered.close();
       throw e;
@@ -70,6 +73,11 @@ final class ShardFile implements AutoCloseable {
     } catch (UnsupportedOperationException | IOException e) {
       return null; // what is really wrong with the file shows at the next write
     }
+  }
+
+  /** What is to be written. */
+  ShardLayout shard() {
+    return shard;
   }
 
   /**

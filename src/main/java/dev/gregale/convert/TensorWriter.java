@@ -63,7 +63,7 @@ final class TensorWriter {
       throws IOException {
     Run run = new Run(tensor, file, done);
     try {
-      plan.forEachPiece(tensor, PREFETCH_BYTES, run::add);
+      plan.forEachPiece(file.shard(), tensor, PREFETCH_BYTES, run::add);
       run.end();
     } finally {
       run.awaitTransfers(); // they use our buffers, also after a failure

@@ -40,6 +40,17 @@ public final class Shape {
     return Math.toIntExact(dims[axis]);
   }
 
+  /**
+   * The same but for the first length: of so many experts, say. Of a scalar, a vector.
+   *
+   * @throws ArithmeticException if the number of elements overflows a long
+   */
+  public Shape withFirst(long length) {
+    long[] changed = Arrays.copyOf(dims, Math.max(1, dims.length));
+    changed[0] = length;
+    return new Shape(changed);
+  }
+
   public long numElements() {
     return numElements;
   }

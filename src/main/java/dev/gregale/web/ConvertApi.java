@@ -55,6 +55,7 @@ interface ConvertApi {
                         @ExampleObject(name = "convert", value = Examples.CONVERT),
                         @ExampleObject(name = "check only", value = Examples.DRY_RUN),
                         @ExampleObject(name = "quantise", value = Examples.QUANTIZE),
+                        @ExampleObject(name = "experts for two ranks", value = Examples.RANKS),
                         @ExampleObject(name = "all options", value = Examples.ALL)
                       })))
   @ApiResponse(
@@ -139,11 +140,16 @@ interface ConvertApi {
         """
         {"source": "Mixtral-8x7B-v0.1", "target": "Mixtral-8x7B-fp8", "quantize": "fp8-block"}""";
 
+    static final String RANKS =
+        """
+        {"source": "Mixtral-8x7B-v0.1", "target": "Mixtral-8x7B-te-ep2", "to": "te",
+         "expertParallelSize": 2}""";
+
     static final String ALL =
         """
         {"source": "Mixtral-8x7B-fp8", "target": "Mixtral-8x7B-fp32", "to": "hf",
-         "dequantize": true, "dtype": "fp32", "maxShardSize": "10GB", "overwrite": true,
-         "dryRun": false, "verify": "logits"}""";
+         "dequantize": true, "dtype": "fp32", "maxShardSize": "10GB", "expertParallelSize": 1,
+         "overwrite": true, "dryRun": false, "verify": "logits"}""";
 
     static final String RUNNING =
         """

@@ -1,6 +1,7 @@
 package dev.gregale.web;
 
 import static dev.gregale.web.Ranges.check;
+import static dev.gregale.web.Ranges.range;
 import static dev.gregale.web.Ranges.required;
 
 import com.fasterxml.jackson.annotation.JsonAnySetter;
@@ -34,8 +35,8 @@ record ConvertRequest(
         @Nullable String target,
     @Schema(
             description =
-                "Layout to be written. Default: the one that the source does not have, or hf with"
-                    + " quantize or dequantize.",
+                "Layout to be written. Default: the one that the source does not have; hf with quantize"
+                    + " or dequantize; te with expertParallelSize.",
             allowableValues = {"hf", "te"})
         @JsonProperty("to")
         @Nullable String to,
@@ -62,6 +63,15 @@ record ConvertRequest(
     @Schema(description = "Data per file, as in 5GB or 500MiB.", defaultValue = "5GB")
         @JsonProperty("maxShardSize")
         @Nullable String maxShardSize,
+    @Schema(
+            description =
+                "Ranks that the experts are dealt out to, of te only: each has files of its own, and"
+                    + " an index of all that it reads. Must divide the experts. 1: not dealt out.",
+            minimum = "1",
+            maximum = "256",
+            defaultValue = "1")
+        @JsonProperty("expertParallelSize")
+        @Nullable Integer expertParallelSize,
     @Schema(description = "Replace a checkpoint in the target's place.", defaultValue = "false")
         @JsonProperty("overwrite")
         @Nullable Boolean overwrite,
@@ -95,14 +105,27 @@ record ConvertRequest(
         "dequantize",
         "quantize and dequantize exclude each other; to quantise anew what is quantised, dequantise"
             + " it first, in a conversion of its own");
+    TargetLayout layout = value("to", to, TargetLayout.class);
+    int ranks =
+        range(
+            "expertParallelSize",
+            expertParallelSize,
+            1,
+            1,
+            ConversionRequest.MAX_EXPERT_PARALLEL_SIZE);
+    check(
+        ranks == 1 || layout != TargetLayout.HF,
+        "expertParallelSize",
+        "expertParallelSize is for te; hf has every expert apart already");
     return new ConversionJob.Order(
         required(source, "source", "source is missing; give a model directory"),
         required(target, "target", "target is missing; give the directory to be made"),
-        value("to", to, TargetLayout.class),
+        layout,
         value("dtype", dtype, WeightType.class),
         value("quantize", quantize, WeightRecipe.class),
         toValues,
         maxShardBytes(),
+        ranks,
         Boolean.TRUE.equals(overwrite),
         Boolean.TRUE.equals(dryRun),
         verify != null);

@@ -126,9 +126,9 @@ class CheckpointReaderTest extends CheckpointReaderFixture {
       List<MemorySegment> down = new ArrayList<>();
       for (int expert = 0; expert < 4; expert++) {
         String prefix = moe + "experts." + expert + ".";
-        gateUp.add(hf.file(prefix + "w1.weight").data(prefix + "w1.weight"));
-        gateUp.add(hf.file(prefix + "w3.weight").data(prefix + "w3.weight"));
-        down.add(hf.file(prefix + "w2.weight").data(prefix + "w2.weight"));
+        gateUp.add(hf.slabs(prefix + "w1.weight").getFirst());
+        gateUp.add(hf.slabs(prefix + "w3.weight").getFirst());
+        down.add(hf.slabs(prefix + "w2.weight").getFirst());
       }
       tensors.add(renamed(hf.tensor(moe + "gate.weight"), mlp + "gate.weight"));
       tensors.add(

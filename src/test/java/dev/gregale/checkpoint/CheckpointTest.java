@@ -34,9 +34,8 @@ class CheckpointTest {
             .as(name)
             .isEqualTo(Golden.bytes(single.tensor(name)));
       }
-      assertThat(single.file("lm_head.weight").path()).hasFileName("model.safetensors");
-      assertThat(sharded.file("lm_head.weight").path())
-          .hasFileName("model-00008-of-00008.safetensors");
+      assertThat(single.path("lm_head.weight")).hasFileName("model.safetensors");
+      assertThat(sharded.path("lm_head.weight")).hasFileName("model-00008-of-00008.safetensors");
     }
   }
 

@@ -12,6 +12,7 @@ import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Random;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -21,6 +22,7 @@ import org.junit.jupiter.api.io.TempDir;
 class SafetensorsMutationTest {
 
   private static final int MUTANTS = 200_000;
+  private static final int PARTS = 8; // with a seed each
   private static final String EMPTY = ":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}";
 
   /** Files on which readers have failed; see SafetensorsFileTest for what ours says to each. */
@@ -78,10 +80,19 @@ class SafetensorsMutationTest {
   /** Seed and number; prints how many were accepted and how long the slowest took. */
   public static void main(String[] args) {
     fullHeaders();
-    long[] slowest = new long[1];
-    int accepted = mutate(Long.parseLong(args[0]), Integer.parseInt(args[1]), slowest);
-    System.out.println(accepted + " " + slowest[0] / 1_000_000);
+    long seed = Long.parseLong(args[0]);
+    int each = Integer.parseInt(args[1]) / PARTS;
+    List<Outcome> parts =
+        IntStream.range(0, PARTS).parallel().mapToObj(part -> mutate(seed + part, each)).toList();
+    int accepted = parts.stream().mapToInt(Outcome::accepted).sum();
+    long slowest = parts.stream().mapToLong(Outcome::slowestNanos).max().orElseThrow();
+    System.out.println(accepted + " " + slowest / 1_000_000);
   }
+
+  /**
+   * @param accepted mutants that are files
+   */
+  private record Outcome(int accepted, long slowestNanos) {}
 
   /** As much as a header may hold, and a little more than that. */
   private static void fullHeaders() {
@@ -174,9 +185,10 @@ class SafetensorsMutationTest {
     assertThat(SafetensorsValidator.problem(header, other)).isNotEmpty();
   }
 
-  private static int mutate(long seed, int count, long[] slowest) {
+  private static Outcome mutate(long seed, int count) {
     Random random = new Random(seed);
     int accepted = 0;
+    long slowest = 0;
     for (int i = 0; i < count; i++) {
       byte[] mutant =
           SafetensorsMutator.mutant(
@@ -196,9 +208,9 @@ class SafetensorsMutationTest {
       } catch (RuntimeException | Error e) {
         throw new AssertionError(describe(seed, i, mutant), e);
       }
-      slowest[0] = Math.max(slowest[0], System.nanoTime() - start);
+      slowest = Math.max(slowest, System.nanoTime() - start);
     }
-    return accepted;
+    return new Outcome(accepted, slowest);
   }
 
   private static String describe(long seed, int index, byte[] mutant) {

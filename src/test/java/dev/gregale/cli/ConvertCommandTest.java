@@ -39,6 +39,9 @@ class ConvertCommandTest {
     assertThat(convert(ODD, "--quickly")).isEqualTo(64);
     assertThat(convert(ODD, "--quantize=int4")).isEqualTo(64);
     assertThat(convert(ODD, "--quantize=fp8-block", "--dequantize")).isEqualTo(64);
+    assertThat(convert(ODD, "--expert-parallel-size=two")).isEqualTo(64);
+    assertThat(convert(ODD, "--expert-parallel-size=0")).isEqualTo(64);
+    assertThat(convert(ODD, "--expert-parallel-size=2", "--to=hf")).isEqualTo(64);
     assertThat(GregaleCommand.commandLine().setErr(new PrintWriter(err)).execute("convert"))
         .isEqualTo(64);
     assertThat(err.toString()).contains("'huge': expected a size as in 5GB or 500MiB");
@@ -56,6 +59,18 @@ class ConvertCommandTest {
     assertThat(Files.readString(folder.resolve("te/config.json")))
         .contains("MixtralForCausalLM")
         .doesNotContain("quantization_config");
+  }
+
+  @Test
+  void dealsExpertsOutToRanks() throws IOException {
+    assertThat(convert(ODD, "--expert-parallel-size=3")).isEqualTo(65);
+    assertThat(err.toString()).contains("4 experts cannot be divided by 3").hasLineCount(1);
+    assertThat(convert(ODD, "--expert-parallel-size=2")).isZero();
+    Path ranks = Files.move(folder.resolve("te"), folder.resolve("ranks"));
+    assertThat(GregaleCommand.commandLine().execute("inspect", ranks.toString())).isZero();
+    assertThat(convert(ranks)).isZero();
+    Path back = folder.resolve("te/model.safetensors");
+    assertThat(Files.mismatch(back, ODD.resolve("model.safetensors"))).isEqualTo(-1);
   }
 
   @Test

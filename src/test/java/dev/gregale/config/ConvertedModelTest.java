@@ -38,7 +38,7 @@ class ConvertedModelTest {
     return new CheckpointConverter(new LogitsComparison())
         .convert(
             new ConversionRequest(
-                from, to, null, dtype, Quantization.NONE, false, 2_000_000, false, false),
+                from, to, null, dtype, Quantization.NONE, false, 2_000_000, 1, false, false),
             progress -> {})
         .difference();
   }
@@ -109,6 +109,7 @@ class ConvertedModelTest {
             Quantization.NONE,
             false,
             1 << 30,
+            1,
             false,
             false);
     assertThatThrownBy(() -> converter.convert(request, progress -> {}))

@@ -41,7 +41,16 @@ class QuantizedConversionTest extends QuantizedFixture {
     new CheckpointConverter(null)
         .convert(
             new ConversionRequest(
-                source, target, to, dtype, Quantization.NONE, dequantize, 1L << 30, false, false),
+                source,
+                target,
+                to,
+                dtype,
+                Quantization.NONE,
+                dequantize,
+                1L << 30,
+                1,
+                false,
+                false),
             progress -> {});
     return target;
   }

@@ -44,7 +44,7 @@ abstract class QuantizedFixture {
     new CheckpointConverter(null)
         .convert(
             new ConversionRequest(
-                source, target, to, null, quantization, false, 1L << 30, false, false),
+                source, target, to, null, quantization, false, 1L << 30, 1, false, false),
             progress -> {});
     return target;
   }

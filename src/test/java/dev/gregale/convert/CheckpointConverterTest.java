@@ -181,6 +181,7 @@ class CheckpointConverterTest {
             new ConversionResult(
                 CheckpointLayout.HUGGING_FACE,
                 CheckpointLayout.TRANSFORMER_ENGINE,
+                1,
                 17,
                 1,
                 973248,

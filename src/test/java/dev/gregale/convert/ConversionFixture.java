@@ -40,6 +40,7 @@ abstract class ConversionFixture {
         Quantization.NONE,
         false,
         150_000,
+        1,
         overwrite,
         resume);
   }

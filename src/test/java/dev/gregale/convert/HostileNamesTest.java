@@ -147,7 +147,7 @@ class HostileNamesTest extends RootsFixture {
 
   private static ConversionJob.Order order(String source, String target) {
     return new ConversionJob.Order(
-        source, target, null, null, null, false, 1 << 20, true, false, false);
+        source, target, null, null, null, false, 1 << 20, 1, true, false, false);
   }
 
   /** Whole names; also what no part of a name can say. */

@@ -22,6 +22,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.TreeMap;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -109,7 +110,28 @@ final class Models {
       @Nullable DType dtype,
       long maxShardBytes) {
     return new ConversionRequest(
-        source, target, to, dtype, Quantization.NONE, false, maxShardBytes, false, false);
+        source, target, to, dtype, Quantization.NONE, false, maxShardBytes, 1, false, false);
+  }
+
+  /** Any number that divides another. */
+  static int divisor(int number, Random random) {
+    int[] divisors = IntStream.rangeClosed(1, number).filter(d -> number % d == 0).toArray();
+    return divisors[random.nextInt(divisors.length)];
+  }
+
+  /** Into TransformerEngine's layout, experts dealt out to ranks. */
+  static ConversionRequest ranks(Path source, Path target, int ranks, long maxShardBytes) {
+    return new ConversionRequest(
+        source,
+        target,
+        CheckpointLayout.TRANSFORMER_ENGINE,
+        null,
+        Quantization.NONE,
+        false,
+        maxShardBytes,
+        ranks,
+        false,
+        false);
   }
 
   static ConversionResult convert(ConversionRequest request) throws IOException {

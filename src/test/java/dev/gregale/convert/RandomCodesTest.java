@@ -87,7 +87,9 @@ class RandomCodesTest {
             1 + random.nextInt(9),
             random.nextBoolean());
     Path hf = write(directory.resolve("hf"), dims, quantization, random);
-    Path te = convert(hf, directory.resolve("te"), null, false);
+    Path te = directory.resolve("te");
+    int ranks = Models.divisor(dims.numExperts(), random);
+    Models.convertQuickly(Models.ranks(hf, te, ranks, 1 + random.nextInt(100_000)));
     Path back = convert(te, directory.resolve("back"), null, false);
     assertThat(tensors(back)).isEqualTo(tensors(hf));
     Path here = convert(hf, directory.resolve("here"), CheckpointLayout.HUGGING_FACE, true);
@@ -110,6 +112,7 @@ class RandomCodesTest {
             Quantization.NONE,
             dequantize,
             1 << 20,
+            1,
             false,
             false));
     return to;

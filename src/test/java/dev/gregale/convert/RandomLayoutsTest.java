@@ -10,6 +10,7 @@ import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -80,8 +81,11 @@ class RandomLayoutsTest {
     }
     Path te = directory.resolve("te");
     Path back = directory.resolve("back");
-    Models.convertQuickly(Models.request(source, te, null, null, 1 + random.nextInt(3000)));
+    int ranks = Models.divisor(dims.numExperts(), random);
+    Models.convertQuickly(Models.ranks(source, te, ranks, 1 + random.nextInt(3000)));
     Models.convertQuickly(Models.request(te, back, null, null, 1 + random.nextInt(3000)));
+    assertThat(te.resolve("model.safetensors.index.ep%d-of-%d.json".formatted(ranks - 1, ranks)))
+        .satisfies(index -> assertThat(Files.exists(index)).isEqualTo(ranks > 1));
     assertThat(Models.tensors(back)).isEqualTo(Models.tensors(hf));
     assertEveryRow(Models.tensors(hf), Models.tensors(te), dims);
   }

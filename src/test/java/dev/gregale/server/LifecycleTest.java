@@ -47,6 +47,7 @@ class LifecycleTest {
                 folder.resolve("log"),
                 Map.of("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()),
                 "--gregale.engine.drain-timeout=500ms",
+                "--management.opentelemetry.tracing.export.schedule-delay=100ms",
                 "--logging.level.gregale.requests=debug",
                 "--logging.structured.format.console=ecs")) {
       traced(server, collector);

@@ -23,8 +23,8 @@ class OverloadTest {
             "--gregale.engine.max-num-seqs=" + Overload.SEQS,
             "--gregale.engine.max-queued-requests=" + Overload.QUEUE)) {
       Overload overload = new Overload(server);
-      Overload.Phase unloaded = overload.unloaded(Duration.ofSeconds(2));
-      Overload.Phase loaded = overload.overloaded(10 * unloaded.perSecond(), Duration.ofSeconds(3));
+      Overload.Phase unloaded = overload.unloaded(Duration.ofSeconds(1));
+      Overload.Phase loaded = overload.overloaded(10 * unloaded.perSecond(), Duration.ofSeconds(2));
       assertThat(overload.wrong()).isEmpty();
       assertThat(unloaded.refused().count()).isZero();
       assertThat(loaded.admitted().count()).isPositive();

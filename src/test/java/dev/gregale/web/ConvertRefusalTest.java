@@ -71,6 +71,14 @@ class ConvertRefusalTest extends ConvertFixture {
           },
           {"{\"source\":\"hf\",\"target\":\"te\",\"maxShardSize\":\"big\"}", "maxShardSize"},
           {"{\"source\":\"hf\",\"target\":\"te\",\"verify\":\"soul\"}", "verify"},
+          {"{\"source\":\"hf\",\"target\":\"te\",\"expertParallelSize\":0}", "expertParallelSize"},
+          {
+            "{\"source\":\"hf\",\"target\":\"te\",\"expertParallelSize\":257}", "expertParallelSize"
+          },
+          {
+            "{\"source\":\"hf\",\"target\":\"te\",\"to\":\"hf\",\"expertParallelSize\":2}",
+            "expertParallelSize"
+          },
           {"{\"source\":\"hf\",\"target\":\"te\",\"dryrun\":true}", "dryrun"},
           {"{\"source\":7,\"target\":\"te\"}", "source"},
           {"{\"source\":\"hf\",\"target\":\"te\",\"dryRun\":\"yes\"}", "dryRun"},

@@ -64,6 +64,24 @@ class ConvertRouteTest extends ConvertFixture {
   }
 
   @Test
+  void dealsExpertsOutToRanks() throws Exception {
+    model("hf");
+    JsonNode ranks =
+        finished(started("{\"source\":\"hf\",\"target\":\"ep4\",\"expertParallelSize\":4}"));
+    assertThat(ranks.at("/result/expertParallelSize").asInt()).as(ranks.toString()).isEqualTo(4);
+    assertThat(ranks.at("/result/to").asString()).isEqualTo("TRANSFORMER_ENGINE");
+    assertThat(ranks.at("/result/bytes").asLong()).isEqualTo(973_248);
+    JsonNode back = finished(started("{\"source\":\"ep4\",\"target\":\"back\"}"));
+    assertThat(back.get("state").asString()).as(back.toString()).isEqualTo("succeeded");
+    assertThat(Files.mismatch(ROOT.resolve("back/model.safetensors"), hf("model.safetensors")))
+        .isEqualTo(-1);
+    JsonNode uneven =
+        finished(started("{\"source\":\"hf\",\"target\":\"ep3\",\"expertParallelSize\":3}"));
+    assertThat(uneven.get("error").asString())
+        .contains("4 experts cannot be divided by 3: 1 remain", "1 or 2 or 4 ranks");
+  }
+
+  @Test
   void aDryRunWritesNothing() throws Exception {
     model("hf");
     JsonNode job = finished(started("{\"source\":\"hf\",\"target\":\"te\",\"dryRun\":true}"));

@@ -192,7 +192,8 @@ class OpenApiTest extends WebTest {
     assertThat(api.at("/components/schemas/ProblemDetail/properties").propertyNames())
         .contains("detail", "param");
     assertThat(post.at("/requestBody/content/application~1json/examples").propertyNames())
-        .containsExactly("convert", "check only", "quantise", "all options");
+        .containsExactly(
+            "convert", "check only", "quantise", "experts for two ranks", "all options");
     assertThat(post.at("/parameters/0/name").asString()).isEqualTo("Idempotency-Key");
     assertThat(api.at("/components/schemas/ConvertRequest/properties").propertyNames())
         .containsExactlyInAnyOrder(
@@ -203,6 +204,7 @@ class OpenApiTest extends WebTest {
             "quantize",
             "dequantize",
             "maxShardSize",
+            "expertParallelSize",
             "overwrite",
             "dryRun",
             "verify");

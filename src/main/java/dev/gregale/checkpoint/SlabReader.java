@@ -1,4 +1,4 @@
-package dev.gregale.convert;
+package dev.gregale.checkpoint;
 
 import dev.gregale.tensor.HostTensor;
 import java.lang.foreign.MemorySegment;
@@ -6,18 +6,18 @@ import java.util.Iterator;
 import java.util.List;
 
 /** Cuts a tensor's elements into slabs, first to last. */
-final class SlabReader {
+public final class SlabReader {
   private final Iterator<MemorySegment> slabs;
   private final int elementBytes;
   private MemorySegment rest = MemorySegment.NULL;
 
-  SlabReader(HostTensor tensor) {
+  public SlabReader(HostTensor tensor) {
     this.slabs = tensor.slabs().iterator();
     this.elementBytes = tensor.dtype().bytes();
   }
 
   /** Appends the next elements to a list of slabs. */
-  void take(long elements, List<MemorySegment> into) {
+  public void take(long elements, List<MemorySegment> into) {
     long bytes = elements * elementBytes;
     while (bytes > 0) {
       while (rest.byteSize() == 0) {
