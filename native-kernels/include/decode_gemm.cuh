@@ -124,26 +124,29 @@ class TileWalk {
 
 // Formats: how a stage is laid out and multiplied. A stage is a weight tile, the token tiles of as
 // many columns, and the scales of FP8.
-//
-// kBlocks: of a cluster, 1 or 2. Two take neighbouring weight tiles and bring each half of the tokens
-// for both, which then leave L2 once for 32 KB of weights: with 64 tokens in bf16 beside codes they are
-// as many bytes as the weights. Needs steps = k_tiles and an even n_tiles.
-template <int kBlocksOfCluster = 1>
 struct GemmBf16 {
-  static constexpr int kBlocks = kBlocksOfCluster;
+  static constexpr int kBlocks = 1;  // of a cluster
   static constexpr int kTokenTiles = 1;
   static constexpr int kMaxRows = kMaxTileRows;
   static constexpr bool kShiftRegisters = false;
   static constexpr int kScaleBytes = 0;
 };
 
-template <bool kMx, int kBlocksOfCluster = 1>
+template <bool kMx>
 struct GemmFp8 {
-  static constexpr int kBlocks = kBlocksOfCluster;
+  static constexpr int kBlocks = 1;
   static constexpr int kTokenTiles = 2;
   static constexpr bool kShiftRegisters = true;
   static constexpr int kMaxRows = 128;  // sums of a tile and of all have 64 registers each
   static constexpr int kScaleBytes = kMx ? kMxTileBytes : kTileScales * sizeof(float);
+};
+
+// Clusters of two that take neighbouring weight tiles and bring each half of the tokens for both, which
+// then leave L2 once for 32 KB of weights: 64 tokens in bf16 are as many bytes as the codes they meet.
+// Needs steps = k_tiles and an even n_tiles.
+template <class Format>
+struct InPairs : Format {
+  static constexpr int kBlocks = 2;
 };
 
 template <class Format>
@@ -276,8 +279,8 @@ __device__ __forceinline__ void release(const Ring& ring, uint32_t slot, int lan
 }
 
 // acc += 64 weight rows x kN tokens over `count` tiles of K.
-template <int kN, int kBlocks>
-__device__ __forceinline__ void multiply(GemmBf16<kBlocks>, float (&acc)[kN / 2], const Ring& ring,
+template <class Format, int kN>
+__device__ __forceinline__ void multiply(GemmBf16, float (&acc)[kN / 2], const Ring& ring,
                                          RingAt& at, int count, int warpgroup, int lane) {
   uint32_t previous = 0;
 #pragma unroll 1
@@ -287,19 +290,19 @@ __device__ __forceinline__ void multiply(GemmBf16<kBlocks>, float (&acc)[kN / 2]
                       ring.tokens(at.slot));
     wgmma_wait<1>();
     if (k > 0) {
-      release<GemmBf16<kBlocks>>(ring, previous, lane);
+      release<Format>(ring, previous, lane);
     }
     previous = at.slot;
     at.next(ring.stages);
   }
   wgmma_wait<0>();
   keep_order(acc);
-  release<GemmBf16<kBlocks>>(ring, previous, lane);
+  release<Format>(ring, previous, lane);
 }
 
 // The same for codes.
-template <int kN, bool kMx, int kBlocks>
-__device__ __forceinline__ void multiply(GemmFp8<kMx, kBlocks>, float (&acc)[kN / 2], const Ring& ring,
+template <class Format, int kN, bool kMx>
+__device__ __forceinline__ void multiply(GemmFp8<kMx>, float (&acc)[kN / 2], const Ring& ring,
                                          RingAt& at, int count, int warpgroup, int lane) {
   const int strip = warpgroup * 4 + threadIdx.x / kWarpSize % 4;  // of 16 rows, the warp's
   const int row = strip * 16 + lane / 4;
@@ -311,7 +314,7 @@ __device__ __forceinline__ void multiply(GemmFp8<kMx, kBlocks>, float (&acc)[kN 
     const float2 scale =
         kMx ? float2{} : load_shared_float2(ring.scales(at.slot) + strip * sizeof(float2));
     multiply_code_tile<kN, kMx>(acc, sum, codes, scale, ring.tokens(at.slot), kN * kRowBytes);
-    release<GemmFp8<kMx, kBlocks>>(ring, at.slot, lane);
+    release<Format>(ring, at.slot, lane);
     at.next(ring.stages);
   }
 }
@@ -330,7 +333,7 @@ __device__ __forceinline__ void multiply_piece(const Piece& piece, const Epilogu
                                                int warpgroup, int lane) {
   if (piece.rows.n == kN) {
     float acc[kN / 2] = {};  // left undefined, all sizes' accumulators would be live at once
-    multiply<kN>(Format{}, acc, ring, at, count, warpgroup, lane);
+    multiply<Format, kN>(Format{}, acc, ring, at, count, warpgroup, lane);
     epilogue.template finish<kN>(acc, piece);
   } else if constexpr (kN < Format::kMaxRows) {
     multiply_piece<Format, Epilogue, kN + kTileRowStep>(piece, epilogue, ring, at, count, warpgroup,

@@ -35,7 +35,7 @@ extern "C" __global__ void __launch_bounds__(kGemmThreads, 1)
                            const GroupPlan* plan,         // [E]; null: a projection
                            int experts, int rows, int valid_rows, int n_tiles, int k_tiles,
                            int steps, int part_rows, int width, int shared_bytes) {
-  decode_gemm<GemmBf16<>>(GemmArguments{weights, tokens, plan, experts, rows, valid_rows, n_tiles,
+  decode_gemm<GemmBf16>(GemmArguments{weights, tokens, plan, experts, rows, valid_rows, n_tiles,
                                       k_tiles, steps, shared_bytes, nullptr, k_tiles},
               StoreParts{parts, part_rows, width});
 }
@@ -46,7 +46,7 @@ extern "C" __global__ void __launch_bounds__(kGemmThreads, 1)
                             const __nv_bfloat16* tokens,   // token tiles [padded rows, 64 k_tiles]
                             const GroupPlan* plan,         // [E]
                             int experts, int n_tiles, int k_tiles, int shared_bytes) {
-  decode_gemm<GemmBf16<>>(GemmArguments{weights, tokens, plan, experts, 0, 0, n_tiles, k_tiles,
+  decode_gemm<GemmBf16>(GemmArguments{weights, tokens, plan, experts, 0, 0, n_tiles, k_tiles,
                                       k_tiles, shared_bytes, nullptr, k_tiles},
       StoreSwiglu{h, n_tiles, 0});
 }
