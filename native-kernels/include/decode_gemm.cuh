@@ -141,9 +141,8 @@ struct GemmFp8 {
   static constexpr int kScaleBytes = kMx ? kMxTileBytes : kTileScales * sizeof(float);
 };
 
-// Clusters of two that take neighbouring weight tiles and bring each half of the tokens for both, which
-// then leave L2 once for 32 KB of weights: 64 tokens in bf16 are as many bytes as the codes they meet.
-// Needs steps = k_tiles and an even n_tiles.
+// Clusters of two that take neighbouring weight tiles and bring each half of the tokens for both: 64
+// of them in bf16 are as many bytes as the codes they meet. Needs steps = k_tiles, an even n_tiles.
 template <class Format>
 struct InPairs : Format {
   static constexpr int kBlocks = 2;
