@@ -18,40 +18,6 @@ __device__ float value_of(uint8_t code) {
   return code & 0x80 ? -value : value;
 }
 
-__global__ void random_codes(uint8_t* to, size_t count, uint64_t seed) {
-  for (size_t i = blockIdx.x * static_cast<size_t>(blockDim.x) + threadIdx.x; i < count;
-       i += static_cast<size_t>(gridDim.x) * blockDim.x) {
-    const uint8_t code = hash(i + seed * 0x10001);
-    to[i] = (code & 0x7F) == 0x7F ? code - 1 : code;
-  }
-}
-
-__global__ void random_scales(float* to, size_t count, uint64_t seed, float center) {
-  for (size_t i = blockIdx.x * static_cast<size_t>(blockDim.x) + threadIdx.x; i < count;
-       i += static_cast<size_t>(gridDim.x) * blockDim.x) {
-    to[i] = center * (0.5f + (hash(i + seed) & 0xFFFF) / 65536.0f);
-  }
-}
-
-__global__ void random_exponents(uint8_t* to, size_t count, uint64_t seed, int center) {
-  for (size_t i = blockIdx.x * static_cast<size_t>(blockDim.x) + threadIdx.x; i < count;
-       i += static_cast<size_t>(gridDim.x) * blockDim.x) {
-    to[i] = center - 1 + hash(i + seed) % 3;
-  }
-}
-
-void randomise(const Fp8Weight& w, uint64_t seed) {
-  constexpr float kMeanCode = 108.0f;
-  const float center = 1.0f / (kMeanCode * std::sqrt(static_cast<float>(w.k)));
-  random_codes<<<1024, 256>>>(reinterpret_cast<uint8_t*>(w.codes.get()), w.codes.count(), seed);
-  random_scales<<<256, 256>>>(w.scales.get(), w.scales.count(), seed + 1, center);
-  random_exponents<<<256, 256>>>(w.exponents.get(), w.exponents.count(), seed + 2,
-                                 127 + static_cast<int>(std::log2(center)));
-  w.tiled.poison(), w.tiled_scales.poison();
-  w.tile();
-  CUDA_CHECK(cudaDeviceSynchronize());
-}
-
 // A weight's value as the definitions have it.
 struct WeightView {
   const uint8_t* codes;

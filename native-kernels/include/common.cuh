@@ -7,15 +7,17 @@
 
 constexpr int kWarpSize = 32;
 
-// Eight bf16 values, loaded and stored as one 16-byte access.
+// Eight bf16 values, loaded and stored as one 16-byte access. Words, because a struct of
+// __nv_bfloat162, which have a copy constructor, is copied in four.
 struct alignas(16) Bf16x8 {
-  __nv_bfloat162 pair[4];
+  uint32_t pair[4];
 };
 
 __device__ __forceinline__ void unpack(const Bf16x8& packed, float (&values)[8]) {
 #pragma unroll
   for (int i = 0; i < 4; i++) {
-    const float2 two = __bfloat1622float2(packed.pair[i]);
+    const float2 two =
+        __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(&packed.pair[i]));
     values[2 * i] = two.x;
     values[2 * i + 1] = two.y;
   }
@@ -25,7 +27,8 @@ __device__ __forceinline__ Bf16x8 pack(const float (&values)[8]) {
   Bf16x8 packed;
 #pragma unroll
   for (int i = 0; i < 4; i++) {
-    packed.pair[i] = __floats2bfloat162_rn(values[2 * i], values[2 * i + 1]);
+    const __nv_bfloat162 two = __floats2bfloat162_rn(values[2 * i], values[2 * i + 1]);
+    packed.pair[i] = *reinterpret_cast<const uint32_t*>(&two);
   }
   return packed;
 }

@@ -122,7 +122,8 @@ __device__ __forceinline__ void decode_gate_up(__nv_bfloat16* h, int* expert_ids
   }
   __syncthreads();
   if (warp < tokens) {
-    const float scale = normed_scale(squares, warp, eps, hidden);
+    // The router's weights are no codes.
+    const float scale = normed_scale(squares, warp, eps, hidden) / Weights::kTokenFactor;
     const float logit = lane < experts ? logit_of(sums.of[0][0], lane, warp) * scale : 0.0f;
     const int pair = warp * per_token + lane;
     choose_experts(routing.expert + warp * per_token, routing.weight + warp * per_token, logit,
@@ -162,11 +163,11 @@ __device__ __forceinline__ void decode_gate_up(__nv_bfloat16* h, int* expert_ids
       for (int k = 0; token < tokens && k < per_token; k++) {
         const int pair = token * per_token + k;
         if (routing.expert[pair] == expert) {
-          const float scale = normed_scale(squares, token, eps, hidden);
+          const float scale = normed_scale(squares, token, eps, hidden) * Weights::kSumFactor;
           const float gate = (c == 0 ? sum.x : sum.y) * scale;
           const float up = (c == 0 ? sum.z : sum.w) * scale;
           h[static_cast<size_t>(pair) * intermediate + Weights::token_order(column)] =
-              __float2bfloat16(routing.weight[pair] * silu(gate) * up);
+              __float2bfloat16(routing.weight[pair] * silu(gate) * up * Weights::kTokenFactor);
         }
       }
     }
@@ -367,8 +368,9 @@ __device__ __forceinline__ void decode_down(float* residual, const __nv_bfloat16
         const int token = lane % 4 * 2 + c;
         if (token < tokens) {
           float* to = residual + static_cast<size_t>(token) * hidden + pair * 32 + warp * 16 + row;
-          own.add(to, warp, tokens, token, row, c == 0 ? sum.x : sum.y);
-          own.add(to + 8, warp, tokens, token, row + 8, c == 0 ? sum.z : sum.w);
+          own.add(to, warp, tokens, token, row, (c == 0 ? sum.x : sum.y) * Weights::kSumFactor);
+          own.add(to + 8, warp, tokens, token, row + 8,
+                  (c == 0 ? sum.z : sum.w) * Weights::kSumFactor);
         }
       }
     }

@@ -83,7 +83,7 @@ __device__ __forceinline__ void decode_qkv(__nv_bfloat16* queries, int query_str
             continue;
           }
           const int slot = places.slot[token];
-          const float scale = normed_scale(squares, token, eps, hidden);
+          const float scale = normed_scale(squares, token, eps, hidden) * Weights::kSumFactor;
           float low = (c == 0 ? sum.x : sum.y) * scale;
           float high = (c == 0 ? sum.z : sum.w) * scale;
           if (head < heads + kv_heads && slot >= 0) {
@@ -139,8 +139,9 @@ __device__ __forceinline__ void decode_add_linear(float* residual, const __nv_bf
                  const int token = lane % 4 * 2 + c;
                  if (token < tokens) {
                    float* to = residual + static_cast<size_t>(token) * n + unit_of(i) * 16 + row;
-                   own.add(to, i, tokens, token, row, c == 0 ? sum.x : sum.y);
-                   own.add(to + 8, i, tokens, token, row + 8, c == 0 ? sum.z : sum.w);
+                   own.add(to, i, tokens, token, row, (c == 0 ? sum.x : sum.y) * Weights::kSumFactor);
+                   own.add(to + 8, i, tokens, token, row + 8,
+                           (c == 0 ? sum.z : sum.w) * Weights::kSumFactor);
                  }
                }
              });
@@ -172,7 +173,7 @@ __device__ __forceinline__ void decode_lm_head(float* logits, const float* resid
                for (int c = 0; c < 2; c++) {
                  const int token = lane % 4 * 2 + c;
                  if (token < rows) {
-                   const float scale = normed_scale(squares, token, eps, hidden);
+                   const float scale = normed_scale(squares, token, eps, hidden) * Weights::kSumFactor;
                    float* to = logits + static_cast<size_t>(token) * vocabulary + row;
                    to[0] = (c == 0 ? sum.x : sum.y) * scale;
                    to[8] = (c == 0 ? sum.z : sum.w) * scale;

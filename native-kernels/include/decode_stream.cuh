@@ -179,6 +179,18 @@ __device__ __forceinline__ void store_columns(char* row, int at, uint2 v) {
   }
 }
 
+// Four columns times the power of two that the weights want tokens multiplied with.
+template <class Weights>
+__device__ __forceinline__ uint2 times_factor(uint2 v) {
+  if constexpr (Weights::kTokenFactor == 1.0f) {
+    return v;
+  } else {
+    const __nv_bfloat162 factor = __float2bfloat162_rn(Weights::kTokenFactor);
+    const uint32_t bits = *reinterpret_cast<const uint32_t*>(&factor);
+    return make_uint2(multiply_pair(v.x, bits), multiply_pair(v.y, bits));
+  }
+}
+
 // Zeros in the columns that the last k tile has beyond `width`, a multiple of 64.
 template <class Weights>
 __device__ __forceinline__ void clear_padding(char* tokens, int width, int k_tiles, int count) {
@@ -219,8 +231,10 @@ __device__ __forceinline__ void copy_rows(char* tokens, const __nv_bfloat16* x, 
 #pragma unroll
         for (int c = 0; c < kColumns; c++) {
           if (first + q < count && start + c * kStep < width) {
+            const uint2 low = times_factor<Weights>(make_uint2(v[q][c].x, v[q][c].y));
+            const uint2 high = times_factor<Weights>(make_uint2(v[q][c].z, v[q][c].w));
             store_columns<Weights>(tokens + (first + q) * token_row_bytes<Weights>(k_tiles),
-                                   start + c * kStep, v[q][c]);
+                                   start + c * kStep, make_uint4(low.x, low.y, high.x, high.y));
           }
         }
       }
@@ -314,7 +328,7 @@ __device__ __forceinline__ void load_normed(char* tokens, SquareSums& squares, c
             __nv_bfloat162 pair[2] = {__floats2bfloat162_rn(u.x * g0.x, u.y * g0.y),
                                       __floats2bfloat162_rn(u.z * g1.x, u.w * g1.y)};
             store_columns<Weights>(tokens + (first + q) * token_row_bytes<Weights>(k_tiles), at,
-                                   *reinterpret_cast<const uint2*>(pair));
+                                   times_factor<Weights>(*reinterpret_cast<const uint2*>(pair)));
           }
         }
       }

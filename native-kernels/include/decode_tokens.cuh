@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common.cuh"
+#include "dependent_launch.cuh"
 #include "tiled_layout.cuh"
 
 constexpr int kDecodeTokens = 8;  // N of mma.sync m16n8k16
@@ -10,23 +11,6 @@ constexpr int kDecodeThreads = 512;
 constexpr int kDecodeWarps = kDecodeThreads / kWarpSize;
 constexpr int kRowPad = 64;  // bytes: two token rows then fill all 32 banks
 constexpr unsigned kAllLanes = 0xffffffffu;
-
-// ---- programmatic dependent launch: no-ops without the launch attribute and before sm_90 --------
-
-// Everything that earlier kernels of the stream wrote is visible after this.
-__device__ __forceinline__ void wait_for_predecessor() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-
-// Lets the next kernel's blocks start where this one's have left room. Called after the wait, so
-// that whatever ran before the predecessor is complete for a kernel that has not waited yet.
-__device__ __forceinline__ void release_successor() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
-}
 
 // ---- loads --------------------------------------------------------------------------------------
 

@@ -4,6 +4,8 @@
 // codes. A k tile is always 128 bytes wide, so loads and their addresses are the same for all.
 #pragma once
 
+#include <type_traits>
+
 #include "decode_tokens.cuh"
 #include "fp8_codes.cuh"
 
@@ -35,12 +37,25 @@ __device__ __forceinline__ UnitAt unit_at(size_t tile, int row) {
   return {static_cast<int>(tile * kTileRows) + row};
 }
 
-struct Bf16Weights {
+// What tokens in shared memory (and down's h) are multiplied with, and what is left for the sums.
+struct PlainTokens {
+  static constexpr float kTokenFactor = 1.0f;
+  static constexpr float kSumFactor = 1.0f;
+};
+
+struct BareCodeTokens {
+  static constexpr float kTokenFactor = kBareCodeTokens;
+  static constexpr float kSumFactor = kBareCodeSums;
+};
+
+struct Bf16Weights : PlainTokens {
   static constexpr int kTileColumns = kTileK;
   static constexpr int kUnits = 1;  // worked on at once: K = 4096 is four tiles of each warp
   static constexpr bool kTokensAhead = true;
   static constexpr int kRouterAhead = 4;  // of the router's tiles, loaded together
   const char* tiles;
+
+  __device__ __forceinline__ explicit Bf16Weights(const char* tiles) : tiles(tiles) {}
 
   struct Part {
     WeightSlice slice;
@@ -76,22 +91,33 @@ struct Bf16Weights {
 };
 
 // One k16 step of codes: a word of four of each row.
+template <bool kBare>
 __device__ __forceinline__ void multiply_codes(float (&acc)[4], uint32_t low, uint32_t high,
                                                uint32_t low_factor, uint32_t high_factor,
                                                uint32_t b0, uint32_t b1) {
-  mma_bf16(acc, even_codes(low, low_factor), even_codes(high, high_factor),
-           odd_codes(low, low_factor), odd_codes(high, high_factor), b0, b1);
+  if constexpr (kBare) {
+    mma_bf16(acc, bare_even_codes(low), bare_even_codes(high), bare_odd_codes(low),
+             bare_odd_codes(high), b0, b1);
+  } else {
+    mma_bf16(acc, even_codes(low, low_factor), even_codes(high, high_factor),
+             odd_codes(low, low_factor), odd_codes(high, high_factor), b0, b1);
+  }
 }
 
-// kMx: exponents of 32 columns of a row; else a factor of eight rows of the tile.
-template <bool kMx>
-struct Fp8Weights {
+// kMx: exponents of 32 columns of a row; else a factor of eight rows of the tile. kBare: codes without
+// their factor.
+template <bool kMx, bool kBare = false>
+struct Fp8Weights : std::conditional_t<kBare, BareCodeTokens, PlainTokens> {
+  static_assert(!kMx || !kBare, "exponents are in the factor");
   static constexpr int kTileColumns = kCodeColumns;
   static constexpr int kUnits = 2;  // K = 4096 is two tiles of each warp: two units fill its ring
   static constexpr bool kTokensAhead = false;
   static constexpr int kRouterAhead = kMx ? 3 : 4;  // with exponents a fourth would spill
   const char* tiles;
   const char* scales;
+
+  __device__ __forceinline__ Fp8Weights(const char* tiles, const char* scales)
+      : tiles(tiles), scales(scales) {}
 
   struct Part {
     WeightSlice slice;
@@ -136,8 +162,8 @@ struct Fp8Weights {
         const uint32_t low_factor = kMx ? mx_factor(parts[u].scales.x, h) : kCodeFactor;
         const uint32_t high_factor = kMx ? mx_factor(parts[u].scales.y, h) : kCodeFactor;
         float(&to)[4] = kMx ? acc[u] : sum[u];
-        multiply_codes(to, low.x, high.x, low_factor, high_factor, b.x, b.y);
-        multiply_codes(to, low.y, high.y, low_factor, high_factor, b.z, b.w);
+        multiply_codes<kBare>(to, low.x, high.x, low_factor, high_factor, b.x, b.y);
+        multiply_codes<kBare>(to, low.y, high.y, low_factor, high_factor, b.z, b.w);
       }
     }
     if constexpr (!kMx) {
@@ -151,3 +177,8 @@ struct Fp8Weights {
     }
   }
 };
+
+#ifndef GREGALE_BARE_CODES
+#define GREGALE_BARE_CODES false
+#endif
+using MatrixScaledWeights = Fp8Weights<false, GREGALE_BARE_CODES>;

@@ -50,25 +50,30 @@ def decode(directory: str, fp8: bool, gbs: float):
         print(f"| {b} | {a:.1%} | {p:.1%} | {a / p:.2f} |", flush=True)
 
 
-def moe(directory: str, fp8: bool, gbs: float):
-    """Time of a whole MoE layer, random routing."""
+def moe(directory: str, fp8: bool):
+    """Time of a whole MoE layer, random routing. In FP8 the peer quantises its input as ours does; beside
+    that stands the peer whose input is quantised beforehand."""
     layer = MoeLayer(fp8)
-    peer, own = {m: [] for m in ROUTED_ROWS}, {m: [] for m in ROUTED_ROWS}
+    peer, own, bare = ({m: [] for m in ROUTED_ROWS} for _ in range(3))
     for _ in range(2):
         for rows in ROUTED_ROWS:
             ids = random_experts(rows // K)
             peer[rows].append(graph_ms(layer.prepare(rows // K, ids)) * 1e3)
+            if fp8:
+                bare[rows].append(graph_ms(layer.prepare(rows // K, ids, quantized=True)) * 1e3)
         program, arguments = ("prefill_fp8_bench", []) if fp8 else ("prefill_bench", ["gemm"])
         pattern = r"^\| (\d+) random \|.*?\| (\d+) us, [^|]*\|" if fp8 else r"^\| (\d+) random \|.*\| (\d+) us,"
         for row in re.findall(pattern, ours(directory, program, *arguments), re.MULTILINE):
             if int(row[0]) in own:
                 own[int(row[0])].append(float(row[1]))
-    print(f"\n| MoE layer, {'fp8' if fp8 else 'bf16'}, routed rows | ours us | Triton us | TFLOP/s | ratio |")
-    print("|---|---|---|---|---|")
+    print(f"\n| MoE layer, {'fp8' if fp8 else 'bf16'}, routed rows | ours us | Triton us | TFLOP/s | ratio |", end="")
+    print(" input quantised before, us | ratio |" if fp8 else "")
+    print("|---" * (7 if fp8 else 5) + "|")
     for m in ROUTED_ROWS:
         if own[m]:
             a, p = mean(own[m]), mean(peer[m])
-            print(f"| {m} | {a:.0f} | {p:.0f} | {6 * m * D * I / a / 1e6:.0f} | {p / a:.2f} |", flush=True)
+            print(f"| {m} | {a:.0f} | {p:.0f} | {6 * m * D * I / a / 1e6:.0f} | {p / a:.2f} |", end="")
+            print(f" {mean(bare[m]):.0f} | {mean(bare[m]) / a:.2f} |" if fp8 else "", flush=True)
 
 
 def attention(directory: str, gbs: float):
@@ -102,7 +107,7 @@ def main():
                 decode(directory, fp8, gbs)
             torch.cuda.empty_cache()
             if asked("moe" + suffix):
-                moe(directory, fp8, gbs)
+                moe(directory, fp8)
             torch.cuda.empty_cache()
         if asked("attention"):
             attention(directory, gbs)

@@ -1,6 +1,7 @@
 """Decode layers and attention composed of the fastest ready-made kernels: cuBLAS, PyTorch's attention
 (cuDNN's or flash) and the Triton experts. Rotary embedding, writing the cache, planning the experts and
-choosing them are left out, in this peer's favour."""
+choosing them are left out, in this peer's favour; in FP8 so is finding the scale of the projections'
+inputs, which are cast as they are."""
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -59,7 +60,8 @@ class DecodeLayers:
     def _linear(self, x, weight):
         if not self.fp8:
             return x @ weight.T
-        return torch._scaled_mm(x.to(FP8), weight.T, self.one, self.scale, out_dtype=torch.bfloat16)
+        return torch._scaled_mm(
+            x.to(FP8), weight.T, self.one, self.scale, out_dtype=torch.bfloat16, use_fast_accum=True)
 
     def step(self, batch: int, context: int):
         """(microseconds a layer, bytes a layer) of `batch` sequences."""

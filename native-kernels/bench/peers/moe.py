@@ -1,7 +1,10 @@
 """One MoE layer in Triton, as engines in Python have it: pairs (token, expert) sorted by expert and
 padded to blocks, two grouped GEMMs, SwiGLU and the weighted sum between and behind them.
 
-The plan (sorting and padding) is made beforehand and not timed, in this peer's favour.
+The plan (sorting and padding) is made beforehand and not timed, in this peer's favour. In FP8 its products
+sum all of K in the matrix unit, without leaving it every 128 columns (Triton's default on Hopper, and
+vLLM's choice). vLLM quantises the layer's input inside the layer; so does this, unless told that it
+comes quantised.
 """
 
 import dataclasses
@@ -14,12 +17,12 @@ from timing import D, E, FP8, I, K, median_ms, random_weight
 
 # BLOCK_M, BLOCK_N, BLOCK_K (bf16; twice as much in FP8), GROUP_M, warps, stages
 FEW_ROWS = [(16, 64, 128, 1, 4, 4), (16, 128, 64, 1, 4, 5), (16, 128, 128, 1, 4, 4), (32, 128, 64, 1, 4, 4),
-            (64, 128, 64, 1, 4, 4)]
+            (64, 128, 64, 1, 4, 4), (64, 128, 128, 1, 4, 3)]
 MANY_ROWS = [(64, 128, 64, 16, 4, 4), (64, 256, 64, 16, 8, 3), (128, 128, 64, 16, 8, 4), (128, 256, 64, 16, 8, 3),
-             (128, 256, 64, 16, 8, 4)]
+             (128, 256, 64, 16, 8, 4), (128, 256, 64, 1, 8, 4), (128, 256, 64, 64, 8, 4)]
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_pairs", "num_blocks"])  # else every batch size is compiled anew
 def _experts_gemm(x, weight, out, x_scales, pairs, block_experts, pair_weights, weight_scale, num_pairs, num_blocks,
                   n, k, SHARE: tl.constexpr, FP8_INPUTS: tl.constexpr, WEIGHTED: tl.constexpr, BLOCK_M: tl.constexpr,
                   BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP_M: tl.constexpr):
@@ -50,6 +53,17 @@ def _experts_gemm(x, weight, out, x_scales, pairs, block_experts, pair_weights, 
         total *= tl.load(pair_weights + pair, mask=valid, other=0.0)[:, None]
     out_at = out + pair[:, None] * n + columns[None, :]
     tl.store(out_at, total.to(out.dtype.element_ty), mask=valid[:, None])
+
+
+@triton.jit
+def _quantize(x, out, scales, width: tl.constexpr, BLOCK: tl.constexpr):
+    """A row to codes and its scale, read once."""
+    row = tl.program_id(0).to(tl.int64)
+    i = tl.arange(0, BLOCK)
+    value = tl.load(x + row * width + i, mask=i < width, other=0.0).to(tl.float32)
+    largest = tl.maximum(tl.max(tl.abs(value)), 1e-12)
+    tl.store(scales + row, largest / 448.0)
+    tl.store(out + row * width + i, (value * (448.0 / largest)).to(out.dtype.element_ty), mask=i < width)
 
 
 @triton.jit
@@ -104,15 +118,15 @@ class MoeLayer:
         self.gate_up = random_weight(E, 2 * I, D, fp8=fp8)
         self.down = random_weight(E, D, I, fp8=fp8)
 
-    def prepare(self, tokens: int, expert_ids: torch.Tensor, configs=None):
+    def prepare(self, tokens: int, expert_ids: torch.Tensor, quantized: bool = False):
         """Finds the fastest configurations for these tokens; returns the layer as a function of nothing.
 
-        tokens: T. expert_ids: [T, K].
+        tokens: T. expert_ids: [T, K]. quantized: in FP8, whether the layer's input is so beforehand.
         """
         rows = tokens * K
-        x = torch.randn(tokens, D, device="cuda").to(torch.bfloat16)
-        x_scales = x.float().abs().amax(1) / 448
-        x = (x / x_scales[:, None]).to(FP8) if self.fp8 else x
+        given = torch.randn(tokens, D, device="cuda").to(torch.bfloat16)
+        x_scales = torch.empty(tokens, device="cuda")
+        x = torch.empty(tokens, D, dtype=FP8, device="cuda") if self.fp8 else given
         weights = torch.full((rows,), 0.5, device="cuda")
         wide = torch.empty(rows, 2 * I, dtype=torch.bfloat16, device="cuda")
         inner = torch.empty(rows, I, dtype=FP8 if self.fp8 else torch.bfloat16, device="cuda")
@@ -133,23 +147,30 @@ class MoeLayer:
                 SHARE=share, FP8_INPUTS=self.fp8, WEIGHTED=weighted, BLOCK_M=block_m, BLOCK_N=block_n,
                 BLOCK_K=block_k * (2 if self.fp8 else 1), GROUP_M=group, num_warps=warps, num_stages=stages)
 
+        def quantize():
+            _quantize[(tokens,)](given, x, x_scales, D, BLOCK=D, num_warps=8)
+
         def swiglu():
             _swiglu[(rows,)](wide, inner, inner_scales, I, FP8_OUT=self.fp8, BLOCK=2048, num_warps=8)
 
         def fastest(run):
             times = {}
-            for config in configs or (FEW_ROWS if rows <= 512 else MANY_ROWS):
+            for config in FEW_ROWS if rows <= 512 else MANY_ROWS:
                 try:
                     times[config] = median_ms(lambda: run(config), 5, 2)
                 except triton.runtime.errors.OutOfResources:
                     pass
             return min(times, key=times.get)
 
+        if self.fp8:
+            quantize()
         first = fastest(lambda c: gemm(x, x_scales, self.gate_up, wide, K, False, c))
         swiglu()
         second = fastest(lambda c: gemm(inner, inner_scales, self.down, narrow, 1, True, c))
 
         def layer():
+            if self.fp8 and not quantized:
+                quantize()
             gemm(x, x_scales, self.gate_up, wide, K, False, first)
             swiglu()
             gemm(inner, inner_scales, self.down, narrow, 1, True, second)

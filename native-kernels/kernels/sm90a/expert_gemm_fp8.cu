@@ -21,7 +21,7 @@
           int k_tiles, int token_tiles) {                                                        \
     const GemmOperands op{weights, scales, tokens,  token_scales, plan,       experts,           \
                           0,       0,      n_tiles, k_tiles,      token_tiles};                  \
-    grouped_gemm<Format>(op, SwigluToTiles{hidden, n_tiles});                                    \
+    grouped_gemm<Format>(op, SwigluToTiles<>{hidden, n_tiles});                                    \
   }                                                                                              \
   extern "C" __global__ void __cluster_dims__(kCluster, 1, 1)                                    \
       __launch_bounds__(kGemmThreads, 1) expert_down_##format(                                   \

@@ -4,6 +4,7 @@
 //   expert_gather_bf16    rows of x into token tiles, once per pair
 //   expert_combine_bf16   out[t] = sum over slots of weight * row, fp32 in slot order, to bf16
 //   expert_combine_f32    the same, to fp32
+//   expert_combine_rows_bf16  expert_combine_bf16 of rows in bf16
 //
 // Legend: T tokens, K experts per token, E experts, D hidden. pair = token * K + slot. Padded rows:
 // the experts' rows one after the other, each expert padded to whole token tiles
@@ -24,6 +25,7 @@
 //
 // Deterministic: the order of rows within an expert is that of the pairs, whatever the timing.
 
+#include "dependent_launch.cuh"
 #include "tile_rows.cuh"
 
 namespace {
@@ -73,6 +75,16 @@ __device__ __forceinline__ void add_weighted(float (&sum)[kChunk], const float* 
   }
 }
 
+__device__ __forceinline__ void add_weighted(float (&sum)[kChunk], const __nv_bfloat16* from,
+                                             float weight) {
+  float values[kChunk];
+  unpack(*reinterpret_cast<const Bf16x8*>(from), values);
+#pragma unroll
+  for (int i = 0; i < kChunk; i++) {
+    sum[i] = fmaf(weight, values[i], sum[i]);
+  }
+}
+
 __device__ __forceinline__ void store(__nv_bfloat16* to, const float (&sum)[kChunk]) {
   *reinterpret_cast<Bf16x8*>(to) = pack(sum);
 }
@@ -86,10 +98,12 @@ __device__ __forceinline__ void store(__nv_bfloat16* to, float sum) { *to = __fl
 
 __device__ __forceinline__ void store(float* to, float sum) { *to = sum; }
 
-template <class Out>
-__device__ __forceinline__ void combine(Out* out, const float* rows, const int* pair_row,
+template <class Out, class Row>
+__device__ __forceinline__ void combine(Out* out, const Row* rows, const int* pair_row,
                                         const float* expert_weights, int experts_per_token,
                                         int width) {
+  wait_for_predecessor();
+  release_successor();
   const size_t token = blockIdx.x;
   const int* row_of = pair_row + token * experts_per_token;
   const float* weight_of = expert_weights + token * experts_per_token;
@@ -109,7 +123,7 @@ __device__ __forceinline__ void combine(Out* out, const float* rows, const int* 
     for (int slot = 0; slot < experts_per_token; slot++) {
       if (row_of[slot] >= 0) {
         const size_t from = static_cast<size_t>(row_of[slot]) * width + at;
-        sum = fmaf(weight_of[slot], rows[from], sum);
+        sum = fmaf(weight_of[slot], static_cast<float>(rows[from]), sum);
       }
     }
     store(to + at, sum);
@@ -127,6 +141,8 @@ extern "C" __global__ void __launch_bounds__(kPlanThreads)
                     const int* expert_ids,  // [T, K], each 0 to E - 1, or -1 for nobody
                     int pairs, int experts, int max_tile_rows) {
   extern __shared__ int counts[];  // [warps + 1][E]; the last row is the total
+  wait_for_predecessor();
+  release_successor();
   const int warp = threadIdx.x / kWarpSize;
   const int lane = threadIdx.x % kWarpSize;
   const int run = ceil_div(ceil_div(pairs, kPlanWarps), kWarpSize) * kWarpSize;
@@ -215,5 +231,13 @@ extern "C" __global__ void expert_combine_bf16(__nv_bfloat16* out,           // 
 extern "C" __global__ void expert_combine_f32(float* out, const float* rows,
                                               const int* pair_row, const float* expert_weights,
                                               int experts_per_token, int width) {
+  combine(out, rows, pair_row, expert_weights, experts_per_token, width);
+}
+
+// Of rows in bf16.
+extern "C" __global__ void expert_combine_rows_bf16(__nv_bfloat16* out, const __nv_bfloat16* rows,
+                                                    const int* pair_row,
+                                                    const float* expert_weights,
+                                                    int experts_per_token, int width) {
   combine(out, rows, pair_row, expert_weights, experts_per_token, width);
 }
