@@ -8,6 +8,7 @@ import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.InputScaling;
 import dev.gregale.tensor.ScaleRows;
 import dev.gregale.tensor.Shape;
+import dev.gregale.tensor.SlabReader;
 import dev.gregale.tensor.TensorReader;
 import dev.gregale.tensor.WeightScaling;
 import java.lang.foreign.MemorySegment;
@@ -122,7 +123,7 @@ final class ScaleReader {
 
   /** The grid's rows of the first part, then those of the second, and so on. */
   private static List<MemorySegment> partByPart(HostTensor stored, ScaleGrid grid) {
-    SlabReader reader = new SlabReader(stored);
+    SlabReader reader = new SlabReader(stored.slabs(), stored.dtype().bytes());
     Map<Integer, List<MemorySegment>> slabs = new TreeMap<>();
     for (ScaleRows.Run run : grid.rows().gridRuns()) {
       reader.take(

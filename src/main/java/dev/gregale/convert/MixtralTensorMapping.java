@@ -10,7 +10,6 @@ import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.checkpoint.CheckpointReader;
 import dev.gregale.checkpoint.ModelDimensions;
 import dev.gregale.checkpoint.QuantizationConfig;
-import dev.gregale.checkpoint.SlabReader;
 import dev.gregale.checkpoint.TensorSpec;
 import dev.gregale.convert.TensorRule.Merge;
 import dev.gregale.convert.TensorRule.Rename;
@@ -19,6 +18,7 @@ import dev.gregale.convert.TensorRule.Stack;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
+import dev.gregale.tensor.SlabReader;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -179,11 +179,13 @@ public final class MixtralTensorMapping {
                     dtype,
                     quote(runs.getFirst().source())));
       }
-      readers
-          .computeIfAbsent(run.source(), name -> new SlabReader(part))
-          .take(run.elements(), slabs);
+      readers.computeIfAbsent(run.source(), name -> reader(part)).take(run.elements(), slabs);
     }
     return new HostTensor(target, dtype, shape, slabs);
+  }
+
+  private static SlabReader reader(HostTensor tensor) {
+    return new SlabReader(tensor.slabs(), tensor.dtype().bytes());
   }
 
   /** The inverse, by dealing the elements of each TransformerEngine tensor out again. */
@@ -215,7 +217,7 @@ public final class MixtralTensorMapping {
       List<Run> runs,
       Function<String, Shape> shapes,
       Map<String, HostTensor> split) {
-    SlabReader reader = new SlabReader(whole);
+    SlabReader reader = reader(whole);
     Map<String, List<MemorySegment>> parts = new LinkedHashMap<>();
     for (Run run : runs) {
       reader.take(run.elements(), parts.computeIfAbsent(run.source(), name -> new ArrayList<>()));

@@ -7,11 +7,11 @@ import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.checkpoint.ExpertRank;
 import dev.gregale.checkpoint.SafetensorsIndex;
 import dev.gregale.checkpoint.ShardLayout;
-import dev.gregale.checkpoint.SlabReader;
 import dev.gregale.checkpoint.TensorInfo;
 import dev.gregale.checkpoint.TensorSpec;
 import dev.gregale.tensor.HostTensor;
 import dev.gregale.tensor.Shape;
+import dev.gregale.tensor.SlabReader;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -75,10 +75,10 @@ final class TargetShards {
   /** The rank's consecutive experts of {@code [E, ...]}, in place. */
   private static HostTensor share(ExpertRank rank, HostTensor whole) {
     Shape shape = whole.shape().withFirst(whole.shape().dim(0) / rank.size());
-    SlabReader reader = new SlabReader(whole);
-    reader.take(rank.rank() * shape.numElements(), new ArrayList<>()); // of the ranks before
     List<MemorySegment> slabs = new ArrayList<>();
-    reader.take(shape.numElements(), slabs);
+    new SlabReader(whole.slabs(), whole.dtype().bytes())
+        .at(rank.rank() * shape.numElements())
+        .take(shape.numElements(), slabs);
     return new HostTensor(whole.name(), whole.dtype(), shape, slabs);
   }
 

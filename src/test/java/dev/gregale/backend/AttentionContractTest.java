@@ -1,18 +1,10 @@
 package dev.gregale.backend;
 
-import dev.gregale.backend.cpu.CpuBackends;
-import java.util.stream.Stream;
-import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** {@link KernelsContractTest} for attention and its cache. */
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
-class AttentionContractTest {
-
-  protected Stream<Backend> backends() {
-    return CpuBackends.candidates().stream();
-  }
+class AttentionContractTest extends ContractTest {
 
   @ParameterizedTest
   @MethodSource("backends")

@@ -1,9 +1,6 @@
 package dev.gregale.backend;
 
-import dev.gregale.backend.cpu.CpuBackends;
 import java.util.Arrays;
-import java.util.stream.Stream;
-import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -11,12 +8,7 @@ import org.junit.jupiter.params.provider.MethodSource;
  * {@link KernelsContractTest} for the larger ops, which a backend may compute by kernels of their
  * own.
  */
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
-class BlocksContractTest {
-
-  protected Stream<Backend> backends() {
-    return CpuBackends.candidates().stream();
-  }
+class BlocksContractTest extends ContractTest {
 
   /** Batches of decode in several sizes, after a prefill and beside one. */
   @ParameterizedTest

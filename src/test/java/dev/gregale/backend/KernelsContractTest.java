@@ -3,7 +3,6 @@ package dev.gregale.backend;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.gregale.backend.TwoSides.Pair;
-import dev.gregale.backend.cpu.CpuBackends;
 import dev.gregale.tensor.Shape;
 import java.lang.reflect.Method;
 import java.util.Arrays;
@@ -12,7 +11,6 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -21,19 +19,10 @@ import org.junit.jupiter.params.provider.MethodSource;
  * backend that computes in fp32 must agree to a few units in the last place of the row's largest;
  * one with bf16 activations is granted the roundings that {@link TwoSides#tolerance} counts.
  */
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
-class KernelsContractTest {
+class KernelsContractTest extends ContractTest {
   private static final double TOLERANCE = 3e-6;
   private static final int[] ROWS = {1, 2, 5, 6, 7, 13, 33, 70};
   private static final int[] MANY_ROWS = {1, 2, 5, 6, 7, 13, 33, 70, 256, 300};
-
-  protected Stream<Backend> backends() {
-    return CpuBackends.candidates().stream();
-  }
-
-  private static TwoSides sides(Backend candidate, long seed) {
-    return new TwoSides(CpuBackends.oracle(), candidate, seed);
-  }
 
   @ParameterizedTest
   @MethodSource("backends")

@@ -1,11 +1,8 @@
 package dev.gregale.backend;
 
-import dev.gregale.backend.cpu.CpuBackends;
 import dev.gregale.quantization.Recipe;
 import dev.gregale.tensor.DType;
 import java.util.Arrays;
-import java.util.stream.Stream;
-import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -13,12 +10,7 @@ import org.junit.jupiter.params.provider.MethodSource;
  * {@link BlocksContractTest} over quantised weights and an FP8 KV cache, against the oracle, which
  * multiplies by code * scale in fp32.
  */
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
-class QuantisedBlocksContractTest {
-
-  protected Stream<Backend> backends() {
-    return CpuBackends.candidates().stream();
-  }
+class QuantisedBlocksContractTest extends ContractTest {
 
   /** The larger ops, which a backend may compute by kernels of their own. */
   @ParameterizedTest

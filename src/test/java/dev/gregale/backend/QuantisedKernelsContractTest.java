@@ -6,7 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import dev.gregale.backend.QuantisedReference.Row;
 import dev.gregale.backend.QuantisedWeights.Weight;
 import dev.gregale.backend.TwoSides.Pair;
-import dev.gregale.backend.cpu.CpuBackends;
 import dev.gregale.quantization.DelayedScaling;
 import dev.gregale.quantization.Float8CurrentScaling;
 import dev.gregale.quantization.Recipe;
@@ -18,8 +17,6 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Objects;
 import java.util.stream.IntStream;
-import java.util.stream.Stream;
-import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -28,24 +25,15 @@ import org.junit.jupiter.params.provider.MethodSource;
  * against {@link QuantisedReference}, the larger ops against the oracle, which multiplies by code *
  * scale in fp32.
  */
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
-class QuantisedKernelsContractTest {
+class QuantisedKernelsContractTest extends ContractTest {
   private static final int[] ROWS = {1, 2, 7, 70};
 
   /** Rows of the parts, then inputs: of projections, fused ones among them. */
   private static final int[][] LINEAR = {{5, 3}, {130, 257}, {64, 16, 16, 96}, {256, 64, 64, 384}};
 
-  protected Stream<Backend> backends() {
-    return CpuBackends.candidates().stream();
-  }
-
   /** {@link QuantisedReference#codeRounding} of the backends. */
   protected double codeRounding() {
     return 0;
-  }
-
-  private static TwoSides sides(Backend candidate, long seed) {
-    return new TwoSides(CpuBackends.oracle(), candidate, seed);
   }
 
   @ParameterizedTest

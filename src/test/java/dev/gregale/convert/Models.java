@@ -157,4 +157,11 @@ final class Models {
     }
     Files.delete(directory);
   }
+
+  /** As a disk may. Done twice, the file is as it was. */
+  static void changeLastByte(Path file) throws IOException {
+    byte[] bytes = Files.readAllBytes(file);
+    bytes[bytes.length - 1] ^= 1;
+    Files.write(file, bytes);
+  }
 }

@@ -3,6 +3,7 @@ package dev.gregale.convert;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.gregale.LoadCounts;
+import dev.gregale.Seeds;
 import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.checkpoint.ConfigJson;
 import dev.gregale.checkpoint.ModelDimensions;
@@ -60,16 +61,15 @@ class RandomCodesTest {
   @TempDir private Path folder;
 
   @Test
-  void comeBackAndMeanTheSame() throws IOException {
-    for (int i = 0; i < MODELS; i++) {
-      long seed = BASE_SEED + i;
-      Path directory = Files.createDirectory(folder.resolve("m" + i));
-      try {
-        journey(directory, new Random(seed), CONFIGS.get(i % CONFIGS.size()));
-      } catch (IOException | RuntimeException | AssertionError e) {
-        throw new AssertionError("seed " + seed, e);
-      }
-    }
+  void comeBackAndMeanTheSame() {
+    Seeds.each(
+        BASE_SEED,
+        MODELS,
+        (i, random) ->
+            journey(
+                Files.createDirectory(folder.resolve("m" + i)),
+                random,
+                CONFIGS.get(i % CONFIGS.size())));
   }
 
   private static void journey(Path directory, Random random, String quantization)

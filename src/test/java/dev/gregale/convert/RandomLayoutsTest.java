@@ -3,6 +3,7 @@ package dev.gregale.convert;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.gregale.LoadCounts;
+import dev.gregale.Seeds;
 import dev.gregale.checkpoint.CheckpointLayout;
 import dev.gregale.checkpoint.ModelDimensions;
 import dev.gregale.tensor.DType;
@@ -31,15 +32,8 @@ class RandomLayoutsTest {
   @TempDir private Path folder;
 
   @Test
-  void randomLayoutsComeBack() throws IOException {
-    for (int i = 0; i < LAYOUTS; i++) {
-      long seed = BASE_SEED + i;
-      try {
-        roundTrip(folder.resolve("m" + i), new Random(seed));
-      } catch (IOException | RuntimeException | AssertionError e) {
-        throw new AssertionError("seed " + seed, e);
-      }
-    }
+  void randomLayoutsComeBack() {
+    Seeds.each(BASE_SEED, LAYOUTS, (i, random) -> roundTrip(folder.resolve("m" + i), random));
   }
 
   private void roundTrip(Path directory, Random random) throws IOException {

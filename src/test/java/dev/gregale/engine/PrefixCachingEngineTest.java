@@ -14,11 +14,8 @@ import dev.gregale.model.MixtralConfig;
 import dev.gregale.model.ModelLoader;
 import dev.gregale.model.ModelRunner;
 import dev.gregale.model.Precision;
-import dev.gregale.model.StepOutput;
-import dev.gregale.model.StepRunner;
 import dev.gregale.sampling.SamplingParams;
 import dev.gregale.sampling.SamplingParamsBuilder;
-import dev.gregale.scheduler.ScheduledBatch;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -287,19 +284,6 @@ class PrefixCachingEngineTest {
         AsyncLlmEngine engine, SamplingParams params, int[] prompt, @Nullable String salt) {
       GenerationRequest request = new GenerationRequest("r", List.of(prompt), 1, params, salt, 0);
       return ((Finished) requireNonNull(engine.generate(request).blockLast())).cachedTokens();
-    }
-  }
-
-  /** The model with as many steps under way as a test wants. */
-  private record InFlight(StepRunner model, int maxInFlight) implements StepRunner {
-    @Override
-    public void submit(ScheduledBatch batch) {
-      model.submit(batch);
-    }
-
-    @Override
-    public StepOutput await() {
-      return model.await();
     }
   }
 }

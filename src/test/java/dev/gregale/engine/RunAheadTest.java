@@ -13,7 +13,6 @@ import dev.gregale.model.ModelLoader;
 import dev.gregale.model.ModelRunner;
 import dev.gregale.model.Precision;
 import dev.gregale.model.StepOutput;
-import dev.gregale.model.StepRunner;
 import dev.gregale.sampling.FinishReason;
 import dev.gregale.sampling.SamplingParams;
 import dev.gregale.sampling.SamplingParamsBuilder;
@@ -88,19 +87,6 @@ class RunAheadTest {
   @AfterAll
   void close() {
     backend.close();
-  }
-
-  /** The model with as many steps under way as a test wants. */
-  private record InFlight(StepRunner model, int maxInFlight) implements StepRunner {
-    @Override
-    public void submit(ScheduledBatch batch) {
-      model.submit(batch);
-    }
-
-    @Override
-    public StepOutput await() {
-      return model.await();
-    }
   }
 
   /** What became of a sequence. */

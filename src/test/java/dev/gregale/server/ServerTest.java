@@ -4,9 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.net.URI;
 import java.net.http.HttpClient;
-import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.time.Duration;
@@ -20,11 +18,9 @@ import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import org.awaitility.Awaitility;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
 import tools.jackson.databind.JsonNode;
 
-/** Text completion by the bundled model, and what operators see of it. */
+/** Text completion by the bundled model. */
 class ServerTest extends RunningServer {
 
   /** Greedy texts are Hugging Face's, as far as its choice was clear: a margin of 1e-3. */
@@ -259,45 +255,6 @@ class ServerTest extends RunningServer {
     Map<String, Object> tooLong = request(Collections.nCopies(5000, 7), 1);
     assertEquals(400, send(tooLong, "/v1/completions").join().statusCode());
     assertEquals(200, good.join().statusCode());
-  }
-
-  /** What can be fetched can be asked about, as uptime checks and proxies do. */
-  @ParameterizedTest
-  @ValueSource(
-      strings = {
-        "/",
-        "/index.html",
-        "/favicon.svg",
-        "/v1/models",
-        "/v1/models/" + MODEL,
-        "/health",
-        "/metrics",
-        "/actuator",
-        "/actuator/health/liveness",
-        "/actuator/prometheus",
-        "/v3/api-docs",
-        "/swagger-ui/index.html"
-      })
-  void headIsAnsweredLikeGet(String path) {
-    HttpRequest head =
-        HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + port + path)).HEAD().build();
-    HttpResponse<Void> asked =
-        client.sendAsync(head, HttpResponse.BodyHandlers.discarding()).join();
-    assertEquals(200, asked.statusCode());
-    HttpResponse<String> got = get(path);
-    assertEquals(200, got.statusCode());
-    assertEquals(
-        got.headers().firstValue("Content-Type"), asked.headers().firstValue("Content-Type"));
-  }
-
-  @Test
-  void operatorsSeeHealthAndMetrics() {
-    assertEquals(200, get("/actuator/health/liveness").statusCode());
-    text(seeded("Count me", 1));
-    String exposition = get("/actuator/prometheus").body();
-    assertTrue(exposition.contains("gregale_"), exposition);
-    assertEquals(200, get("/v3/api-docs").statusCode());
-    assertEquals(200, get("/swagger-ui/index.html").statusCode());
   }
 
   private static Map<String, Object> request(List<Integer> prompt, int maxTokens) {

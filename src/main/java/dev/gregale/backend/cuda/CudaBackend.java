@@ -254,14 +254,9 @@ public final class CudaBackend implements Backend {
     return true;
   }
 
-  /**
-   * Every size up to 16, where a padded row could wake another expert; above, where all experts run
-   * anyway, in steps of about an eighth.
-   */
   @Override
   public int recordedRows(int numSeqs) {
-    int step = numSeqs <= 16 ? 1 : Math.max(8, Integer.highestOneBit(numSeqs - 1) / 8);
-    return Math.ceilDiv(numSeqs, step) * step;
+    return CudaGraphStep.rowsFor(numSeqs);
   }
 
   @Override

@@ -20,6 +20,15 @@ final class CudaGraphStep implements Step {
     this.graph = graph;
   }
 
+  /**
+   * Rows that a step of so many sequences is recorded with. Every size up to 16, where a padded row
+   * could wake another expert; above, where all experts run anyway, in steps of about an eighth.
+   */
+  static int rowsFor(int numSeqs) {
+    int step = numSeqs <= 16 ? 1 : Math.max(8, Integer.highestOneBit(numSeqs - 1) / 8);
+    return Math.ceilDiv(numSeqs, step) * step;
+  }
+
   /** Captures what the work queues on the context's stream; nothing of it runs yet. */
   static CudaGraphStep capture(CudaContext context, DeferredWrites deferred, Runnable work) {
     CUgraph captured = new CUgraph();
