@@ -60,6 +60,12 @@ struct Quantisation {
 };
 
 class ExpertsVariant {
+ private:  // first: the buffers below are sized by them
+  const Fp8Moe& m_;
+  const Variant v_;
+  const Quantisation q_;
+  bool first_ = true;
+
  public:
   ExpertsVariant(const Fp8Moe& layer, const Variant& variant, const Quantisation& quantisation)
       : m_(layer), v_(variant), q_(quantisation) {}
@@ -181,9 +187,5 @@ class ExpertsVariant {
     CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...));
   }
 
-  const Fp8Moe& m_;
-  const Variant v_;
-  const Quantisation q_;
-  bool first_ = true;
   Buffer<bf16> rows{v_.bf16_rows ? static_cast<size_t>(m_.capacity) * m_.hidden : 1};
 };

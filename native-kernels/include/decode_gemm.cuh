@@ -87,25 +87,41 @@ struct Chunk {
   }
 };
 
-// Walks this block's weight tiles in the order in which they are multiplied.
+// Walks this block's weight tiles in the order in which they are multiplied. It divides once a chunk:
+// divisions for each tile took the producer longer (0.4 us) than the tile's bytes take to arrive.
 class TileWalk {
  public:
   __device__ __forceinline__ TileWalk(const GemmArguments& a, int chosen)
-      : a_(a), chosen_(chosen), chunk_(blockIdx.x), now_(a, chosen, blockIdx.x) {}
-
-  // The next tile's place in the line, or -1.
-  __device__ __forceinline__ int next() {
-    if (now_.at >= now_.end) {
-      chunk_ += gridDim.x;
-      now_ = Chunk(a_, chosen_, chunk_);
-      if (now_.at >= now_.end) {
-        return -1;
-      }
-    }
-    return now_.at++;
+      : a_(a), chosen_(chosen), chunk_(blockIdx.x), now_(a, chosen, blockIdx.x) {
+    find();
   }
 
+  __device__ __forceinline__ bool done() const { return now_.at >= now_.end; }
+
+  __device__ __forceinline__ void next() {
+    now_.at++;
+    if (done()) {
+      chunk_ += gridDim.x;
+      now_ = Chunk(a_, chosen_, chunk_);
+      find();
+    } else if (++k_tile == a_.k_tiles) {  // a projection's chunk
+      k_tile = 0;
+      unit++;
+    }
+  }
+
+  int entry;   // of those chosen
+  int unit;    // of the entry's
+  int k_tile;  // of the unit's
+
  private:
+  __device__ __forceinline__ void find() {
+    const int line = now_.at / a_.k_tiles;
+    k_tile = now_.at - line * a_.k_tiles;
+    entry = line / a_.n_units;
+    unit = line - entry * a_.n_units;
+  }
+
   const GemmArguments& a_;
   const int chosen_;
   int chunk_;
@@ -161,7 +177,7 @@ __device__ __forceinline__ void load_weight_tile(const GemmArguments& a, int exp
                                                  const Ring& ring, uint32_t slot, int unit,
                                                  int k_tile) {
   constexpr int kUnits = tile_units<Format>();
-  const size_t at = static_cast<size_t>(expert) * a.n_units + unit % a.n_units;
+  const size_t at = static_cast<size_t>(expert) * a.n_units + unit;
   const size_t tile = at / kUnits * a.k_tiles + k_tile;
   bulk_load(ring.weights(slot), a.weights + tile * kTileBytes + at % kUnits * unit_bytes<Format>(),
             unit_bytes<Format>(), ring.full(slot));
@@ -204,20 +220,17 @@ __device__ __forceinline__ void expect_stage(const Ring& ring, uint32_t slot, in
 template <class Format>
 __device__ __forceinline__ void produce(const GemmArguments& a, const GemmShared& shared,
                                         const Ring& ring, int early) {
-  TileWalk walk(a, shared.chosen);
   RingAt ring_at;
-  for (int tile = walk.next(); tile >= 0; tile = walk.next()) {
-    const int unit = tile / a.k_tiles;
-    const int k_tile = tile - unit * a.k_tiles;
-    const ChosenRows& rows = shared.of[unit / a.n_units];
+  for (TileWalk walk(a, shared.chosen); !walk.done(); walk.next()) {
+    const ChosenRows& rows = shared.of[walk.entry];
     if (early > 0) {
       early--;
     } else {
       barrier_wait(ring.empty(ring_at.slot), ring_at.parity ^ 1);
       expect_stage<Format>(ring, ring_at.slot, rows.n);
-      load_weight_tile<Format>(a, rows.expert, ring, ring_at.slot, unit, k_tile);
+      load_weight_tile<Format>(a, rows.expert, ring, ring_at.slot, walk.unit, walk.k_tile);
     }
-    load_token_tiles<Format>(a, rows, ring, ring_at.slot, k_tile);
+    load_token_tiles<Format>(a, rows, ring, ring_at.slot, walk.k_tile);
     ring_at.next(ring.stages);
   }
 }
@@ -225,16 +238,10 @@ __device__ __forceinline__ void produce(const GemmArguments& a, const GemmShared
 // A projection's first weights, before its predecessor is done. One thread; returns how many tiles.
 template <class Format>
 __device__ __forceinline__ int early_weights(const GemmArguments& a, const Ring& ring) {
-  TileWalk walk(a, 1);
   int early = 0;
-  while (early < static_cast<int>(ring.stages)) {
-    const int tile = walk.next();
-    if (tile < 0) {
-      break;
-    }
-    const int unit = tile / a.k_tiles;
+  for (TileWalk walk(a, 1); !walk.done() && early < static_cast<int>(ring.stages); walk.next()) {
     expect_stage<Format>(ring, early, min(a.rows, Format::kMaxRows));
-    load_weight_tile<Format>(a, 0, ring, early, unit, tile - unit * a.k_tiles);
+    load_weight_tile<Format>(a, 0, ring, early, walk.unit, walk.k_tile);
     early++;
   }
   return early;
