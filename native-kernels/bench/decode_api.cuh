@@ -67,17 +67,6 @@ GREGALE_KERNEL decode_gemm_swiglu_bf16(Bf16*, const char*, const Bf16*, const Gr
 GREGALE_FP8_KERNELS(fp8)
 GREGALE_FP8_KERNELS(mxfp8)
 
-// decode_variants.cu
-GREGALE_KERNEL try_gemm_parts_bf16_pairs(float*, const char*, const Bf16*, const GroupPlan*, int, int,
-                                         int, int, int, int, int, int, int);
-GREGALE_KERNEL try_gemm_swiglu_bf16_pairs(Bf16*, const char*, const Bf16*, const GroupPlan*, int, int,
-                                          int, int);
-GREGALE_KERNEL try_gemm_parts_fp8_pairs(float*, const char*, const char*, const Bf16*,
-                                        const GroupPlan*, int, int, int, int, int, int, int, int, int,
-                                        int);
-GREGALE_KERNEL try_gemm_swiglu_fp8_pairs(Bf16*, const char*, const char*, const Bf16*,
-                                         const GroupPlan*, int, int, int, int, int);
-
 enum class Format { kBf16, kFp8, kMxFp8 };
 
 // A matrix in tiles; scales only with FP8 (fp8_codes.cuh).

@@ -1,8 +1,7 @@
 // Checks every decode kernel against references on the GPU, then times a Mixtral-8x7B layer's
 // decode step under a CUDA graph and prints its share of the read ceiling measured in the same run.
 //
-//   make -f bench/decode.mk && .../decode_bench [fp8 | mxfp8] [odd] [check] [ceiling] [stages] [table] [pairs]
-//   (default: all but pairs, which puts the experts' GEMMs above 8 tokens in clusters of two)
+//   make -f bench/decode.mk && .../decode_bench [fp8 | mxfp8] [odd] [check] [ceiling] [stages] [table]     (default: all)
 //
 // Weights rotate over several layers (2.9 GB each, L2 is 50 MB); medians of device events; bytes
 // are those of the projections, the experts actually chosen, and keys and values.
@@ -23,15 +22,12 @@ constexpr int kMaxSplits = 32;
 Shape mixtral_shape() { return {4096, 32, 8, 128, 8, 2, 14336, 32000, 0, 16}; }
 Shape odd_shape() { return {448, 8, 2, 64, 5, 3, 320, 352, 40, 32}; }
 
-bool in_pairs = false;
-
 Tuning tuning_for(int tokens) {
   Tuning t;
   t.splits = tokens <= 8 ? 16 : 4;
   t.min_run = tokens <= 4 ? 128 : tokens <= 8 ? 256 : tokens <= 16 ? 512 : 1024;
   t.down_pieces = tokens < 128 ? 2 : 1;
   t.carve_out = 57;
-  t.pairs = in_pairs;
   return t;
 }
 
@@ -95,7 +91,7 @@ class Bench {
   int check_odd() {
     Checks checks;
     Launcher launch(nullptr, processors_);
-    const Tuning same = {8, 64, in_pairs ? 1 : 2, 57, in_pairs};
+    const Tuning same = {8, 64, 2, 57};
     {
       const Reference r = make_reference(odd_, 64);
       const StepArrays a = make_arrays(odd_, 64, 512, kMaxSplits);
@@ -122,7 +118,7 @@ class Bench {
     make_layers();
     Checks checks;
     Launcher launch(nullptr, processors_);
-    const Tuning same = {8, 64, in_pairs ? 1 : 2, 57, in_pairs};
+    const Tuning same = {8, 64, 2, 57};
     const Reference r = make_reference(mixtral_, kMaxTokens);
     for (const Case& c : {Case{"8x7B T=1", 1, false, false, 1024},
                           {"8x7B T=2", 2, false, false, 333},
@@ -233,7 +229,7 @@ class Bench {
                              {"route", of(decode_route_bf16), 3},
                              {"plan", of(decode_plan_tiles_bf16), 3},
                              {"gate_up gemm", swiglu_gemm(), 3},
-                             {"down gemm", down_gemm(tokens), 4},
+                             {"down gemm", parts_gemm(), 4},
                              {"combine", of(decode_combine_parts_f32), 4}}) {
         only_ = n.kernel;
         std::printf("  %s %.1f", n.name, stage_us(tokens, n.stage, tuning_for(tokens)));
@@ -355,31 +351,16 @@ class Bench {
     return ms * 1000 / kLayersOfStep;
   }
 
-  // decode_gemm_parts of the projections, and of down where that is not in pairs.
   const void* parts_gemm() const {
     return mixtral_.format == Format::kBf16  ? reinterpret_cast<const void*>(decode_gemm_parts_bf16)
            : mixtral_.format == Format::kFp8 ? reinterpret_cast<const void*>(decode_gemm_parts_fp8)
                                              : reinterpret_cast<const void*>(decode_gemm_parts_mxfp8);
   }
   const void* swiglu_gemm() const {
-    if (in_pairs) {
-      return mixtral_.format == Format::kBf16
-                 ? reinterpret_cast<const void*>(try_gemm_swiglu_bf16_pairs)
-                 : reinterpret_cast<const void*>(try_gemm_swiglu_fp8_pairs);
-    }
     return mixtral_.format == Format::kBf16 ? reinterpret_cast<const void*>(decode_gemm_swiglu_bf16)
            : mixtral_.format == Format::kFp8
                ? reinterpret_cast<const void*>(decode_gemm_swiglu_fp8)
                : reinterpret_cast<const void*>(decode_gemm_swiglu_mxfp8);
-  }
-
-  const void* down_gemm(int tokens) const {
-    if (in_pairs && tuning_for(tokens).down_pieces == 1) {
-      return mixtral_.format == Format::kBf16
-                 ? reinterpret_cast<const void*>(try_gemm_parts_bf16_pairs)
-                 : reinterpret_cast<const void*>(try_gemm_parts_fp8_pairs);
-    }
-    return parts_gemm();
   }
 
   double share(double bytes, double us) const { return bytes / us / 1e3 / ceiling_ * 100; }
@@ -408,8 +389,7 @@ int main(int argc, char** argv) {
     return false;
   };
   const Format format = said("mxfp8") ? Format::kMxFp8 : said("fp8") ? Format::kFp8 : Format::kBf16;
-  in_pairs = said("pairs");
-  const bool all = argc == 1 + (format != Format::kBf16) + in_pairs;
+  const bool all = argc == (format == Format::kBf16 ? 1 : 2);
   const auto asked = [&](const char* word) { return all || said(word); };
   Bench bench(format);
   int failed = asked("odd") ? bench.check_odd() : 0;

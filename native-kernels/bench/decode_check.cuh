@@ -319,7 +319,7 @@ class StageCheck {
       for (size_t i = 0; i < stored.size(); i++) {
         const int column = i % s_.intermediate;
         to[i] = stored[i - column + (s_.format == Format::kBf16 ? column : code_token_order(column))];
-        if (s_.format == Format::kFp8) to[i] /= MatrixScaledWeights::kTokenFactor;
+        if (s_.format == Format::kFp8) to[i] /= Fp8Weights<false>::kTokenFactor;
       }
       return to;
     }

@@ -63,7 +63,6 @@ struct Tuning {
   int min_run;      // positions of a split, at least
   int down_pieces;  // of K in down, above 8 tokens
   int carve_out;    // percent of shared memory, for the kernels of at most 8 tokens
-  bool pairs = false;  // the experts' GEMMs above 8 tokens in clusters of two, where they can be
 };
 
 constexpr float kEps = 1e-5f;
@@ -153,10 +152,6 @@ inline void prepare(const Shape& s, int carve_out) {
   GREGALE_ALLOW(mxfp8)
   allow(decode_gemm_parts_bf16, kMaxGemmShared, -1);
   allow(decode_gemm_swiglu_bf16, kMaxGemmShared, -1);
-  allow(try_gemm_parts_bf16_pairs, kMaxGemmShared, -1);
-  allow(try_gemm_swiglu_bf16_pairs, kMaxGemmShared, -1);
-  allow(try_gemm_parts_fp8_pairs, kMaxGemmShared, -1);
-  allow(try_gemm_swiglu_fp8_pairs, kMaxGemmShared, -1);
 }
 
 // Stages of one layer. Each reads and writes the arrays of the step.
@@ -245,15 +240,11 @@ class LayerStep {
     launch_(decode_plan_tiles_bf16, tokens_, 512, 0, a.tiles, a.plan, a.rows_of, a.normed,
             a.expert_ids, tokens_, s_.hidden, s_.experts, s_.per_token);
     if (s_.format == Format::kBf16) {
-      launch_(pairs(s_.intermediate / kTileK) ? try_gemm_swiglu_bf16_pairs : decode_gemm_swiglu_bf16,
-              gemm_grid(), 288, gemm_shared(s_, tokens_), a.h,
+      launch_(decode_gemm_swiglu_bf16, launch_.processors(), 288, gemm_shared(s_, tokens_), a.h,
               w.gate_up.tiles, a.tiles, a.plan, s_.experts, s_.intermediate / kTileK,
               s_.hidden / kTileK, gemm_shared(s_, tokens_));
     } else {
-      launch_(mx() ? decode_gemm_swiglu_mxfp8
-              : pairs(s_.intermediate / kTileK) ? try_gemm_swiglu_fp8_pairs
-                                                : decode_gemm_swiglu_fp8,
-              gemm_grid(), 384,
+      launch_(mx() ? decode_gemm_swiglu_mxfp8 : decode_gemm_swiglu_fp8, launch_.processors(), 384,
               gemm_shared(s_, tokens_), a.h, w.gate_up.tiles, w.gate_up.scales, a.tiles, a.plan,
               s_.experts, s_.intermediate / kTileK, s_.weight_tiles(s_.hidden),
               s_.hidden / kTileK, gemm_shared(s_, tokens_));
@@ -314,8 +305,6 @@ class LayerStep {
 
  private:
   bool mx() const { return s_.format == Format::kMxFp8; }
-  bool pairs(int n_tiles) const { return tuning_.pairs && n_tiles % 2 == 0; }
-  int gemm_grid() const { return launch_.processors() / 2 * 2; }
 
   // One even piece a multiprocessor, never more than all of K.
   int steps_for(int n, int k) const {
@@ -330,18 +319,12 @@ class LayerStep {
   void gemm(float* parts, const Weight& weight, const Bf16* tokens, const GroupPlan* plan,
             int experts, int rows, int valid_rows, int n, int k, int steps, int part_rows) {
     const int shared = gemm_shared(s_, tokens_);
-    const bool paired =
-        plan != nullptr && steps == s_.weight_tiles(k) && pairs(ceil_div(n, kTileRows));
     if (s_.format == Format::kBf16) {
-      launch_(paired ? try_gemm_parts_bf16_pairs : decode_gemm_parts_bf16, gemm_grid(), 288, shared,
-              parts, weight.tiles,
+      launch_(decode_gemm_parts_bf16, launch_.processors(), 288, shared, parts, weight.tiles,
               tokens, plan, experts, rows, valid_rows, ceil_div(n, kTileRows), k / kTileK, steps,
               part_rows, n, shared);
     } else {
-      launch_(mx()     ? decode_gemm_parts_mxfp8
-              : paired ? try_gemm_parts_fp8_pairs
-                       : decode_gemm_parts_fp8,
-              gemm_grid(), 384,
+      launch_(mx() ? decode_gemm_parts_mxfp8 : decode_gemm_parts_fp8, launch_.processors(), 384,
               shared, parts, weight.tiles, weight.scales, tokens, plan, experts, rows, valid_rows,
               ceil_div(n, kTileRows), s_.weight_tiles(k), k / kTileK, steps, part_rows, n, shared);
     }

@@ -5,10 +5,10 @@
 #include "fp8_codes.cuh"
 #include "prefill_kernels.cuh"
 
-#define GREGALE_EXPERTS(format)                                                                   \
+#define GREGALE_EXPERTS(format, Row)                                                              \
   __global__ void expert_gate_up_##format(bf16*, const char*, const char*, const char*,           \
                                           const float*, const GroupPlan*, int, int, int, int);    \
-  __global__ void expert_down_##format(float*, const char*, const char*, const char*,             \
+  __global__ void expert_down_##format(Row*, const char*, const char*, const char*,               \
                                        const float*, const GroupPlan*, int, int, int, int, int);  \
   __global__ void matmul_##format##_bf16(bf16*, const char*, const char*, const char*,            \
                                          const float*, int, int, int, int, int, int);             \
@@ -16,20 +16,20 @@
                                         const float*, int, int, int, int, int, int);
 
 extern "C" {
-GREGALE_EXPERTS(fp8_rows)
-GREGALE_EXPERTS(fp8_blocks)
-GREGALE_EXPERTS(fp8_bf16)
-GREGALE_EXPERTS(mxfp8_bf16)
+GREGALE_EXPERTS(fp8_rows, bf16)
+GREGALE_EXPERTS(fp8_blocks, bf16)
+GREGALE_EXPERTS(fp8_bf16, float)
+GREGALE_EXPERTS(mxfp8_bf16, float)
 __global__ void quantize_rows_fp8(char*, float*, const bf16*, int, int, int, int, float,
                                   unsigned long long*);
+__global__ void quantize_rows_fp8_narrow(char*, float*, const bf16*, int, int, int, int, float,
+                                         unsigned long long*);
 __global__ void quantize_gather_fp8(char*, float*, const bf16*, const GroupPlan*, const int*, int,
                                     int, int, int, float, unsigned long long*);
+__global__ void quantize_gather_fp8_narrow(char*, float*, const bf16*, const GroupPlan*, const int*,
+                                           int, int, int, int, float, unsigned long long*);
 __global__ void quantize_tiles_fp8(char*, float*, const bf16*, const GroupPlan*, const int*, int,
                                    int, int, float, unsigned long long*);
-__global__ void quantize_scatter_fp8(char*, float*, const bf16*, const GroupPlan*, const int*, int*, int,
-                                     int, int, int, int, float, unsigned long long*);
-__global__ void quantize_rest_fp8(char*, float*, const bf16*, const GroupPlan*, const int*, int, int,
-                                  int, float, unsigned long long*);
 __global__ void tile_codes_fp8(char*, const char*, int, int);
 __global__ void tile_gate_up_codes_fp8(char*, const char*, const char*, long long, int, int);
 __global__ void tile_scales_fp8(float*, const float*, const int*, int, int, int, int);
@@ -44,6 +44,7 @@ inline int most_rows(Fp8 format) {
 }
 inline bool quantizes(Fp8 format) { return format == Fp8::kRows || format == Fp8::kBlocks; }
 inline int recipe_of(Fp8 format) { return format == Fp8::kRows ? 0 : 2; }
+constexpr int kNarrowColumns = 4096;  // at most, of quantize_..._narrow
 inline int code_tiles(int k) { return ceil_div(k, kCodeColumns); }
 
 #define GREGALE_ALLOW(format)                          \
@@ -114,40 +115,6 @@ struct Fp8Weight {
   }
 };
 
-static __global__ void random_codes(uint8_t* to, size_t count, uint64_t seed) {
-  for (size_t i = blockIdx.x * static_cast<size_t>(blockDim.x) + threadIdx.x; i < count;
-       i += static_cast<size_t>(gridDim.x) * blockDim.x) {
-    const uint8_t code = hash(i + seed * 0x10001);
-    to[i] = (code & 0x7F) == 0x7F ? code - 1 : code;
-  }
-}
-
-static __global__ void random_scales(float* to, size_t count, uint64_t seed, float center) {
-  for (size_t i = blockIdx.x * static_cast<size_t>(blockDim.x) + threadIdx.x; i < count;
-       i += static_cast<size_t>(gridDim.x) * blockDim.x) {
-    to[i] = center * (0.5f + (hash(i + seed) & 0xFFFF) / 65536.0f);
-  }
-}
-
-static __global__ void random_exponents(uint8_t* to, size_t count, uint64_t seed, int center) {
-  for (size_t i = blockIdx.x * static_cast<size_t>(blockDim.x) + threadIdx.x; i < count;
-       i += static_cast<size_t>(gridDim.x) * blockDim.x) {
-    to[i] = center - 1 + hash(i + seed) % 3;
-  }
-}
-
-inline void randomise(const Fp8Weight& w, uint64_t seed) {
-  constexpr float kMeanCode = 108.0f;
-  const float center = 1.0f / (kMeanCode * std::sqrt(static_cast<float>(w.k)));
-  random_codes<<<1024, 256>>>(reinterpret_cast<uint8_t*>(w.codes.get()), w.codes.count(), seed);
-  random_scales<<<256, 256>>>(w.scales.get(), w.scales.count(), seed + 1, center);
-  random_exponents<<<256, 256>>>(w.exponents.get(), w.exponents.count(), seed + 2,
-                                 127 + static_cast<int>(std::log2(center)));
-  w.tiled.poison(), w.tiled_scales.poison();
-  w.tile();
-  CUDA_CHECK(cudaDeviceSynchronize());
-}
-
 // Tokens of a GEMM: codes and scales, or bf16.
 struct Fp8Tokens {
   int rows, k;  // padded rows
@@ -169,7 +136,8 @@ struct Fp8Moe {
   Buffer<int> row_pair{static_cast<size_t>(capacity)};
   Buffer<bf16> x_tiles{static_cast<size_t>(capacity) * hidden_tiles * kTileK};
   Buffer<bf16> inner{static_cast<size_t>(capacity) * inner_tiles * kTileK};
-  Buffer<float> rows{static_cast<size_t>(capacity) * hidden};
+  Buffer<float> rows{quantizes(format) ? 1 : static_cast<size_t>(capacity) * hidden};
+  Buffer<bf16> bf16_rows{quantizes(format) ? static_cast<size_t>(capacity) * hidden : 1};
   Fp8Tokens x_codes{capacity, hidden};
   Fp8Tokens inner_codes{capacity, intermediate};
 
@@ -179,9 +147,11 @@ struct Fp8Moe {
   }
   void gather(const bf16* x) const {
     if (quantizes(format)) {
-      quantize_gather_fp8<<<capacity, 256>>>(x_codes.codes.get(), x_codes.scales.get(), x,
-                                             plan.get(), row_pair.get(), experts, slots, hidden,
-                                             recipe_of(format), 1.0f, nullptr);
+      const auto kernel =
+          hidden <= kNarrowColumns ? quantize_gather_fp8_narrow : quantize_gather_fp8;
+      kernel<<<capacity, 256>>>(x_codes.codes.get(), x_codes.scales.get(), x, plan.get(),
+                                row_pair.get(), experts, slots, hidden, recipe_of(format), 1.0f,
+                                nullptr);
     } else {
       const dim3 grid(ceil_div(capacity, 8), ceil_div(hidden_tiles, 8));
       expert_gather_bf16<<<grid, 256>>>(x_tiles.get(), x, plan.get(), row_pair.get(), experts,
@@ -204,13 +174,30 @@ struct Fp8Moe {
   }
   void down(const Fp8Weight& w) const {
     const char* from = quantizes(format) ? inner_codes.codes.get() : bytes_of(inner.get());
-    GREGALE_OF_FORMAT(format, expert_down, )<<<multiprocessors(), 384, kGemmShared>>>(
-        rows.get(), w.tiled.get(), w.tiled_scales.get(), from, inner_codes.scales.get(),
-        plan.get(), experts, ceil_div(hidden, kTileRows), code_tiles(intermediate),
-        quantizes(format) ? code_tiles(intermediate) : inner_tiles, hidden);
+    const auto launch = [&](auto* kernel, auto* out) {
+      kernel<<<multiprocessors(), 384, kGemmShared>>>(
+          out, w.tiled.get(), w.tiled_scales.get(), from, inner_codes.scales.get(), plan.get(),
+          experts, ceil_div(hidden, kTileRows), code_tiles(intermediate),
+          quantizes(format) ? code_tiles(intermediate) : inner_tiles, hidden);
+    };
+    if (quantizes(format)) {
+      launch(format == Fp8::kRows ? expert_down_fp8_rows : expert_down_fp8_blocks, bf16_rows.get());
+    } else {
+      launch(format == Fp8::kBf16 ? expert_down_fp8_bf16 : expert_down_mxfp8_bf16, rows.get());
+    }
   }
   void combine(bf16* out, const float* weights) const {
-    expert_combine_bf16<<<tokens, 256>>>(out, rows.get(), pair_row.get(), weights, slots, hidden);
+    if (quantizes(format)) {
+      expert_combine_bf16_of_bf16<<<tokens, 256>>>(out, bf16_rows.get(), pair_row.get(), weights,
+                                                   slots, hidden);
+    } else {
+      expert_combine_bf16<<<tokens, 256>>>(out, rows.get(), pair_row.get(), weights, slots, hidden);
+    }
+  }
+  // What down gave, in fp32.
+  std::vector<float> down_rows() const {
+    const std::vector<bf16> small = bf16_rows.download();
+    return quantizes(format) ? std::vector<float>(small.begin(), small.end()) : rows.download();
   }
 };
 
@@ -226,8 +213,9 @@ struct Fp8Projection {
 
   void tile(const bf16* x) const {
     if (quantizes(format)) {
-      quantize_rows_fp8<<<capacity, 256>>>(codes.codes.get(), codes.scales.get(), x, rows, k,
-                                           max_rows, recipe_of(format), 1.0f, nullptr);
+      const auto kernel = k <= kNarrowColumns ? quantize_rows_fp8_narrow : quantize_rows_fp8;
+      kernel<<<capacity, 256>>>(codes.codes.get(), codes.scales.get(), x, rows, k, max_rows,
+                                recipe_of(format), 1.0f, nullptr);
     } else {
       const dim3 grid(ceil_div(capacity, 8), ceil_div(ceil_div(k, kTileK), 8));
       tile_rows_bf16<<<grid, 256>>>(tiles.get(), x, rows, k, max_rows);

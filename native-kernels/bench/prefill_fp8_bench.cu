@@ -18,6 +18,40 @@ __device__ float value_of(uint8_t code) {
   return code & 0x80 ? -value : value;
 }
 
+__global__ void random_codes(uint8_t* to, size_t count, uint64_t seed) {
+  for (size_t i = blockIdx.x * static_cast<size_t>(blockDim.x) + threadIdx.x; i < count;
+       i += static_cast<size_t>(gridDim.x) * blockDim.x) {
+    const uint8_t code = hash(i + seed * 0x10001);
+    to[i] = (code & 0x7F) == 0x7F ? code - 1 : code;
+  }
+}
+
+__global__ void random_scales(float* to, size_t count, uint64_t seed, float center) {
+  for (size_t i = blockIdx.x * static_cast<size_t>(blockDim.x) + threadIdx.x; i < count;
+       i += static_cast<size_t>(gridDim.x) * blockDim.x) {
+    to[i] = center * (0.5f + (hash(i + seed) & 0xFFFF) / 65536.0f);
+  }
+}
+
+__global__ void random_exponents(uint8_t* to, size_t count, uint64_t seed, int center) {
+  for (size_t i = blockIdx.x * static_cast<size_t>(blockDim.x) + threadIdx.x; i < count;
+       i += static_cast<size_t>(gridDim.x) * blockDim.x) {
+    to[i] = center - 1 + hash(i + seed) % 3;
+  }
+}
+
+void randomise(const Fp8Weight& w, uint64_t seed) {
+  constexpr float kMeanCode = 108.0f;
+  const float center = 1.0f / (kMeanCode * std::sqrt(static_cast<float>(w.k)));
+  random_codes<<<1024, 256>>>(reinterpret_cast<uint8_t*>(w.codes.get()), w.codes.count(), seed);
+  random_scales<<<256, 256>>>(w.scales.get(), w.scales.count(), seed + 1, center);
+  random_exponents<<<256, 256>>>(w.exponents.get(), w.exponents.count(), seed + 2,
+                                 127 + static_cast<int>(std::log2(center)));
+  w.tiled.poison(), w.tiled_scales.poison();
+  w.tile();
+  CUDA_CHECK(cudaDeviceSynchronize());
+}
+
 // A weight's value as the definitions have it.
 struct WeightView {
   const uint8_t* codes;
@@ -194,7 +228,8 @@ void check_moe(Fp8 format, int tokens, int hidden, int intermediate, int experts
   expert_ids.upload(ids);
   Buffer<bf16> x(static_cast<size_t>(tokens) * hidden);
   fill_random(x, seed + 1, 1.0f);
-  layer.x_tiles.poison(), layer.inner.poison(), layer.rows.poison();
+  layer.x_tiles.poison(), layer.inner.poison(), layer.rows.poison(),
+      layer.bf16_rows.poison();
   layer.x_codes.codes.poison(), layer.inner_codes.codes.poison();
   layer.x_codes.scales.poison(), layer.inner_codes.scales.poison();
   layer.make_plan(expert_ids.get());
@@ -224,7 +259,10 @@ void check_moe(Fp8 format, int tokens, int hidden, int intermediate, int experts
   requantise<<<warps_grid(layer.pairs), 256>>>(exact_inner.get(), inner.get(), layer.pairs,
                                                intermediate, reference_recipe(format));
   count = std::min<size_t>(ids.size() * hidden, 65536);
-  want_down<<<warps_grid(count), 256>>>(want.get(), got.get(), layer.rows.get(), exact_inner.get(),
+  const std::vector<float> rows = layer.down_rows();
+  Buffer<float> down_rows(rows.size());
+  down_rows.upload(rows);
+  want_down<<<warps_grid(count), 256>>>(want.get(), got.get(), down_rows.get(), exact_inner.get(),
                                         view(down), expert_ids.get(), layer.pair_row.get(),
                                         layer.pairs, hidden, intermediate, count);
   compare(" down");

@@ -11,7 +11,7 @@ __global__ void tile_gate_up_bf16(bf16*, const bf16*, const bf16*, long long, in
 __global__ void expert_plan_i32(GroupPlan*, int*, int*, const int*, int, int, int);
 __global__ void expert_gather_bf16(bf16*, const bf16*, const GroupPlan*, const int*, int, int, int);
 __global__ void expert_combine_bf16(bf16*, const float*, const int*, const float*, int, int);
-__global__ void expert_combine_rows_bf16(bf16*, const bf16*, const int*, const float*, int, int);
+__global__ void expert_combine_bf16_of_bf16(bf16*, const bf16*, const int*, const float*, int, int);
 __global__ void expert_combine_f32(float*, const float*, const int*, const float*, int, int);
 __global__ void expert_gate_up_bf16(bf16*, const char*, const char*, const GroupPlan*, int, int,
                                     int);

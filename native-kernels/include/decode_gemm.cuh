@@ -134,7 +134,6 @@ class TileWalk {
 struct GemmBf16 {
   static constexpr int kWarpgroups = 2;
   static constexpr int kStages = 8;
-  static constexpr int kBlocks = 1;  // of a cluster
   static constexpr int kTokenTiles = 1;
   static constexpr int kMaxRows = kMaxTileRows;
   static constexpr bool kShiftRegisters = false;
@@ -151,18 +150,10 @@ template <bool kMx>
 struct GemmFp8 {
   static constexpr int kWarpgroups = 2;
   static constexpr int kStages = 8;
-  static constexpr int kBlocks = 1;
   static constexpr int kTokenTiles = 2;
   static constexpr bool kShiftRegisters = true;
   static constexpr int kMaxRows = 128;  // sums of a tile and of all have 64 registers each
   static constexpr int kScaleBytes = kMx ? kMxTileBytes : kTileScales * sizeof(float);
-};
-
-// Clusters of two that take neighbouring weight tiles and bring each half of the tokens for both: 64
-// of them in bf16 are as many bytes as the codes they meet. Needs steps = k_tiles, an even n_tiles.
-template <class Format>
-struct InPairs : Format {
-  static constexpr int kBlocks = 2;
 };
 
 template <class Format>
@@ -197,16 +188,8 @@ __device__ __forceinline__ void load_token_tiles(const GemmArguments& a, const C
   for (int i = 0; i < Format::kTokenTiles; i++) {
     // Where the weight's last tile is half of zeros, they meet tokens once more.
     const size_t tile = min(k_tile * Format::kTokenTiles + i, a.token_tiles - 1);
-    const __nv_bfloat16* tokens = from + tile * rows.plan.tile_rows * kTileK;
-    const uint32_t to = ring.tokens<Format>(slot) + i * rows.n * kRowBytes;
-    if constexpr (Format::kBlocks == 1) {
-      bulk_load(to, tokens, rows.n * kRowBytes, ring.full(slot));
-    } else {
-      const int half = rows.n / 2 * kRowBytes;
-      const uint32_t start = cluster_rank() * half;
-      bulk_load_multicast(to + start, reinterpret_cast<const char*>(tokens) + start, half,
-                          ring.full(slot), 3);
-    }
+    bulk_load(ring.tokens<Format>(slot) + i * rows.n * kRowBytes,
+              from + tile * rows.plan.tile_rows * kTileK, rows.n * kRowBytes, ring.full(slot));
   }
 }
 
@@ -277,14 +260,9 @@ __device__ __forceinline__ void find_chosen(const GemmArguments& a, GemmShared& 
 }
 
 // This warp has read the slot.
-template <class Format>
 __device__ __forceinline__ void release(const Ring& ring, uint32_t slot, int lane) {
-  if constexpr (Format::kBlocks == 1) {
-    if (lane == 0) {
-      barrier_arrive(ring.empty(slot));
-    }
-  } else if (lane < Format::kBlocks) {
-    barrier_arrive_remote(ring.empty(slot), lane);
+  if (lane == 0) {
+    barrier_arrive(ring.empty(slot));
   }
 }
 
@@ -300,14 +278,14 @@ __device__ __forceinline__ void multiply(GemmBf16, float (&acc)[kN / 2], const R
                       ring.tokens<Format>(at.slot));
     wgmma_wait<1>();
     if (k > 0) {
-      release<Format>(ring, previous, lane);
+      release(ring, previous, lane);
     }
     previous = at.slot;
     at.next(ring.stages);
   }
   wgmma_wait<0>();
   keep_order(acc);
-  release<Format>(ring, previous, lane);
+  release(ring, previous, lane);
 }
 
 // The same for codes.
@@ -325,7 +303,7 @@ __device__ __forceinline__ void multiply(GemmFp8<kMx>, float (&acc)[kN / 2], con
         kMx ? float2{} : load_shared_float2(ring.scales(at.slot) + strip * sizeof(float2));
     multiply_code_tile<kN, kMx>(acc, sum, codes, scale, ring.tokens<Format>(at.slot),
                                 kN * kRowBytes);
-    release<Format>(ring, at.slot, lane);
+    release(ring, at.slot, lane);
     at.next(ring.stages);
   }
 }
@@ -388,11 +366,11 @@ __device__ __forceinline__ void decode_gemm(const GemmArguments& a, Epilogue epi
   if (producer) {
     for (int slot = 0; slot < kMaxStages; slot++) {
       barrier_init(shared_address(&shared.full[slot]), 1);
-      barrier_init(shared_address(&shared.empty[slot]), Format::kBlocks * kConsumers / kWarpSize);
+      barrier_init(shared_address(&shared.empty[slot]), kConsumers / kWarpSize);
     }
     barrier_init_fence();
     fence_async_proxy();
-    if (Format::kBlocks == 1 && a.plan == nullptr) {
+    if (a.plan == nullptr) {
       early = early_weights<Format>(a, ring_for(min(a.rows, Format::kMaxRows)));
     }
   }
@@ -401,9 +379,6 @@ __device__ __forceinline__ void decode_gemm(const GemmArguments& a, Epilogue epi
     find_chosen<Format>(a, shared, lane);
   }
   __syncthreads();
-  if constexpr (Format::kBlocks > 1) {
-    cluster_sync();  // no copy may arrive at a barrier that is not there yet
-  }
   release_successor();
   const Ring ring = ring_for(shared.max_rows);
   if (threadIdx.x >= kConsumers) {
@@ -421,9 +396,5 @@ __device__ __forceinline__ void decode_gemm(const GemmArguments& a, Epilogue epi
       epilogue.staging = shared_address(dynamic_shared) + 1024;
     }
     consume<Format>(a, shared, epilogue, ring);
-  }
-  if constexpr (Format::kBlocks > 1) {
-    __syncwarp();
-    cluster_sync();  // the other block may still arrive at this one's barriers
   }
 }

@@ -91,24 +91,23 @@ struct Bf16Weights : PlainTokens {
 };
 
 // One k16 step of codes: a word of four of each row.
-template <bool kBare>
+template <bool kMx>
 __device__ __forceinline__ void multiply_codes(float (&acc)[4], uint32_t low, uint32_t high,
                                                uint32_t low_factor, uint32_t high_factor,
                                                uint32_t b0, uint32_t b1) {
-  if constexpr (kBare) {
-    mma_bf16(acc, bare_even_codes(low), bare_even_codes(high), bare_odd_codes(low),
-             bare_odd_codes(high), b0, b1);
-  } else {
+  if constexpr (kMx) {
     mma_bf16(acc, even_codes(low, low_factor), even_codes(high, high_factor),
              odd_codes(low, low_factor), odd_codes(high, high_factor), b0, b1);
+  } else {
+    mma_bf16(acc, bare_even_codes(low), bare_even_codes(high), bare_odd_codes(low),
+             bare_odd_codes(high), b0, b1);
   }
 }
 
-// kMx: exponents of 32 columns of a row; else a factor of eight rows of the tile. kBare: codes without
-// their factor.
-template <bool kMx, bool kBare = false>
-struct Fp8Weights : std::conditional_t<kBare, BareCodeTokens, PlainTokens> {
-  static_assert(!kMx || !kBare, "exponents are in the factor");
+// kMx: exponents of 32 columns of a row, which are in the codes' factor; else a factor of eight rows of
+// the tile, and bare codes.
+template <bool kMx>
+struct Fp8Weights : std::conditional_t<kMx, PlainTokens, BareCodeTokens> {
   static constexpr int kTileColumns = kCodeColumns;
   static constexpr int kUnits = 2;  // K = 4096 is two tiles of each warp: two units fill its ring
   static constexpr bool kTokensAhead = false;
@@ -159,11 +158,11 @@ struct Fp8Weights : std::conditional_t<kBare, BareCodeTokens, PlainTokens> {
         const uint4 high4 = parts[u].slice.high[h / 2];
         const uint2 low = h % 2 == 0 ? make_uint2(low4.x, low4.y) : make_uint2(low4.z, low4.w);
         const uint2 high = h % 2 == 0 ? make_uint2(high4.x, high4.y) : make_uint2(high4.z, high4.w);
-        const uint32_t low_factor = kMx ? mx_factor(parts[u].scales.x, h) : kCodeFactor;
-        const uint32_t high_factor = kMx ? mx_factor(parts[u].scales.y, h) : kCodeFactor;
+        const uint32_t low_factor = kMx ? mx_factor(parts[u].scales.x, h) : 0;
+        const uint32_t high_factor = kMx ? mx_factor(parts[u].scales.y, h) : 0;
         float(&to)[4] = kMx ? acc[u] : sum[u];
-        multiply_codes<kBare>(to, low.x, high.x, low_factor, high_factor, b.x, b.y);
-        multiply_codes<kBare>(to, low.y, high.y, low_factor, high_factor, b.z, b.w);
+        multiply_codes<kMx>(to, low.x, high.x, low_factor, high_factor, b.x, b.y);
+        multiply_codes<kMx>(to, low.y, high.y, low_factor, high_factor, b.z, b.w);
       }
     }
     if constexpr (!kMx) {
@@ -177,8 +176,3 @@ struct Fp8Weights : std::conditional_t<kBare, BareCodeTokens, PlainTokens> {
     }
   }
 };
-
-#ifndef GREGALE_BARE_CODES
-#define GREGALE_BARE_CODES false
-#endif
-using MatrixScaledWeights = Fp8Weights<false, GREGALE_BARE_CODES>;

@@ -13,14 +13,8 @@ __device__ __forceinline__ uint32_t pack_bf16(float low, float high) {
 // same intermediate column. A warp makes 8 of the tile's 64 columns, one 16-byte chunk of every
 // token. Goes to `hidden` as token tiles: k tile n_tile of the token tile, one bulk store by a warp
 // of the producer's warpgroup, so that consumers go on to the next unit.
-//
-// kApart: each warpgroup waits for the staging buffer alone, so that one goes on to the next unit's
-// products while the other makes its half; together, both leave the matrix unit idle for as long as
-// 128 exponentials and reciprocals of 16 lanes a cycle take (2,048 cycles for 256 tokens).
-template <bool kApart = false>
 struct SwigluToTiles {
   static constexpr bool kStoreWarp = true;
-  static constexpr bool kIdleWarps = false;
   static constexpr int kThreads = kConsumers + 32;  // of the staging barriers
   __nv_bfloat16* hidden;                            // tiled [rows, 64 n_tiles]
   int n_tiles;
@@ -31,11 +25,7 @@ struct SwigluToTiles {
     const int lane = threadIdx.x % 32;
     const int chunk = threadIdx.x / 32 - 4;
     const uint32_t to = staging + swizzled_bytes(lane, chunk);
-    if constexpr (kApart) {
-      named_sync(kWarpgroupBarrier + chunk / 4, kThreads - kConsumers / 2);
-    } else {
-      named_sync(kStagingFree, kThreads);
-    }
+    named_sync(kStagingFree, kThreads);
     uint32_t packed[kN / 8];
 #pragma unroll
     for (int j = 0; j < kN / 8; j++) {
@@ -54,31 +44,17 @@ struct SwigluToTiles {
     named_arrive(kStagingFull, kThreads);
   }
 
-  // One warp, for every unit in turn.
   __device__ __forceinline__ void store(const Unit& unit, uint32_t staging, int lane) const {
-    if (start_store(unit, staging, lane)) {
+    named_arrive(kStagingFree, kThreads);
+    named_sync(kStagingFull, kThreads);
+    if (lane == 0 && unit.n_tile < n_tiles) {
+      const size_t start =
+          static_cast<size_t>(unit.first_row) * n_tiles + static_cast<size_t>(unit.n_tile) * unit.n;
+      bulk_store(hidden + start * kTileK, staging, unit.n * kRowBytes);
+      bulk_store_commit();
       bulk_store_wait_read();
     }
     __syncwarp();
-  }
-
-  // Whether this lane has stored a tile.
-  __device__ __forceinline__ bool start_store(const Unit& unit, uint32_t staging, int lane) const {
-    if constexpr (kApart) {
-      named_arrive(kWarpgroupBarrier, kThreads - kConsumers / 2);
-      named_arrive(kWarpgroupBarrier + 1, kThreads - kConsumers / 2);
-    } else {
-      named_arrive(kStagingFree, kThreads);
-    }
-    named_sync(kStagingFull, kThreads);
-    if (lane != 0 || unit.n_tile >= n_tiles) {
-      return false;
-    }
-    const size_t start =
-        static_cast<size_t>(unit.first_row) * n_tiles + static_cast<size_t>(unit.n_tile) * unit.n;
-    bulk_store(hidden + start * kTileK, staging, unit.n * kRowBytes);
-    bulk_store_commit();
-    return true;
   }
 };
 
@@ -86,7 +62,6 @@ struct SwigluToTiles {
 // rows of 128 bytes in its own 16 KB of staging, twice 8 KB, and writes whole 128-byte lines.
 struct RowsBf16 {
   static constexpr bool kStoreWarp = false;
-  static constexpr bool kIdleWarps = false;
   static constexpr int kPart = 64;  // tokens staged at a time
   __nv_bfloat16* out;               // [rows, width]
   int width;                        // N
@@ -145,7 +120,6 @@ struct RowsBf16 {
 // Rows in fp32 (logits), straight from registers: eight lanes write 32 consecutive bytes.
 struct RowsF32 {
   static constexpr bool kStoreWarp = false;
-  static constexpr bool kIdleWarps = false;
   float* out;  // [rows, width]
   int width;   // N
 

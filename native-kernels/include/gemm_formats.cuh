@@ -11,11 +11,7 @@
 
 #include "grouped_gemm.cuh"
 
-// kWeightsInRegisters: A comes from registers, so that both halves of the tokens share one read of the
-// weights in shared memory, whose bandwidth (128 bytes a cycle) the products otherwise exceed: of a
-// step of 256 tokens 48 KB come in and each warpgroup reads 32 KB of tokens and 8 KB of weights, twice
-// for two halves: 1,152 cycles against the 1,024 of the products; once it is 1,024.
-template <bool kBlock, bool kWeightsInRegisters = false>
+template <bool kBlock>
 struct GemmFp8 {
   static constexpr int kTokenTiles = 1;
   // 256 without blocks' scales, with which they would spill.
@@ -68,21 +64,10 @@ class TileScales {
   int left_;
 };
 
-// A lane's share of a warp's 16 weight rows of a tile, for its four k32 steps.
-__device__ __forceinline__ void load_weight_rows(uint32_t (&fragments)[kCodeColumns / 32][4],
-                                                 uint32_t weights, int warp, int lane) {
-  const uint32_t row = weights + (warp * 16 + lane % 16) * kRowBytes;
-#pragma unroll
-  for (int i = 0; i < kCodeColumns / 32; i++) {
-    load_matrices(fragments[i], row + (((2 * i + lane / 16) ^ (lane % 8)) << 4));
-  }
-}
-
 // Both warpgroups take turns: while one scales its sums, the other's products run. Above 128 tokens
 // in two halves, since there are registers for all sums and 64 more.
-template <int kN, bool kBlock, bool kWeightsInRegisters>
-__device__ __forceinline__ void gemm_multiply(GemmFp8<kBlock, kWeightsInRegisters>,
-                                              float (&acc)[kN / 2],
+template <int kN, bool kBlock>
+__device__ __forceinline__ void gemm_multiply(GemmFp8<kBlock>, float (&acc)[kN / 2],
                                               const Unit& unit, const GemmOperands& op,
                                               const GemmShared& shared, RingPlace& place,
                                               int warpgroup, int lane) {
@@ -97,12 +82,7 @@ __device__ __forceinline__ void gemm_multiply(GemmFp8<kBlock, kWeightsInRegister
   for (int k = 0; k < op.k_tiles; k++) {
     const float2 scale = scales.next();
     barrier_wait(shared.full(place.slot), place.parity);
-    const uint32_t weights = shared.weights(place.slot) + warpgroup * (kTileBytes / 2);
-    const uint64_t a = matrix_descriptor(weights);
-    uint32_t fragments[kCodeColumns / 32][4];
-    if constexpr (kWeightsInRegisters) {
-      load_weight_rows(fragments, weights, threadIdx.x / 32 % 4, lane);
-    }
+    const uint64_t a = matrix_descriptor(shared.weights(place.slot) + warpgroup * (kTileBytes / 2));
 #pragma unroll
     for (int part = 0; part < kParts; part++) {
       const uint64_t b =
@@ -110,11 +90,7 @@ __device__ __forceinline__ void gemm_multiply(GemmFp8<kBlock, kWeightsInRegister
       wgmma_fence();
 #pragma unroll
       for (int i = 0; i < kCodeColumns / 32; i++) {
-        if constexpr (kWeightsInRegisters) {
-          wgmma_e4m3_registers<kWidth>(sum, fragments[i], b + 2 * i, i == 0);
-        } else {
-          wgmma_e4m3<kWidth>(sum, a + 2 * i, b + 2 * i, i == 0);
-        }
+        wgmma_e4m3<kWidth>(sum, a + 2 * i, b + 2 * i, i == 0);
       }
       wgmma_commit();
       wgmma_wait<0>();
@@ -144,10 +120,11 @@ __device__ __forceinline__ void gemm_multiply(GemmFp8<kBlock, kWeightsInRegister
     place.advance(shared.stages);
   }
   if constexpr (!kBlock) {
-    const float* of_rows = op.token_scales + unit.first_row + lane % 4 * 2;
+    const float2* of_rows =
+        reinterpret_cast<const float2*>(op.token_scales + unit.first_row + lane % 4 * 2);
 #pragma unroll
     for (int j = 0; j < kN / 8; j++) {
-      const float2 of_tokens = 8 * j < unit.n ? load_written_float2(of_rows + 8 * j) : float2{};
+      const float2 of_tokens = 8 * j < unit.n ? __ldg(of_rows + 4 * j) : float2{};
 #pragma unroll
       for (int i = 0; i < 4; i++) {
         acc[4 * j + i] *= i % 2 == 0 ? of_tokens.x : of_tokens.y;

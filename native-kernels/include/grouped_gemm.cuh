@@ -11,14 +11,12 @@
 // traffic (6.3 TB/s over all CTAs) set it. (Clusters of four, 2 x 2, take a quarter less, but only
 // 30 fit: 120 of an H100's 132 multiprocessors, and 0.93 of the speed.)
 //
-// Block of 384 threads: warpgroup 0 copies (thread 0) and, where the epilogue asks, stores (warp 1:
-// kStoreWarp) and lets warps 2 and 3 do something beside (kIdleWarps); warpgroups 1 and 2 multiply.
-// 168 registers at launch become 56 and 224. Grid: as many clusters as fit, at most; each walks the
-// units of work (expert, pair of weight tiles, token tile) with a fixed stride, token tile fastest,
-// so that CTAs in flight share weights in L2. Programmatic dependent launch is optional.
+// Block of 384 threads: warpgroup 0 copies (thread 0) and, where the epilogue asks, stores (warp
+// 1); warpgroups 1 and 2 multiply. 168 registers at launch become 56 and 224. Grid: as many
+// clusters as fit, at most; each walks the units of work (expert, pair of weight tiles, token tile)
+// with a fixed stride, token tile fastest, so that CTAs in flight share weights in L2.
 #pragma once
 
-#include "dependent_launch.cuh"
 #include "grouped_plan.cuh"
 #include "ptx_sm90.cuh"
 #include "tile_products.cuh"
@@ -97,8 +95,8 @@ class UnitWalk {
     if (op_.plan == nullptr) {
       group_ = plan_group(0, op_.rows, op_.max_tile_rows);
     } else {
-      expert_ = load_written_int(reinterpret_cast<const int*>(op_.plan + op_.experts + 1) + turn_);
-      const int4 raw = load_written_int4(op_.plan + expert_);
+      expert_ = __ldg(reinterpret_cast<const int*>(op_.plan + op_.experts + 1) + turn_);
+      const int4 raw = __ldg(reinterpret_cast<const int4*>(op_.plan) + expert_);
       group_ = {raw.x, raw.y, raw.z, raw.w};
     }
   }
@@ -260,26 +258,20 @@ __device__ __forceinline__ void gemm_unit(const Unit& unit, const GemmShared& sh
 template <class Format, class Epilogue>
 __device__ __forceinline__ void grouped_gemm(const GemmOperands& op, const Epilogue& epilogue) {
   extern __shared__ __align__(1024) uint8_t dynamic_shared[];
+  const GemmShared shared(shared_address(dynamic_shared), UnitWalk(op).max_tile_rows(),
+                          Format::kTokenTiles, Format::extra_bytes(kTileRowStep) > 0 ? kExtraBytes : 0);
   const int warpgroup = threadIdx.x / 128;
   const int warp = threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
   if (threadIdx.x == 0) {
-    const GemmShared any(shared_address(dynamic_shared), 0, 0, 0);  // barriers stand where they stand
-    for (uint32_t slot = 0; slot < kMaxStages; slot++) {
-      barrier_init(any.full(slot), 1);
-      barrier_init(any.empty(slot), kConsumerWarps * kCluster);
+    for (uint32_t slot = 0; slot < shared.stages; slot++) {
+      barrier_init(shared.full(slot), 1);
+      barrier_init(shared.empty(slot), kConsumerWarps * kCluster);
     }
     barrier_init_fence();
-    if constexpr (Epilogue::kIdleWarps) {
-      Epilogue::begin();
-    }
   }
   __syncthreads();
   cluster_sync();  // no copy may arrive at a barrier that is not there yet
-  wait_for_predecessor();
-  release_successor();
-  const GemmShared shared(shared_address(dynamic_shared), UnitWalk(op).max_tile_rows(),
-                          Format::kTokenTiles, Format::extra_bytes(kTileRowStep) > 0 ? kExtraBytes : 0);
   if (warpgroup == 0) {
     fewer_registers<56>();
     if (threadIdx.x == 0) {
@@ -292,14 +284,6 @@ __device__ __forceinline__ void grouped_gemm(const GemmOperands& op, const Epilo
         while (walk.next(unit)) {
           epilogue.store(unit, shared.staging(), lane);
         }
-        if constexpr (Epilogue::kIdleWarps) {
-          Epilogue::end(lane);
-        }
-      }
-    }
-    if constexpr (Epilogue::kIdleWarps) {
-      if (warp >= 2) {
-        epilogue.idle(op, lane);
       }
     }
   } else {

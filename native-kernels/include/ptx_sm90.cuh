@@ -85,39 +85,9 @@ __device__ __forceinline__ void bulk_store_wait_read() {
   asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
 }
 
-// Waits until this thread's bulk stores are in memory, where it sees them.
-__device__ __forceinline__ void bulk_store_wait() {
-  asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
-}
-
 // Orders this thread's ordinary shared-memory writes before reads by the copy engine and wgmma.
 __device__ __forceinline__ void fence_async_proxy() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-}
-
-// ---- loads of what the kernel before wrote -----------------------------------------------------
-//
-// Not __ldg, which the compiler may move above the wait for that kernel.
-
-__device__ __forceinline__ int load_written_int(const int* from) {
-  int value;
-  asm volatile("ld.global.s32 %0, [%1];" : "=r"(value) : "l"(from) : "memory");
-  return value;
-}
-
-__device__ __forceinline__ int4 load_written_int4(const void* from) {
-  int4 v;
-  asm volatile("ld.global.v4.s32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-               : "l"(from)
-               : "memory");
-  return v;
-}
-
-__device__ __forceinline__ float2 load_written_float2(const float* from) {
-  float2 v;
-  asm volatile("ld.global.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "l"(from) : "memory");
-  return v;
 }
 
 // ---- clusters, warpgroups, named barriers ------------------------------------------------------
@@ -150,7 +120,7 @@ __device__ __forceinline__ void named_arrive(int id, int threads) {
   asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
-// ---- fragments and shared memory ----------------------------------------------------------------
+// ---- fragments to shared memory ----------------------------------------------------------------
 
 // Stores four 8x8 bf16 matrices; lane l gives the address of row l % 8 of matrix l / 8.
 __device__ __forceinline__ void store_matrices(uint32_t row, const uint32_t (&m)[4]) {
@@ -169,15 +139,6 @@ __device__ __forceinline__ void store_matrices_transposed(uint32_t row, const ui
 __device__ __forceinline__ void store_matrices_transposed(uint32_t row, const uint32_t (&m)[2]) {
   asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(row),
                "r"(m[0]), "r"(m[1])
-               : "memory");
-}
-
-// Loads four 8x8 matrices of 16 bits, or 8x16 of 8; lane l gives the address of row l % 8 of matrix
-// l / 8 and gets bytes 4 (l % 4) to 4 (l % 4) + 3 of row l / 4 of each.
-__device__ __forceinline__ void load_matrices(uint32_t (&m)[4], uint32_t row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
-               : "r"(row)
                : "memory");
 }
 

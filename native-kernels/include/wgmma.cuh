@@ -178,34 +178,6 @@ __device__ __forceinline__ void wgmma_e4m3(float (&d)[kN / 2], uint64_t a, uint6
   GREGALE_WGMMA_E4M3(128, 7, 64, 65, 66)
 }
 
-// The same with A in registers: rows l / 4 and l / 4 + 8 of a warp's 16, four bytes from 4 (l % 4) on
-// (a[0], a[1]) and 16 further on (a[2], a[3]). How the 32 columns are ordered does not matter as long as
-// B's rows have them alike.
-#define GREGALE_WGMMA_E4M3_REGISTERS(N, last, A0, A1, A2, A3, B, F)                                \
-  if constexpr (kN == N) {                                                                         \
-    asm volatile("{\n.reg .pred p;\nsetp.eq.s32 p, %" #F                                           \
-                 ", 0;\nwgmma.mma_async.sync.aligned.m64n" #N                                      \
-                 "k32.f32.e4m3.e4m3 {" GREGALE_R##last "}, {%" #A0 ", %" #A1 ", %" #A2 ", %" #A3   \
-                 "}, %" #B ", p, 1, 1;\n}"                                                         \
-                 : GREGALE_D##last                                                                 \
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b),                             \
-                   "r"(static_cast<int>(fresh)));                                                  \
-  }
-
-template <int kN>
-__device__ __forceinline__ void wgmma_e4m3_registers(float (&d)[kN / 2], const uint32_t (&a)[4],
-                                                     uint64_t b, bool fresh) {
-  static_assert(kN % 16 == 0 && kN >= 16 && kN <= 128, "N is a multiple of 16 up to 128");
-  GREGALE_WGMMA_E4M3_REGISTERS(16, 0, 8, 9, 10, 11, 12, 13)
-  GREGALE_WGMMA_E4M3_REGISTERS(32, 1, 16, 17, 18, 19, 20, 21)
-  GREGALE_WGMMA_E4M3_REGISTERS(48, 2, 24, 25, 26, 27, 28, 29)
-  GREGALE_WGMMA_E4M3_REGISTERS(64, 3, 32, 33, 34, 35, 36, 37)
-  GREGALE_WGMMA_E4M3_REGISTERS(80, 4, 40, 41, 42, 43, 44, 45)
-  GREGALE_WGMMA_E4M3_REGISTERS(96, 5, 48, 49, 50, 51, 52, 53)
-  GREGALE_WGMMA_E4M3_REGISTERS(112, 6, 56, 57, 58, 59, 60, 61)
-  GREGALE_WGMMA_E4M3_REGISTERS(128, 7, 64, 65, 66, 67, 68, 69)
-}
-
 // The first k16 step of a product of width 128: d = A B^T.
 __device__ __forceinline__ void wgmma_bf16_first_n128(float (&d)[64], uint64_t a, uint64_t b) {
   asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" GREGALE_R7

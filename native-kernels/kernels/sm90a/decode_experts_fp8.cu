@@ -22,5 +22,5 @@
                 per_token);                                                                       \
   }
 
-GREGALE_DECODE_EXPERTS(fp8, MatrixScaledWeights)
+GREGALE_DECODE_EXPERTS(fp8, Fp8Weights<false>)
 GREGALE_DECODE_EXPERTS(mxfp8, Fp8Weights<true>)

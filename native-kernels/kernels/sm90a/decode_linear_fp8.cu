@@ -26,5 +26,5 @@
     decode_add_linear(residual, x, Weights{weights, scales}, tokens, n, m);                      \
   }
 
-GREGALE_DECODE_LINEAR(fp8, MatrixScaledWeights)
+GREGALE_DECODE_LINEAR(fp8, Fp8Weights<false>)
 GREGALE_DECODE_LINEAR(mxfp8, Fp8Weights<true>)

@@ -27,7 +27,7 @@ extern "C" __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kG
                         int k_tiles) {  // ceil(D / 64)
   const GemmOperands op{weights, nullptr, tokens, nullptr, plan,  experts,
                         0,       0,       n_tiles, k_tiles, k_tiles};
-  grouped_gemm<GemmBf16>(op, SwigluToTiles<>{hidden, n_tiles});
+  grouped_gemm<GemmBf16>(op, SwigluToTiles{hidden, n_tiles});
 }
 
 extern "C" __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kGemmThreads, 1)

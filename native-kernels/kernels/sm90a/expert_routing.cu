@@ -4,7 +4,7 @@
 //   expert_gather_bf16    rows of x into token tiles, once per pair
 //   expert_combine_bf16   out[t] = sum over slots of weight * row, fp32 in slot order, to bf16
 //   expert_combine_f32    the same, to fp32
-//   expert_combine_rows_bf16  expert_combine_bf16 of rows in bf16
+//   ..._of_bf16           both, of rows in bf16
 //
 // Legend: T tokens, K experts per token, E experts, D hidden. pair = token * K + slot. Padded rows:
 // the experts' rows one after the other, each expert padded to whole token tiles
@@ -25,7 +25,6 @@
 //
 // Deterministic: the order of rows within an expert is that of the pairs, whatever the timing.
 
-#include "dependent_launch.cuh"
 #include "tile_rows.cuh"
 
 namespace {
@@ -102,8 +101,6 @@ template <class Out, class Row>
 __device__ __forceinline__ void combine(Out* out, const Row* rows, const int* pair_row,
                                         const float* expert_weights, int experts_per_token,
                                         int width) {
-  wait_for_predecessor();
-  release_successor();
   const size_t token = blockIdx.x;
   const int* row_of = pair_row + token * experts_per_token;
   const float* weight_of = expert_weights + token * experts_per_token;
@@ -141,8 +138,6 @@ extern "C" __global__ void __launch_bounds__(kPlanThreads)
                     const int* expert_ids,  // [T, K], each 0 to E - 1, or -1 for nobody
                     int pairs, int experts, int max_tile_rows) {
   extern __shared__ int counts[];  // [warps + 1][E]; the last row is the total
-  wait_for_predecessor();
-  release_successor();
   const int warp = threadIdx.x / kWarpSize;
   const int lane = threadIdx.x % kWarpSize;
   const int run = ceil_div(ceil_div(pairs, kPlanWarps), kWarpSize) * kWarpSize;
@@ -220,24 +215,16 @@ extern "C" __global__ void expert_gather_bf16(__nv_bfloat16* tiles,    // tiled 
   tile_row(tiles, from, row, plan[expert], width);
 }
 
-extern "C" __global__ void expert_combine_bf16(__nv_bfloat16* out,           // [T, D]
-                                               const float* rows,            // [padded rows, D]
-                                               const int* pair_row,          // [T K]
-                                               const float* expert_weights,  // [T, K]
-                                               int experts_per_token, int width) {
-  combine(out, rows, pair_row, expert_weights, experts_per_token, width);
-}
+#define GREGALE_COMBINE(name, Out, Row)                                                          \
+  extern "C" __global__ void expert_combine_##name(Out* out,                    /* [T, D] */       \
+                                                   const Row* rows,             /* [padded, D] */  \
+                                                   const int* pair_row,         /* [T, K] */       \
+                                                   const float* expert_weights, /* [T, K] */       \
+                                                   int experts_per_token, int width) {           \
+    combine(out, rows, pair_row, expert_weights, experts_per_token, width);                      \
+  }
 
-extern "C" __global__ void expert_combine_f32(float* out, const float* rows,
-                                              const int* pair_row, const float* expert_weights,
-                                              int experts_per_token, int width) {
-  combine(out, rows, pair_row, expert_weights, experts_per_token, width);
-}
-
-// Of rows in bf16.
-extern "C" __global__ void expert_combine_rows_bf16(__nv_bfloat16* out, const __nv_bfloat16* rows,
-                                                    const int* pair_row,
-                                                    const float* expert_weights,
-                                                    int experts_per_token, int width) {
-  combine(out, rows, pair_row, expert_weights, experts_per_token, width);
-}
+GREGALE_COMBINE(bf16, __nv_bfloat16, float)
+GREGALE_COMBINE(f32, float, float)
+GREGALE_COMBINE(bf16_of_bf16, __nv_bfloat16, __nv_bfloat16)
+GREGALE_COMBINE(f32_of_bf16, float, __nv_bfloat16)

@@ -2,9 +2,8 @@
 //
 //   quantize_rows_fp8    rows of x [rows, K] of a projection to token tiles of codes and their scales
 //   quantize_gather_fp8  the same for the rows that experts' plans name (expert_gather_bf16)
-//   quantize_scatter_fp8 the same, each token once for all of its experts
 //   quantize_tiles_fp8   from bf16 token tiles (the experts' hidden rows) of 64 columns
-//   quantize_rest_fp8    the same where gate_up has quantised rows already (quantized_hidden.cuh)
+//   ..._narrow           the first two for K of at most 4,096: fewer registers, twice the blocks at once
 //
 // Recipes (TransformerEngine's): kPerRow, one scale of a row, 448 / largest magnitude; kBlock and
 // kBlockPow2, one of every 128 columns, the latter with its mantissa cut off; kStatic, the scale of
@@ -16,16 +15,82 @@
 // bytes], swizzled; columns beyond K are zero, as are padding rows. Scales: [padded row], or for
 // blocks [token tile][k_tile][n].
 //
-// Launch: block 256, grid = padded rows at most; K a multiple of 64, at most 16,384. Programmatic
-// dependent launch is optional.
+// Launch: block 256, grid = padded rows at most; K a multiple of 64, at most 16,384.
 
-#include "dependent_launch.cuh"
-#include "quantized_tiles.cuh"
+#include <cuda_fp8.h>
+
+#include "common.cuh"
+#include "fp8_codes.cuh"
+#include "grouped_plan.cuh"
+#include "input_scales.cuh"
 
 namespace {
 
 constexpr int kThreads = 256;
 constexpr int kMaxChunks = 8;  // of a thread
+constexpr int kNarrowChunks = 2;
+constexpr int kLanesOfBlock = kCodeColumns / kChunk;  // lanes that hold 128 columns
+
+struct QuantizedTiles {
+  char* codes;
+  float* scales;
+  int k_tiles;  // of 128 columns
+  int recipe;
+  float static_scale;  // what is stored, 1 / scale
+  unsigned long long* saturated;  // in host memory: values that static_scale cuts off
+};
+
+__device__ __forceinline__ float largest_of(const Bf16x8& chunk) {
+  float values[kChunk];
+  unpack(chunk, values);
+  float largest = 0.0f;
+#pragma unroll
+  for (int i = 0; i < kChunk; i++) {
+    largest = fmaxf(largest, fabsf(values[i]));
+  }
+  return largest;
+}
+
+// Two codes of neighbouring columns, the lower one in the low byte.
+__device__ __forceinline__ uint32_t code_pair(float low, float high) {
+  return __nv_cvt_float2_to_fp8x2(make_float2(low, high), __NV_SATFINITE, __NV_E4M3);
+}
+
+// Eight columns from a multiple of 8 on become two words of their row. Chunks j and j + 1 (j even)
+// are the halves of a k16 step and share words: columns 2 c, 2 c + 1 of both are word c. All lanes
+// of a warp must call it; the even chunk's lane gets words 0 and 1, the odd one's 2 and 3.
+__device__ __forceinline__ uint2 code_words(const Bf16x8& from, int chunk, float scale) {
+  float v[kChunk];
+  unpack(from, v);
+  uint32_t pairs[4];
+#pragma unroll
+  for (int c = 0; c < 4; c++) {
+    pairs[c] = code_pair(v[2 * c] * scale, v[2 * c + 1] * scale);
+  }
+  const bool odd = chunk % 2 == 1;
+  const uint32_t give0 = odd ? pairs[0] : pairs[2];
+  const uint32_t give1 = odd ? pairs[1] : pairs[3];
+  const uint32_t got0 = __shfl_xor_sync(0xffffffffu, give0, 1);
+  const uint32_t got1 = __shfl_xor_sync(0xffffffffu, give1, 1);
+  // Bytes: column 2 c of both halves of the step, then column 2 c + 1 of both.
+  return make_uint2(__byte_perm(odd ? got0 : pairs[0], odd ? pairs[2] : got0, 0x5140),
+                    __byte_perm(odd ? got1 : pairs[1], odd ? pairs[3] : got1, 0x5140));
+}
+
+// chunk: 0 to 15, of the tile's row.
+__device__ __forceinline__ void store_words(char* tile, int row, int chunk, uint2 words) {
+  const int first = chunk / 8 * 4 + chunk % 2 * 2;
+  const int step = chunk % 8 / 2;
+  *reinterpret_cast<uint32_t*>(tile + swizzled_bytes(row, first) + step * 4) = words.x;
+  *reinterpret_cast<uint32_t*>(tile + swizzled_bytes(row, first + 1) + step * 4) = words.y;
+}
+
+// Columns 8 chunk to 8 chunk + 7 of row `in_tile` of a bf16 token tile that starts at `tile`.
+__device__ __forceinline__ const __nv_bfloat16* token_chunk(const __nv_bfloat16* tile, int tile_rows,
+                                                            int in_tile, int chunk) {
+  return tile + static_cast<size_t>(chunk / kChunksPerRow) * tile_rows * kTileK +
+         swizzled_bytes(in_tile, chunk % kChunksPerRow) / 2;
+}
 
 __device__ __forceinline__ float block_largest(float value) {
   __shared__ float partial[kThreads / kWarpSize];
@@ -44,10 +109,11 @@ __device__ __forceinline__ float block_largest(float value) {
   return value;
 }
 
-__device__ __forceinline__ int cut_off(const Bf16x8 (&chunks)[kMaxChunks], float scale) {
+template <int kChunks>
+__device__ __forceinline__ int cut_off(const Bf16x8 (&chunks)[kChunks], float scale) {
   int count = 0;
 #pragma unroll
-  for (int i = 0; i < kMaxChunks; i++) {
+  for (int i = 0; i < kChunks; i++) {
     float values[kChunk];
     unpack(chunks[i], values);
 #pragma unroll
@@ -58,19 +124,17 @@ __device__ __forceinline__ int cut_off(const Bf16x8 (&chunks)[kMaxChunks], float
   return count;
 }
 
-using RowChunks = Bf16x8[kMaxChunks];
-
 // load(chunk) gives 8 columns of a row, zeros beyond K. Returns the largest magnitude of the thread's.
-template <class Load>
-__device__ __forceinline__ float load_row(RowChunks& own, int chunks, const Load& load) {
+template <int kChunks, class Load>
+__device__ __forceinline__ float load_row(Bf16x8 (&own)[kChunks], int chunks, const Load& load) {
   float largest = 0.0f;
 #pragma unroll
-  for (int i = 0; i < kMaxChunks; i++) {
+  for (int i = 0; i < kChunks; i++) {
     const int chunk = i * kThreads + threadIdx.x;
     own[i] = chunk < chunks ? load(chunk) : Bf16x8{};
   }
 #pragma unroll
-  for (int i = 0; i < kMaxChunks; i++) {
+  for (int i = 0; i < kChunks; i++) {
     if (i * kThreads < chunks) {
       largest = fmaxf(largest, largest_of(own[i]));
     }
@@ -78,21 +142,23 @@ __device__ __forceinline__ float load_row(RowChunks& own, int chunks, const Load
   return largest;
 }
 
-// The scale of a row, unless blocks have their own. `uses`: how often its values count as cut off.
-__device__ __forceinline__ float find_scale(const QuantizedTiles& to, const RowChunks& own,
-                                            float largest, int uses) {
+// The scale of a row, unless blocks have their own.
+template <int kChunks>
+__device__ __forceinline__ float find_scale(const QuantizedTiles& to, const Bf16x8 (&own)[kChunks],
+                                            float largest) {
   if (to.recipe == kStatic) {
     const float scale = __frcp_rn(to.static_scale);
-    count_saturated(to.saturated, cut_off(own, scale) * uses);
+    count_saturated(to.saturated, cut_off(own, scale));
     return scale;
   }
   return to.recipe == kPerRow ? scale_of(block_largest(largest), kPerRow) : 1.0f;
 }
 
 // A row's codes as they are stored, and what is stored of its scales.
+template <int kChunks>
 struct CodedRow {
-  uint2 words[kMaxChunks];
-  float inverse[kMaxChunks];  // of the thread's blocks; without blocks the row's
+  uint2 words[kChunks];
+  float inverse[kChunks];  // of the thread's blocks; without blocks the row's
 };
 
 __device__ __forceinline__ bool has_blocks(int recipe) {
@@ -100,11 +166,12 @@ __device__ __forceinline__ bool has_blocks(int recipe) {
 }
 
 // Every thread of the block must call it.
-__device__ __forceinline__ CodedRow code_row(const QuantizedTiles& to, const RowChunks& own,
-                                             float scale) {
-  CodedRow row;
+template <int kChunks>
+__device__ __forceinline__ CodedRow<kChunks> code_row(const QuantizedTiles& to,
+                                                      const Bf16x8 (&own)[kChunks], float scale) {
+  CodedRow<kChunks> row;
 #pragma unroll
-  for (int i = 0; i < kMaxChunks; i++) {
+  for (int i = 0; i < kChunks; i++) {
     if (i * kThreads >= to.k_tiles * kLanesOfBlock) {
       break;  // the whole block
     }
@@ -122,8 +189,9 @@ __device__ __forceinline__ CodedRow code_row(const QuantizedTiles& to, const Row
   return row;
 }
 
+template <int kChunks>
 __device__ __forceinline__ void store_row(const QuantizedTiles& to, const GroupPlan& group, int row,
-                                          const CodedRow& coded) {
+                                          const CodedRow<kChunks>& coded) {
   const int in_tile = (row - group.first_row) % group.tile_rows;
   const size_t tile_row = row - in_tile;  // first row of the token tile
   const size_t start = tile_row * to.k_tiles;
@@ -131,7 +199,7 @@ __device__ __forceinline__ void store_row(const QuantizedTiles& to, const GroupP
     to.scales[row] = coded.inverse[0];
   }
 #pragma unroll
-  for (int i = 0; i < kMaxChunks; i++) {
+  for (int i = 0; i < kChunks; i++) {
     const int chunk = i * kThreads + threadIdx.x;
     if (chunk < to.k_tiles * kLanesOfBlock) {
       const size_t at = start + static_cast<size_t>(chunk / kLanesOfBlock) * group.tile_rows;
@@ -144,12 +212,12 @@ __device__ __forceinline__ void store_row(const QuantizedTiles& to, const GroupP
 }
 
 // Quantises padded row `row` of `group`. Every thread of the block must call it.
-template <class Load>
+template <int kChunks, class Load>
 __device__ __forceinline__ void quantize(const QuantizedTiles& to, const GroupPlan& group, int row,
                                          const Load& load) {
-  RowChunks own;
+  Bf16x8 own[kChunks];
   const float largest = load_row(own, to.k_tiles * kLanesOfBlock, load);
-  store_row(to, group, row, code_row(to, own, find_scale(to, own, largest, 1)));
+  store_row(to, group, row, code_row(to, own, find_scale(to, own, largest)));
 }
 
 // Columns 8 chunk to 8 chunk + 7 of a row-major row of K, null for padding.
@@ -158,28 +226,6 @@ __device__ __forceinline__ Bf16x8 row_chunk(const __nv_bfloat16* row, int chunk,
              ? *reinterpret_cast<const Bf16x8*>(row + chunk * kChunk)
              : Bf16x8{};
 }
-
-}  // namespace
-
-extern "C" __global__ void __launch_bounds__(kThreads, 4)
-    quantize_rows_fp8(char* codes,             // tiled [rows, 128 k_tiles]
-                      float* scales,           // of rows or blocks
-                      const __nv_bfloat16* x,  // [rows, K]
-                      int rows, int width, int max_tile_rows, int recipe, float static_scale,
-                      unsigned long long* saturated) {
-  wait_for_predecessor();
-  release_successor();
-  const GroupPlan plan = plan_group(0, rows, max_tile_rows);
-  const int row = blockIdx.x;
-  if (row >= plan.tiles * plan.tile_rows) {
-    return;
-  }
-  const __nv_bfloat16* from = row < rows ? x + static_cast<size_t>(row) * width : nullptr;
-  quantize({codes, scales, ceil_div(width, kCodeColumns), recipe, static_scale, saturated}, plan, row,
-           [&](int chunk) { return row_chunk(from, chunk, width); });
-}
-
-namespace {
 
 // The expert of a padded row, or `experts` where there is none.
 __device__ __forceinline__ int expert_of(const GroupPlan* plan, int experts, int row) {
@@ -193,90 +239,47 @@ __device__ __forceinline__ int expert_of(const GroupPlan* plan, int experts, int
   return expert;
 }
 
-// From bf16 token tiles; rows of padding become zeros.
-__device__ __forceinline__ void quantize_token_row(const QuantizedTiles& to,
-                                                   const __nv_bfloat16* tiles, int token_tiles,
-                                                   const GroupPlan& group, int row, bool valid) {
-  const int in_tile = (row - group.first_row) % group.tile_rows;
-  const __nv_bfloat16* tile = tiles + static_cast<size_t>(row - in_tile) * token_tiles * kTileK;
-  quantize(to, group, row, [&](int chunk) {
-    return valid && chunk / kChunksPerRow < token_tiles
-               ? *reinterpret_cast<const Bf16x8*>(token_chunk(tile, group.tile_rows, in_tile, chunk))
-               : Bf16x8{};
-  });
-}
-
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(kThreads, 4)
-    quantize_gather_fp8(char* codes, float* scales,
-                        const __nv_bfloat16* x,  // [T, D]
-                        const GroupPlan* plan,   // [E + 1]
-                        const int* row_pair,     // [padded rows]
-                        int experts, int experts_per_token, int width, int recipe,
-                        float static_scale, unsigned long long* saturated) {
-  wait_for_predecessor();
-  release_successor();
-  const int row = blockIdx.x;
-  const int expert = expert_of(plan, experts, row);
-  if (expert == experts) {
-    return;
+#define GREGALE_QUANTIZE(suffix, kChunks, kBlocks)                                                 \
+  extern "C" __global__ void __launch_bounds__(kThreads, kBlocks) quantize_rows_fp8##suffix(       \
+      char* codes,             /* tiled [rows, 128 k_tiles] */                                     \
+      float* scales,           /* of rows or blocks */                                             \
+      const __nv_bfloat16* x,  /* [rows, K] */                                                     \
+      int rows, int width, int max_tile_rows, int recipe, float static_scale,                      \
+      unsigned long long* saturated) {                                                             \
+    const GroupPlan plan = plan_group(0, rows, max_tile_rows);                                     \
+    const int row = blockIdx.x;                                                                    \
+    if (row >= plan.tiles * plan.tile_rows) {                                                      \
+      return;                                                                                      \
+    }                                                                                              \
+    const __nv_bfloat16* from = row < rows ? x + static_cast<size_t>(row) * width : nullptr;       \
+    quantize<kChunks>(                                                                             \
+        {codes, scales, ceil_div(width, kCodeColumns), recipe, static_scale, saturated}, plan,     \
+        row, [&](int chunk) { return row_chunk(from, chunk, width); });                            \
+  }                                                                                                \
+  extern "C" __global__ void __launch_bounds__(kThreads, kBlocks) quantize_gather_fp8##suffix(     \
+      char* codes, float* scales,                                                                  \
+      const __nv_bfloat16* x,  /* [T, D] */                                                        \
+      const GroupPlan* plan,   /* [E + 1] */                                                       \
+      const int* row_pair,     /* [padded rows] */                                                 \
+      int experts, int experts_per_token, int width, int recipe, float static_scale,               \
+      unsigned long long* saturated) {                                                             \
+    const int row = blockIdx.x;                                                                    \
+    const int expert = expert_of(plan, experts, row);                                              \
+    if (expert == experts) {                                                                       \
+      return;                                                                                      \
+    }                                                                                              \
+    const int pair = row_pair[row];                                                                \
+    const __nv_bfloat16* from =                                                                    \
+        pair < 0 ? nullptr : x + static_cast<size_t>(pair / experts_per_token) * width;            \
+    quantize<kChunks>(                                                                             \
+        {codes, scales, ceil_div(width, kCodeColumns), recipe, static_scale, saturated},           \
+        plan[expert], row, [&](int chunk) { return row_chunk(from, chunk, width); });              \
   }
-  const int pair = row_pair[row];
-  const __nv_bfloat16* from =
-      pair < 0 ? nullptr : x + static_cast<size_t>(pair / experts_per_token) * width;
-  quantize({codes, scales, ceil_div(width, kCodeColumns), recipe, static_scale, saturated}, plan[expert], row,
-           [&](int chunk) { return row_chunk(from, chunk, width); });
-}
 
-// The same, a block a token, each read and quantised once for all of its experts; the blocks behind the
-// tokens' clear rows of padding. Grid: T + padded rows - T K at most. Clears work, [2 E] ints, for
-// expert_gate_up_fp8_codes.
-extern "C" __global__ void __launch_bounds__(kThreads, 3)
-    quantize_scatter_fp8(char* codes, float* scales,
-                         const __nv_bfloat16* x,  // [T, D]
-                         const GroupPlan* plan,   // [E + 1]
-                         const int* pair_row,     // [T, K]
-                         int* work, int tokens, int experts, int experts_per_token, int width,
-                         int recipe, float static_scale, unsigned long long* saturated) {
-  const QuantizedTiles to{codes,  scales,       ceil_div(width, kCodeColumns),
-                          recipe, static_scale, saturated};
-  const int token = blockIdx.x;
-  const __nv_bfloat16* from = token < tokens ? x + static_cast<size_t>(token) * width : nullptr;
-  RowChunks own;
-  const float largest = load_row(own, to.k_tiles * kLanesOfBlock,
-                                 [&](int chunk) { return row_chunk(from, chunk, width); });
-  wait_for_predecessor();
-  release_successor();
-  if (token == 0 && static_cast<int>(threadIdx.x) < 2 * experts) {
-    work[threadIdx.x] = 0;
-  }
-  if (token >= tokens) {
-    int padding = token - tokens;
-    for (int expert = 0; expert < experts; expert++) {
-      const GroupPlan group = plan[expert];
-      const int rows = group.tiles * group.tile_rows - group.rows;
-      if (padding < rows) {
-        store_row(to, group, group.first_row + group.rows + padding, code_row(to, own, 1.0f));
-        return;
-      }
-      padding -= rows;
-    }
-    return;
-  }
-  const int* row_of = pair_row + static_cast<size_t>(token) * experts_per_token;
-  int uses = 0;
-  for (int slot = 0; slot < experts_per_token; slot++) {
-    uses += row_of[slot] >= 0;
-  }
-  const CodedRow coded = code_row(to, own, find_scale(to, own, largest, uses));
-#pragma unroll 1
-  for (int slot = 0; slot < experts_per_token; slot++) {
-    if (row_of[slot] >= 0) {
-      store_row(to, plan[expert_of(plan, experts, row_of[slot])], row_of[slot], coded);
-    }
-  }
-}
+GREGALE_QUANTIZE(, kMaxChunks, 4)
+GREGALE_QUANTIZE(_narrow, kNarrowChunks, 8)
 
 extern "C" __global__ void __launch_bounds__(kThreads, 4)
     quantize_tiles_fp8(char* codes, float* scales,
@@ -285,37 +288,21 @@ extern "C" __global__ void __launch_bounds__(kThreads, 4)
                        const int* row_pair,         // [padded rows]
                        int experts, int token_tiles, int recipe, float static_scale,
                        unsigned long long* saturated) {
-  wait_for_predecessor();
-  release_successor();
   const int row = blockIdx.x;
   const int expert = expert_of(plan, experts, row);
   if (expert == experts) {
     return;
   }
-  quantize_token_row({codes, scales, ceil_div(token_tiles, 2), recipe, static_scale, saturated}, tiles,
-                     token_tiles, plan[expert], row, row_pair[row] >= 0);
-}
-
-// The same for the rows that expert_gate_up_fp8_codes left, which quantises its own rows as far as it
-// gets: of expert e those from taken[e] on. Any grid.
-extern "C" __global__ void __launch_bounds__(kThreads, 2)
-    quantize_rest_fp8(char* codes, float* scales, const __nv_bfloat16* tiles, const GroupPlan* plan,
-                      const int* taken,  // [E]
-                      int experts, int token_tiles, int recipe, float static_scale,
-                      unsigned long long* saturated) {
-  wait_for_predecessor();
-  release_successor();
-  const QuantizedTiles to{codes, scales, ceil_div(token_tiles, 2), recipe, static_scale, saturated};
-  int turn = blockIdx.x;
-  for (int expert = 0; expert < experts; expert++) {
-    const GroupPlan group = plan[expert];
-    const int done = min(taken[expert], group.tiles * group.tile_rows);
-    const int left = group.tiles * group.tile_rows - done;
-    for (; turn < left; turn += gridDim.x) {
-      quantize_token_row(to, tiles, token_tiles, group, group.first_row + done + turn,
-                         done + turn < group.rows);
-      __syncthreads();  // the next row's largest values go where this one's were
-    }
-    turn -= left;
-  }
+  const GroupPlan group = plan[expert];
+  const bool valid = row_pair[row] >= 0;
+  const int in_tile = (row - group.first_row) % group.tile_rows;
+  const __nv_bfloat16* tile = tiles + static_cast<size_t>(row - in_tile) * token_tiles * kTileK;
+  quantize<kMaxChunks>(
+      {codes, scales, ceil_div(token_tiles, 2), recipe, static_scale, saturated}, group, row,
+      [&](int chunk) {
+        return valid && chunk / kChunksPerRow < token_tiles
+                   ? *reinterpret_cast<const Bf16x8*>(
+                         token_chunk(tile, group.tile_rows, in_tile, chunk))
+                   : Bf16x8{};
+      });
 }

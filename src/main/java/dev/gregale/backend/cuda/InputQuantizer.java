@@ -11,17 +11,23 @@ final class InputQuantizer {
   /** What a row may have at most. */
   static final int MAX_COLUMNS = 16_384;
 
+  private static final int NARROW_COLUMNS = 4096;
+
   private final KernelLauncher launcher;
   private final SaturationCounts saturation;
   private final KernelFunction rows;
+  private final KernelFunction narrowRows;
   private final KernelFunction gather;
+  private final KernelFunction narrowGather;
   private final KernelFunction tiles;
 
   InputQuantizer(KernelLauncher launcher, KernelModules modules, SaturationCounts saturation) {
     this.launcher = launcher;
     this.saturation = saturation;
     rows = modules.function(SOURCE, "quantize_rows_fp8");
+    narrowRows = modules.function(SOURCE, "quantize_rows_fp8_narrow");
     gather = modules.function(SOURCE, "quantize_gather_fp8");
+    narrowGather = modules.function(SOURCE, "quantize_gather_fp8_narrow");
     tiles = modules.function(SOURCE, "quantize_tiles_fp8");
   }
 
@@ -68,7 +74,7 @@ final class InputQuantizer {
       InputScaling inputs,
       int paddedRows) {
     begin(to).add(x).add(count).add(width).add(maxTileRows);
-    launch(rows, inputs, WeightRole.LINEAR, paddedRows);
+    launch(width <= NARROW_COLUMNS ? narrowRows : rows, inputs, WeightRole.LINEAR, paddedRows);
   }
 
   /** Where the rows of all experts come from. */
@@ -84,7 +90,8 @@ final class InputQuantizer {
         .add(routed.experts())
         .add(perToken)
         .add(width);
-    launch(gather, inputs, WeightRole.EXPERTS_GATE_UP, routed.paddedRows());
+    KernelFunction kernel = width <= NARROW_COLUMNS ? narrowGather : gather;
+    launch(kernel, inputs, WeightRole.EXPERTS_GATE_UP, routed.paddedRows());
   }
 
   /** The experts' rows from token tiles of bf16. */

@@ -24,8 +24,8 @@ final class WgmmaExperts implements ExpertKernel {
   private final KernelFunction gather;
   private final GemmKernels gateUp;
   private final GemmKernels down;
-  private final KernelFunction combineBf16;
-  private final KernelFunction combineF32;
+  private final Combine combine;
+  private final Combine combineBf16Rows;
 
   WgmmaExperts(WgmmaTools tools) {
     this.tools = tools;
@@ -33,8 +33,8 @@ final class WgmmaExperts implements ExpertKernel {
     KernelModules modules = tools.modules();
     plan = modules.function(ROUTING, "expert_plan_i32");
     gather = modules.function(ROUTING, "expert_gather_bf16");
-    combineBf16 = modules.function(ROUTING, "expert_combine_bf16");
-    combineF32 = modules.function(ROUTING, "expert_combine_f32");
+    combine = Combine.of(modules, "");
+    combineBf16Rows = Combine.of(modules, "_of_bf16");
     gateUp = tools.gemm(GEMM, "expert_gate_up_bf16", "expert_gate_up_%s");
     down = tools.gemm(GEMM, "expert_down_bf16", "expert_down_%s");
   }
@@ -44,6 +44,20 @@ final class WgmmaExperts implements ExpertKernel {
     return call.gateUp().layout() == WeightLayout.TILED
         && call.down().layout() == WeightLayout.TILED
         && call.numExperts() <= MAX_EXPERTS;
+  }
+
+  /** Of rows of one type, by the type of what they become. */
+  private record Combine(KernelFunction toBf16, KernelFunction toF32) {
+
+    static Combine of(KernelModules modules, String rows) {
+      return new Combine(
+          modules.function(ROUTING, "expert_combine_bf16" + rows),
+          modules.function(ROUTING, "expert_combine_f32" + rows));
+    }
+
+    KernelFunction to(DType out) {
+      return out == DType.F32 ? toF32 : toBf16;
+    }
   }
 
   /** Where the scratch of a call lies. */
@@ -131,7 +145,9 @@ final class WgmmaExperts implements ExpertKernel {
         .add(call.perToken())
         .add(hidden)
         .launch(
-            call.out().dtype() == DType.F32 ? combineF32 : combineBf16, call.rows(), ROW_THREADS);
+            (back.isQuantizingInputs() ? combineBf16Rows : combine).to(call.out().dtype()),
+            call.rows(),
+            ROW_THREADS);
   }
 
   private void plan(Call call, Arrays a, int pairs, int maxTileRows) {
