@@ -264,6 +264,7 @@ int main(int argc, char** argv) {
       bench_moe(bench, weights, routed, Routing::kBalanced);
       bench_moe(bench, weights, routed, Routing::kRandom);
     }
+    bench_moe(bench, weights, 16, Routing::kBalanced);
     for (const int routed : {16, 32, 64, 128, 256, 512}) {
       bench_moe(bench, weights, routed, Routing::kRandom);
     }

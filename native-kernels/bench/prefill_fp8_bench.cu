@@ -390,8 +390,9 @@ int main(int argc, char** argv) {
   if (argc > 1 && std::string(argv[1]) == "check") return failures() > 0;
   std::printf("| routed rows | bf16 | fp8 rows | fp8 blocks | fp8 x bf16 | mxfp8 x bf16, TFLOP/s (times"
               " bf16) | gather gate_up quantise down us, rows and blocks | |\n");
-  for (const int routed : {1024, 4096, 16384}) {
-    bench_moe(routed, Routing::kBalanced);
+  bench_moe(16, Routing::kBalanced);
+  for (const int routed : {64, 256, 512, 1024, 4096, 8192, 16384}) {
+    if (routed >= 1024) bench_moe(routed, Routing::kBalanced);
     bench_moe(routed, Routing::kRandom);
   }
   std::printf("| projection | bf16 | fp8 rows | fp8 blocks |\n");

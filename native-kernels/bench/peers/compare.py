@@ -13,12 +13,13 @@ import sys
 import torch
 
 from layers import DecodeLayers, decode_attention_ms, prefill_attention_ms
-from moe import MoeLayer, layer_bytes, random_experts
+from moe import MoeLayer, balanced_experts, random_experts
 from timing import D, G, H, HEAD_DIM, I, K, graph_ms, read_ceiling
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 CONTEXT = 1024
-ROUTED_ROWS = (1024, 4096, 8192, 16384)
+ROUTED_ROWS = (16, 64, 256, 512, 1024, 4096, 8192, 16384)
+BALANCED = 16  # so few rows random experts may leave some out: each gets two instead
 
 
 def ours(directory: str, program: str, *arguments: str) -> str:
@@ -51,21 +52,21 @@ def decode(directory: str, fp8: bool, gbs: float):
 
 
 def moe(directory: str, fp8: bool):
-    """Time of a whole MoE layer, random routing. In FP8 the peer quantises its input as ours does; beside
+    """Time of a whole MoE layer, random routing (two rows for each expert where there are 16). In FP8 the peer quantises its input as ours does; beside
     that stands the peer whose input is quantised beforehand."""
     layer = MoeLayer(fp8)
     peer, own, bare = ({m: [] for m in ROUTED_ROWS} for _ in range(3))
     for _ in range(2):
         for rows in ROUTED_ROWS:
-            ids = random_experts(rows // K)
+            ids = balanced_experts(rows // K) if rows == BALANCED else random_experts(rows // K)
             peer[rows].append(graph_ms(layer.prepare(rows // K, ids)) * 1e3)
             if fp8:
                 bare[rows].append(graph_ms(layer.prepare(rows // K, ids, quantized=True)) * 1e3)
         program, arguments = ("prefill_fp8_bench", []) if fp8 else ("prefill_bench", ["gemm"])
-        pattern = r"^\| (\d+) random \|.*?\| (\d+) us, [^|]*\|" if fp8 else r"^\| (\d+) random \|.*\| (\d+) us,"
-        for row in re.findall(pattern, ours(directory, program, *arguments), re.MULTILINE):
-            if int(row[0]) in own:
-                own[int(row[0])].append(float(row[1]))
+        pattern = r"^\| (\d+) (\w+) \|.*?\| (\d+) us, [^|]*\|" if fp8 else r"^\| (\d+) (\w+) \|.*\| (\d+) us,"
+        for rows, routing, us in re.findall(pattern, ours(directory, program, *arguments), re.MULTILINE):
+            if int(rows) in own and (routing == "balanced") == (int(rows) == BALANCED):
+                own[int(rows)].append(float(us))
     print(f"\n| MoE layer, {'fp8' if fp8 else 'bf16'}, routed rows | ours us | Triton us | TFLOP/s | ratio |", end="")
     print(" input quantised before, us | ratio |" if fp8 else "")
     print("|---" * (7 if fp8 else 5) + "|")

@@ -198,6 +198,11 @@ def random_experts(tokens: int) -> torch.Tensor:
     return torch.rand(tokens, E, device="cuda").topk(K).indices
 
 
+def balanced_experts(tokens: int) -> torch.Tensor:
+    """[T, K], every expert as often as every other."""
+    return (torch.arange(tokens * K, device="cuda") % E).view(tokens, K)
+
+
 def layer_bytes(expert_ids: torch.Tensor, fp8: bool) -> int:
     """Of the weights that are read."""
     return expert_ids.unique().numel() * 3 * D * I * (1 if fp8 else 2)
