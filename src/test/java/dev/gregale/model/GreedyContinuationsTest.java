@@ -13,6 +13,8 @@ import dev.gregale.backend.cpu.CpuBackends;
 import java.util.function.IntPredicate;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** The check that GPU runs have to pass: what passes it, and what does not. */
 class GreedyContinuationsTest {
@@ -39,6 +41,17 @@ class GreedyContinuationsTest {
     assertTrue(found.deficit() <= 0, found::toString);
     assertTrue(found.gap() <= 1e-3, found::toString);
     found.assertWithinRounding();
+  }
+
+  /** On ranks sums have another order; the experts are read from the first. */
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2})
+  void ranksAreNotInDoubt(int expertGroups) {
+    try (Backend ranks = ParallelModelTest.parallel(2, expertGroups, Golden.DEMO_ATTENTION)) {
+      GreedyContinuations found = GreedyContinuations.of(ranks, ranks.kernels(), 0);
+      assertTrue(found.deficit() <= 1e-4, found::toString);
+      assertTrue(found.gap() <= 1e-3, found::toString);
+    }
   }
 
   /** The bounds are wide enough for a run whose products have inputs in bf16. */
