@@ -31,7 +31,7 @@ class ParallelModelTest {
   private static final double TOLERANCE = 2e-4; // as for one rank: see MixtralGoldenTest
   @TempDir Path directory;
 
-  private static Backend parallel(int size, int expertGroups, AttentionShape attention) {
+  static Backend parallel(int size, int expertGroups, AttentionShape attention) {
     RankLayout layout = new RankLayout(size, expertGroups);
     List<Backend> ranks = Stream.<Backend>generate(() -> CpuBackend.create(1)).limit(size).toList();
     return new ParallelBackend(ranks, new CpuCollective(size), layout, attention);

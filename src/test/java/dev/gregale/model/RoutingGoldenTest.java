@@ -68,7 +68,7 @@ class RoutingGoldenTest {
       int[] expected = Golden.ints(golden, "layer" + layer + ".expert_ids");
       float[] logits = Golden.floats(golden, "layer" + layer + ".router_logits");
       for (int t = from; t < to; t++) {
-        if (gap(logits, t, forward.config) > routerGap()) {
+        if (RouterLogits.gap(logits, t, forward.config) > routerGap()) {
           int at = (layer * (to - from) + t - from) * k;
           assertArrayEquals(
               Arrays.copyOfRange(expected, t * k, (t + 1) * k),
@@ -79,17 +79,5 @@ class RoutingGoldenTest {
       }
     }
     return compared;
-  }
-
-  /** The least distance between neighbours among a token's K + 1 largest router logits. */
-  private static double gap(float[] logits, int token, MixtralConfig config) {
-    int e = config.numLocalExperts();
-    float[] sorted = Arrays.copyOfRange(logits, token * e, (token + 1) * e);
-    Arrays.sort(sorted);
-    double gap = Double.POSITIVE_INFINITY;
-    for (int i = e - 1; i > 0 && i >= e - config.numExpertsPerTok(); i--) {
-      gap = Math.min(gap, sorted[i] - sorted[i - 1]);
-    }
-    return gap;
   }
 }
