@@ -1,7 +1,7 @@
 // Checks every decode kernel against references on the GPU, then times a Mixtral-8x7B layer's
 // decode step under a CUDA graph and prints its share of the read ceiling measured in the same run.
 //
-//   make -f bench/decode.mk && .../decode_bench [fp8 | mxfp8] [odd] [check] [ceiling] [stages] [table]     (default: all)
+//   make -f bench/decode.mk && .../decode_bench [fp8 | mxfp8] [odd] [check] [ceiling] [stages] [attention] [table]     (default: all)
 //
 // Weights rotate over several layers (2.9 GB each, L2 is 50 MB); medians of device events; bytes
 // are those of the projections, the experts actually chosen, and keys and values.
@@ -16,6 +16,7 @@ constexpr int kLayers = 4;         // with weights of their own
 constexpr int kLayersOfStep = 16;  // in a graph
 constexpr int kRuns = 21;
 constexpr int kContext = 1024;
+constexpr int kLongContext = 4096;
 constexpr int kMaxTokens = 256;
 constexpr int kMaxSplits = 32;
 
@@ -81,7 +82,7 @@ class Bench {
     if (!layers_.empty()) return;
     blocks_ = kMaxTokens * ceil_div(kContext, mixtral_.block_size);
     for (int i = 0; i < kLayers; i++) layers_.push_back(make_layer(mixtral_, 100 * i, blocks_));
-    arrays_ = make_arrays(mixtral_, kMaxTokens, kContext, kMaxSplits);
+    arrays_ = make_arrays(mixtral_, kMaxTokens, kLongContext, kMaxSplits);
     const size_t head = tiled_weight_elements(1, mixtral_.vocabulary, mixtral_.hidden);
     lm_head_ = device<Bf16>(head);
     fill(lm_head_, head, 77, 0.0f, sqrtf(3.0f / mixtral_.hidden));
@@ -198,7 +199,7 @@ class Bench {
       const double d = mixtral_.hidden, i = mixtral_.intermediate;
       const double each = element_bytes();
       const double bytes[6] = {each * mixtral_.qkv_width() * d,
-                               2.0 * 2 * tokens * kContext * mixtral_.kv_heads * mixtral_.head_dim,
+                               cache_bytes(tokens, kContext),
                                each * d * d,
                                each * 2 * d * i * experts,
                                each * d * i * experts,
@@ -239,6 +240,19 @@ class Bench {
     std::printf("\n");
   }
 
+  void attention() {
+    std::printf("attention alone, dependent launch\n| B | context | us | share |\n|---|---|---|---|\n");
+    for (int tokens : {1, 8, 64}) {
+      for (int context : {kContext, kLongContext}) {
+        set_up(tokens, context);
+        step_us(tokens, true);
+        const double us = stage_us(tokens, 1, tuning_for(tokens));
+        std::printf("| %d | %d | %.1f | %.0f%% |\n", tokens, context, us,
+                    share(cache_bytes(tokens, context), us));
+      }
+    }
+  }
+
  private:
   void report(const Checks& checks, const char* name) {
     std::printf("checked %s: %d done, %d failed, worst %.2e\n", name, checks.done, checks.failed,
@@ -246,9 +260,9 @@ class Bench {
     std::fflush(stdout);
   }
 
-  void set_up(int tokens) {
+  void set_up(int tokens, int context = kContext) {
     std::mt19937 random(tokens);
-    set_sequences(mixtral_, arrays_, std::vector<int>(tokens, kContext),
+    set_sequences(mixtral_, arrays_, std::vector<int>(tokens, context),
                   std::vector<bool>(tokens, false), blocks_, random);
     const size_t count = static_cast<size_t>(tokens) * mixtral_.hidden;
     if (start_ == nullptr) {
@@ -304,7 +318,7 @@ class Bench {
     return element_bytes() * (mixtral_.qkv_width() * d + d * mixtral_.context_width() +
                               3 * d * mixtral_.intermediate * experts) +
            2.0 * mixtral_.experts * d +
-           2.0 * 2 * tokens * kContext * mixtral_.kv_heads * mixtral_.head_dim;
+           cache_bytes(tokens, kContext);
   }
 
   // A stage alone, over all layers' weights in turn, on what the last step left.
@@ -363,6 +377,11 @@ class Bench {
                : reinterpret_cast<const void*>(decode_gemm_swiglu_mxfp8);
   }
 
+  // Keys and values in bf16.
+  double cache_bytes(int tokens, int context) const {
+    return 2.0 * 2 * tokens * context * mixtral_.kv_heads * mixtral_.head_dim;
+  }
+
   double share(double bytes, double us) const { return bytes / us / 1e3 / ceiling_ * 100; }
 
   Shape mixtral_ = mixtral_shape();
@@ -396,6 +415,7 @@ int main(int argc, char** argv) {
   failed += asked("check") ? bench.check() : 0;
   if (asked("ceiling")) bench.print_ceiling();
   if (asked("stages")) bench.stages();
+  if (asked("attention")) bench.attention();
   if (asked("table")) bench.table();
   return failed == 0 ? 0 : 1;
 }
