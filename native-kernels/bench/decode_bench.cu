@@ -241,6 +241,8 @@ class Bench {
   }
 
   void attention() {
+    make_layers();
+    if (ceiling_ == 0) ceiling_ = ceiling();
     std::printf("attention alone, dependent launch\n| B | context | us | share |\n|---|---|---|---|\n");
     for (int tokens : {1, 8, 64}) {
       for (int context : {kContext, kLongContext}) {
