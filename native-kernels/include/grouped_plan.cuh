@@ -42,3 +42,15 @@ __host__ __device__ __forceinline__ int* plan_order(GroupPlan* plan, int experts
 __host__ __device__ __forceinline__ int max_padded_rows(int pairs, int experts, int max_tile_rows) {
   return pairs + (pairs / max_tile_rows + experts) * kTileRowStep;
 }
+
+// The expert of a padded row, or `experts` where there is none.
+__device__ __forceinline__ int expert_of(const GroupPlan* plan, int experts, int row) {
+  if (row >= plan[experts].first_row) {
+    return experts;
+  }
+  int expert = 0;
+  while (row >= plan[expert + 1].first_row) {
+    expert++;
+  }
+  return expert;
+}

@@ -67,13 +67,16 @@ __host__ __device__ __forceinline__ size_t weight_tile_start(int expert, int n_t
 __host__ __device__ __forceinline__ int gate_row(int i) { return i / 8 * 16 + i % 8; }
 __host__ __device__ __forceinline__ int up_row(int i) { return gate_row(i) + 8; }
 
-// Where 16-byte chunk `chunk` of row `row` goes: in rows [T, width], or with tile_rows > 0 in the one
-// token tile of so many rows.
+// Where 16-byte chunk `chunk` of row `row` lies in the token tile of tile_rows rows that starts at `tile`.
+template <class Bf16>
+__device__ __forceinline__ Bf16* token_chunk(Bf16* tile, int tile_rows, int row, int chunk) {
+  return tile + static_cast<size_t>(chunk / kChunksPerRow) * tile_rows * kTileK +
+         swizzled_bytes(row, chunk % kChunksPerRow) / 2;
+}
+
+// The same for rows [T, width], or with tile_rows > 0 for the one token tile of so many rows.
 __device__ __forceinline__ __nv_bfloat16* out_chunk(__nv_bfloat16* out, int row, int chunk,
                                                     int width, int tile_rows) {
-  if (tile_rows == 0) {
-    return out + static_cast<size_t>(row) * width + chunk * kChunk;
-  }
-  return out + static_cast<size_t>(chunk / kChunksPerRow) * tile_rows * kTileK +
-         swizzled_bytes(row, chunk % kChunksPerRow) / 2;
+  return tile_rows == 0 ? out + static_cast<size_t>(row) * width + chunk * kChunk
+                        : token_chunk(out, tile_rows, row, chunk);
 }

@@ -112,9 +112,7 @@ __device__ __forceinline__ float4 rounded(float4 v) {
 
 // Chunk `chunk` of row `row` of a token tile of `rows` rows.
 __device__ __forceinline__ Bf16x8* tile_chunk(__nv_bfloat16* tile, int rows, int row, int chunk) {
-  return reinterpret_cast<Bf16x8*>(tile +
-                                   static_cast<size_t>(chunk / kChunksPerRow) * rows * kTileK +
-                                   swizzled_bytes(row, chunk % kChunksPerRow) / 2);
+  return reinterpret_cast<Bf16x8*>(token_chunk(tile, rows, row, chunk));
 }
 
 }  // namespace

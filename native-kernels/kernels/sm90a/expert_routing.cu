@@ -202,12 +202,9 @@ extern "C" __global__ void expert_gather_bf16(__nv_bfloat16* tiles,    // tiled 
                                               const int* row_pair,     // [padded rows]
                                               int experts, int experts_per_token, int width) {
   const int row = blockIdx.x * kRowsPerBlock + tile_rows_row();
-  if (row >= plan[experts].first_row) {
+  const int expert = expert_of(plan, experts, row);
+  if (expert == experts) {
     return;
-  }
-  int expert = 0;
-  while (row >= plan[expert + 1].first_row) {
-    expert++;  // the last entry ends the search
   }
   const int pair = row_pair[row];
   const __nv_bfloat16* from =

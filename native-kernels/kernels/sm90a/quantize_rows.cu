@@ -85,13 +85,6 @@ __device__ __forceinline__ void store_words(char* tile, int row, int chunk, uint
   *reinterpret_cast<uint32_t*>(tile + swizzled_bytes(row, first + 1) + step * 4) = words.y;
 }
 
-// Columns 8 chunk to 8 chunk + 7 of row `in_tile` of a bf16 token tile that starts at `tile`.
-__device__ __forceinline__ const __nv_bfloat16* token_chunk(const __nv_bfloat16* tile, int tile_rows,
-                                                            int in_tile, int chunk) {
-  return tile + static_cast<size_t>(chunk / kChunksPerRow) * tile_rows * kTileK +
-         swizzled_bytes(in_tile, chunk % kChunksPerRow) / 2;
-}
-
 __device__ __forceinline__ float block_largest(float value) {
   __shared__ float partial[kThreads / kWarpSize];
 #pragma unroll
@@ -225,18 +218,6 @@ __device__ __forceinline__ Bf16x8 row_chunk(const __nv_bfloat16* row, int chunk,
   return row != nullptr && chunk * kChunk < width
              ? *reinterpret_cast<const Bf16x8*>(row + chunk * kChunk)
              : Bf16x8{};
-}
-
-// The expert of a padded row, or `experts` where there is none.
-__device__ __forceinline__ int expert_of(const GroupPlan* plan, int experts, int row) {
-  if (row >= plan[experts].first_row) {
-    return experts;
-  }
-  int expert = 0;
-  while (row >= plan[expert + 1].first_row) {
-    expert++;
-  }
-  return expert;
 }
 
 }  // namespace

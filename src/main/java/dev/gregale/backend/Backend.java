@@ -21,7 +21,7 @@ public interface Backend extends AutoCloseable {
   String description();
 
   /** The ops of this backend. */
-  Kernels kernels();
+  ModelOps kernels();
 
   /** The element type that activations are kept in. */
   DType activationDType();

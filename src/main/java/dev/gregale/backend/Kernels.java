@@ -1,30 +1,11 @@
 package dev.gregale.backend;
 
 /**
- * The steps of Mixtral, each a step that the architecture names. How many kernels an op takes, and
- * in what layout its data lies, is the backend's business. The three largest ops, the blocks that
- * the forward pass is made of, are composed of the others unless a backend has something better.
- *
- * <p>Ops return nothing, write into arrays that the caller allocated, never allocate and never read
- * back: what a CUDA graph can capture. Where an op takes {@code rows}, rows at and beyond it are
- * neither read nor written. Every accumulation is in fp32. Tensors of one call must not overlap
- * unless the op says so.
- *
- * <p>Legend: T tokens, S sequences, R logit rows, D hidden, H query heads, G KV heads, d head dim,
- * E experts, K experts per token, I intermediate, V vocabulary.
+ * The steps of Mixtral on one device, each a step that the architecture names. How many kernels an
+ * op takes, and in what layout its data lies, is the backend's business. The blocks are composed of
+ * the other ops unless a backend has something better.
  */
-public interface Kernels {
-
-  /**
-   * tokenIds[t] = drawn[sources[t]] where sources[t] is not negative: int32 {@code [rows]}. A token
-   * outside the vocabulary, as NaN logits may give, becomes 0.
-   *
-   * @param drawn the tokens of an earlier step's rows of logits
-   */
-  void gatherTokens(Tensor tokenIds, Tensor sources, Tensor drawn, int vocabSize, int rows);
-
-  /** out[t] = table[tokenIds[t]]: {@code [T, D]} from {@code [V, D]}. */
-  void embed(Tensor out, Tensor table, ForwardBatch batch);
+public interface Kernels extends ModelOps {
 
   /**
    * out = x / sqrt(mean(x^2) + eps) * weight, per row: {@code [rows, D]}. The gain is applied after
@@ -84,12 +65,7 @@ public interface Kernels {
   /** out[r] = x[rowIds[r]]: {@code [rows, D]}. */
   void gatherRows(Tensor out, Tensor x, Tensor rowIds, int rows);
 
-  /**
-   * out += attention(rmsNorm(residual)), with the projections around it: fp32 {@code [T, D]}.
-   * Writes the batch's keys and values into the cache.
-   *
-   * @param out the residual itself; or zeros, where what is computed is one device's part of a sum
-   */
+  @Override
   default void attentionBlock(
       Tensor out,
       Tensor residual,
@@ -112,12 +88,7 @@ public interface Kernels {
     }
   }
 
-  /**
-   * out += experts(rmsNorm(residual)): fp32 {@code [T, D]}. Padding rows (slot -1) may be left as
-   * they are.
-   *
-   * @param out as in {@link #attentionBlock}
-   */
+  @Override
   default void expertBlock(
       Tensor out,
       Tensor residual,
@@ -142,7 +113,7 @@ public interface Kernels {
     }
   }
 
-  /** logits = rmsNorm(residual) * lmHead^T of the batch's logit rows: fp32 {@code [R, V]}. */
+  @Override
   default void computeLogits(
       Tensor logits,
       Tensor residual,
@@ -156,11 +127,4 @@ public interface Kernels {
     gatherRows(scratch.lastHidden(), scratch.hidden(), batch.logitRows(), rows); // [R, D]
     matmul(logits, scratch.lastHidden(), lmHead, rows); // [R, V]
   }
-
-  /**
-   * Draws or scores one token per row; see {@link SamplingInputs}. May destroy the logits.
-   *
-   * @param logits {@code [rows, V]}
-   */
-  void sample(SamplingOutputs out, Tensor logits, SamplingInputs in, int rows);
 }

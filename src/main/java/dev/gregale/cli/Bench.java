@@ -3,8 +3,7 @@ package dev.gregale.cli;
 import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.Ceilings;
-import dev.gregale.backend.Kernels;
-import dev.gregale.backend.parallel.ParallelBackend;
+import dev.gregale.backend.ModelOps;
 import dev.gregale.config.ModelAssembly;
 import dev.gregale.config.ModelAssembly.LoadedModel;
 import dev.gregale.config.StepLoop;
@@ -57,12 +56,11 @@ final class Bench {
     List<BenchReport.Decode> decodes = new ArrayList<>();
     StepLoop loop = loop(model, backend.kernels());
     OpTimes times = new OpTimes(backend.timeline());
-    // Ranks know whole blocks alone.
-    boolean ranks = backend instanceof ParallelBackend;
-    StepLoop ofOps = loop(model, times.around(backend.kernels(), ranks));
+    ModelOps within = times.within(backend.kernels());
+    StepLoop ofOps = loop(model, within);
     // What runs on a device at its own pace is timed as it is run: in whole blocks.
-    boolean wholeBlocks = ranks || backend.isAsynchronous();
-    StepLoop ofBlocks = loop(model, times.around(backend.kernels(), wholeBlocks));
+    StepLoop ofBlocks =
+        loop(model, backend.isAsynchronous() ? times.around(backend.kernels()) : within);
     for (int length : promptLengths) {
       System.err.println("prefill of " + length + " tokens ...");
       prefills.add(prefill(loop, length, times, ofOps));
@@ -82,7 +80,7 @@ final class Bench {
         decodes);
   }
 
-  private StepLoop loop(LoadedModel model, Kernels ops) {
+  private StepLoop loop(LoadedModel model, ModelOps ops) {
     return new StepLoop(
         assembly.limits(), assembly.config().vocabSize(), assembly.runner(model, ops));
   }

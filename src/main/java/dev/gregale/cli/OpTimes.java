@@ -1,6 +1,7 @@
 package dev.gregale.cli;
 
 import dev.gregale.backend.Kernels;
+import dev.gregale.backend.ModelOps;
 import dev.gregale.backend.Tensor;
 import dev.gregale.backend.Timeline;
 import java.lang.reflect.InvocationHandler;
@@ -25,24 +26,28 @@ final class OpTimes {
     this.timeline = timeline;
   }
 
-  /**
-   * The same ops, timed.
-   *
-   * @param wholeBlocks time a block as the backend computes it; else run its composition, so that
-   *     the ops within it are seen
-   */
-  Kernels around(Kernels ops, boolean wholeBlocks) {
-    return (Kernels)
-        Proxy.newProxyInstance(
-            Kernels.class.getClassLoader(),
-            new Class<?>[] {Kernels.class},
-            (proxy, method, arguments) ->
-                method.isDefault() && !wholeBlocks
-                    ? InvocationHandler.invokeDefault(proxy, method, arguments)
-                    : timed(ops, method, arguments));
+  /** The same ops, timed; a block as the backend computes it. */
+  ModelOps around(ModelOps ops) {
+    return proxy(ModelOps.class, ops);
   }
 
-  private Object timed(Kernels ops, Method method, Object[] arguments) throws Throwable {
+  /** The same, but blocks of one device run as their composition, so that ops within are seen. */
+  ModelOps within(ModelOps ops) {
+    return ops instanceof Kernels ? proxy(Kernels.class, ops) : around(ops);
+  }
+
+  private <T extends ModelOps> T proxy(Class<T> type, ModelOps ops) {
+    return type.cast(
+        Proxy.newProxyInstance(
+            type.getClassLoader(),
+            new Class<?>[] {type},
+            (proxy, method, arguments) ->
+                method.isDefault()
+                    ? InvocationHandler.invokeDefault(proxy, method, arguments)
+                    : timed(ops, method, arguments)));
+  }
+
+  private Object timed(ModelOps ops, Method method, Object[] arguments) throws Throwable {
     int from = timeline.mark();
     try {
       return method.invoke(ops, arguments);

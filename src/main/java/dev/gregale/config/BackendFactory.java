@@ -96,8 +96,7 @@ final class BackendFactory {
     if (size == 1) {
       return CpuBackend.create(threads);
     }
-    List<Backend> ranks =
-        Stream.<Backend>generate(() -> CpuBackend.create(threads)).limit(size).toList();
+    List<CpuBackend> ranks = Stream.generate(() -> CpuBackend.create(threads)).limit(size).toList();
     return new ParallelBackend(ranks, new CpuCollective(size), layout, model.attentionShape());
   }
 

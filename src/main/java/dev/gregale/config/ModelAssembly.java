@@ -1,8 +1,8 @@
 package dev.gregale.config;
 
 import dev.gregale.backend.Backend;
-import dev.gregale.backend.Kernels;
 import dev.gregale.backend.ModelBytes;
+import dev.gregale.backend.ModelOps;
 import dev.gregale.backend.cuda.CudaUnavailableException;
 import dev.gregale.checkpoint.CheckpointException;
 import dev.gregale.engine.EngineLimits;
@@ -250,7 +250,7 @@ public record ModelAssembly(
    *
    * @param ops the backend's, or a decorator of them
    */
-  public ModelRunner runner(LoadedModel model, Kernels ops) {
+  public ModelRunner runner(LoadedModel model, ModelOps ops) {
     SchedulerConfig scheduler = limits.scheduler();
     return new ModelRunner(
         model.backend(),

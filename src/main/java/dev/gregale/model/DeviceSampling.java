@@ -1,7 +1,7 @@
 package dev.gregale.model;
 
 import dev.gregale.backend.Backend;
-import dev.gregale.backend.Kernels;
+import dev.gregale.backend.ModelOps;
 import dev.gregale.backend.SamplingInputs;
 import dev.gregale.backend.SamplingOutputs;
 import dev.gregale.backend.Tensor;
@@ -107,7 +107,7 @@ final class DeviceSampling {
             inputs.allowedTokens());
   }
 
-  void run(Kernels ops, Tensor logits, int rows) {
+  void run(ModelOps ops, Tensor logits, int rows) {
     ops.sample(outputs, logits, inputs, rows);
   }
 

@@ -3,24 +3,24 @@ package dev.gregale.model;
 import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.BlockScratch;
 import dev.gregale.backend.ForwardBatch;
-import dev.gregale.backend.Kernels;
+import dev.gregale.backend.ModelOps;
 import dev.gregale.backend.Tensor;
 
 /**
  * Mixtral (Jiang et al. 2024, "Mixtral of Experts"; Hugging Face's MixtralForCausalLM): the whole
  * forward pass, the same on every backend.
  *
- * <p>Legend: T tokens, D hidden. What a block is made of: {@link Kernels#attentionBlock}, {@link
- * Kernels#expertBlock}, {@link Kernels#computeLogits}.
+ * <p>Legend: T tokens, D hidden. What a block is made of: {@link ModelOps#attentionBlock}, {@link
+ * ModelOps#expertBlock}, {@link ModelOps#computeLogits}.
  */
 public final class MixtralModel {
   private final MixtralConfig config;
   private final MixtralWeights weights;
-  private final Kernels ops;
+  private final ModelOps ops;
   private final AttentionShape shape;
   private final float eps;
 
-  public MixtralModel(MixtralConfig config, MixtralWeights weights, Kernels ops) {
+  public MixtralModel(MixtralConfig config, MixtralWeights weights, ModelOps ops) {
     this.config = config;
     this.weights = weights;
     this.ops = ops;

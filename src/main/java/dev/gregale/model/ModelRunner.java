@@ -2,7 +2,7 @@ package dev.gregale.model;
 
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.ForwardBatch;
-import dev.gregale.backend.Kernels;
+import dev.gregale.backend.ModelOps;
 import dev.gregale.backend.Step;
 import dev.gregale.backend.Tensor;
 import dev.gregale.backend.WorkspaceLimits;
@@ -47,7 +47,7 @@ public final class ModelRunner implements StepRunner {
    */
   public ModelRunner(
       Backend backend,
-      Kernels ops,
+      ModelOps ops,
       MixtralConfig config,
       MixtralWeights weights,
       KvCache cache,

@@ -8,7 +8,7 @@ class AttentionContractTest extends ContractTest {
 
   @ParameterizedTest
   @MethodSource("backends")
-  void ropeAndCacheKv(Backend candidate) {
+  void ropeAndCacheKv(Device candidate) {
     int[] tokens = {3, 1, 17};
     attention(candidate, new AttentionShape(6, 2, 32, 0), 4, true, tokens, tokens, tokens);
     attention(candidate, new AttentionShape(3, 1, 10, 0), 16, true, tokens, tokens, tokens);
@@ -16,7 +16,7 @@ class AttentionContractTest extends ContractTest {
 
   @ParameterizedTest
   @MethodSource("backends")
-  void pagedAttention(Backend candidate) {
+  void pagedAttention(Device candidate) {
     int[] mixed = {1, 1, 40, 5};
     int[] ones = {1, 1, 1, 1};
     attention(candidate, new AttentionShape(6, 2, 32, 0), 16, false, mixed, mixed, ones);
@@ -49,7 +49,7 @@ class AttentionContractTest extends ContractTest {
   /** Contexts long enough to be split, with queries in the middle of a split and at its border. */
   @ParameterizedTest
   @MethodSource("backends")
-  void longContexts(Backend candidate) {
+  void longContexts(Device candidate) {
     int[] prompts = {511, 300, 7, 255};
     thenTwoTokensEach(candidate, new AttentionShape(4, 2, 64, 0), 16, prompts);
     thenTwoTokensEach(candidate, new AttentionShape(2, 1, 16, 200), 16, prompts);
@@ -57,13 +57,13 @@ class AttentionContractTest extends ContractTest {
   }
 
   private static void thenTwoTokensEach(
-      Backend candidate, AttentionShape shape, int block, int... prompts) {
+      Device candidate, AttentionShape shape, int block, int... prompts) {
     int[] one = BatchFixture.ones(prompts.length);
     attention(candidate, shape, block, false, prompts, one, one);
   }
 
   private static void attention(
-      Backend candidate, AttentionShape shape, int block, boolean turns, int[]... rounds) {
+      Device candidate, AttentionShape shape, int block, boolean turns, int[]... rounds) {
     AttentionFixture.attention(candidate, candidate.kvCacheDType(), shape, block, turns, rounds);
   }
 }

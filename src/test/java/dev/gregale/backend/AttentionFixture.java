@@ -21,7 +21,7 @@ final class AttentionFixture {
    * @param rounds new tokens of each sequence
    */
   static void attention(
-      Backend candidate,
+      Device candidate,
       DType dtype,
       AttentionShape shape,
       int block,

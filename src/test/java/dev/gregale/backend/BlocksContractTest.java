@@ -13,7 +13,7 @@ class BlocksContractTest extends ContractTest {
   /** Batches of decode in several sizes, after a prefill and beside one. */
   @ParameterizedTest
   @MethodSource("backends")
-  void attentionBlock(Backend candidate) {
+  void attentionBlock(Device candidate) {
     AttentionShape large = new AttentionShape(4, 2, 128, 0);
     BlocksFixture.attention(
         candidate, large, 256, 64, new int[] {70}, BatchFixture.ones(1), new int[] {3});
@@ -34,7 +34,7 @@ class BlocksContractTest extends ContractTest {
 
   @ParameterizedTest
   @MethodSource("backends")
-  void expertBlock(Backend candidate) {
+  void expertBlock(Device candidate) {
     for (int tokens : new int[] {1, 2, 8, 9, 33, 200, 300}) {
       BlocksFixture.experts(candidate, tokens, 8, 2, 256, 192);
       BlocksFixture.experts(candidate, tokens, 5, 3, 320, 72);
@@ -44,7 +44,7 @@ class BlocksContractTest extends ContractTest {
 
   @ParameterizedTest
   @MethodSource("backends")
-  void computeLogits(Backend candidate) {
+  void computeLogits(Device candidate) {
     for (int rows : new int[] {1, 8, 9, 100, 300}) {
       BlocksFixture.logits(candidate, rows, 256, 320);
       BlocksFixture.logits(candidate, rows, 50, 37);

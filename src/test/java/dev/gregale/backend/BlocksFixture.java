@@ -75,7 +75,7 @@ final class BlocksFixture {
    * @param rounds new tokens of each sequence
    */
   static void attention(
-      Backend candidate, AttentionShape shape, int hidden, int blockSize, int[]... rounds) {
+      Device candidate, AttentionShape shape, int hidden, int blockSize, int[]... rounds) {
     attention(candidate, null, candidate.kvCacheDType(), shape, hidden, blockSize, rounds);
   }
 
@@ -87,7 +87,7 @@ final class BlocksFixture {
    * @param rounds new tokens of each sequence
    */
   static void attention(
-      Backend candidate,
+      Device candidate,
       @Nullable Recipe recipe,
       DType cache,
       AttentionShape shape,
@@ -167,7 +167,7 @@ final class BlocksFixture {
   }
 
   static void experts(
-      Backend candidate, int tokens, int numExperts, int perToken, int hidden, int inner) {
+      Device candidate, int tokens, int numExperts, int perToken, int hidden, int inner) {
     experts(candidate, null, tokens, numExperts, perToken, hidden, inner);
   }
 
@@ -177,7 +177,7 @@ final class BlocksFixture {
    * @param recipe of the experts; null: not quantised
    */
   static void experts(
-      Backend candidate,
+      Device candidate,
       @Nullable Recipe recipe,
       int tokens,
       int numExperts,
@@ -257,7 +257,7 @@ final class BlocksFixture {
   }
 
   /** Logits of some rows of a prefill, in any order. */
-  static void logits(Backend candidate, int rows, int hidden, int vocabSize) {
+  static void logits(Device candidate, int rows, int hidden, int vocabSize) {
     TwoSides sides = new TwoSides(CpuBackends.oracle(), candidate, rows);
     int tokens = rows + 3;
     Pair residual = sides.floats(Shape.of(tokens, hidden));

@@ -8,11 +8,11 @@ import org.junit.jupiter.api.TestInstance;
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 abstract class ContractTest {
 
-  protected Stream<Backend> backends() {
+  protected Stream<Device> backends() {
     return CpuBackends.candidates().stream();
   }
 
-  static TwoSides sides(Backend candidate, long seed) {
+  static TwoSides sides(Device candidate, long seed) {
     return new TwoSides(CpuBackends.oracle(), candidate, seed);
   }
 }

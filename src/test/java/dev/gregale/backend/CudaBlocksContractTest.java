@@ -9,7 +9,7 @@ import org.junit.jupiter.api.Tag;
 class CudaBlocksContractTest extends BlocksContractTest {
 
   @Override
-  protected Stream<Backend> backends() {
+  protected Stream<Device> backends() {
     return CudaBackends.both();
   }
 }

@@ -9,7 +9,7 @@ import org.junit.jupiter.api.Tag;
 class CudaReadbackContractTest extends ReadbackContractTest {
 
   @Override
-  Stream<Backend> backends() {
+  Stream<Device> backends() {
     return CudaBackends.both();
   }
 }

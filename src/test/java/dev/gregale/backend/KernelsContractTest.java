@@ -26,7 +26,7 @@ class KernelsContractTest extends ContractTest {
 
   @ParameterizedTest
   @MethodSource("backends")
-  void embed(Backend candidate) {
+  void embed(Device candidate) {
     TwoSides sides = sides(candidate, 1);
     Pair table = sides.weight(WeightRole.EMBEDDING, Shape.of(37, 50), 1);
     int[] ids = sides.random.ints(9, 0, 37).toArray();
@@ -43,7 +43,7 @@ class KernelsContractTest extends ContractTest {
 
   @ParameterizedTest
   @MethodSource("backends")
-  void rmsNorm(Backend candidate) {
+  void rmsNorm(Device candidate) {
     for (int width : new int[] {8, 50, 192, 333}) {
       for (int rows : ROWS) {
         TwoSides sides = sides(candidate, rows);
@@ -69,7 +69,7 @@ class KernelsContractTest extends ContractTest {
 
   @ParameterizedTest
   @MethodSource("backends")
-  void add(Backend candidate) {
+  void add(Device candidate) {
     for (int width : new int[] {8, 50, 192}) {
       for (int rows : ROWS) {
         TwoSides sides = sides(candidate, rows);
@@ -86,7 +86,7 @@ class KernelsContractTest extends ContractTest {
 
   @ParameterizedTest
   @MethodSource("backends")
-  void matmul(Backend candidate) {
+  void matmul(Device candidate) {
     for (int[] shape :
         new int[][] {{1, 1}, {5, 3}, {64, 64}, {96, 50}, {130, 257}, {320, 192}, {144, 256}}) {
       for (int rows : shape[0] == 144 ? MANY_ROWS : ROWS) {
@@ -108,7 +108,7 @@ class KernelsContractTest extends ContractTest {
 
   @ParameterizedTest
   @MethodSource("backends")
-  void routeTopK(Backend candidate) {
+  void routeTopK(Device candidate) {
     for (int[] shape : new int[][] {{8, 2}, {5, 3}, {1, 1}, {64, 8}, {7, 7}}) {
       int rows = 23;
       TwoSides sides = sides(candidate, shape[0]);
@@ -132,7 +132,7 @@ class KernelsContractTest extends ContractTest {
 
   @ParameterizedTest
   @MethodSource("backends")
-  void dispatch(Backend candidate) {
+  void dispatch(Device candidate) {
     TwoSides sides = sides(candidate, 3);
     Pair all = sides.ints(Shape.of(3, 2), 0, 7, 3, 4, -1, 5);
     Pair own = sides.poisonedInts(Shape.of(4, 2));
@@ -142,7 +142,7 @@ class KernelsContractTest extends ContractTest {
 
   @ParameterizedTest
   @MethodSource("backends")
-  void expertFeedForward(Backend candidate) {
+  void expertFeedForward(Device candidate) {
     for (int[] shape :
         new int[][] {{8, 2, 192, 192}, {5, 3, 256, 70}, {5, 3, 50, 70}, {3, 1, 16, 33}}) {
       for (int rows : ROWS) {
@@ -192,7 +192,7 @@ class KernelsContractTest extends ContractTest {
   /** Rows without a source keep their token; none may leave the vocabulary. */
   @ParameterizedTest
   @MethodSource("backends")
-  void gatherTokens(Backend candidate) {
+  void gatherTokens(Device candidate) {
     for (int rows : new int[] {1, 5, 300}) {
       TwoSides sides = sides(candidate, rows);
       int[] ids = sides.random.ints(rows + 1, 0, 90).toArray();
@@ -212,7 +212,7 @@ class KernelsContractTest extends ContractTest {
 
   @ParameterizedTest
   @MethodSource("backends")
-  void gatherRows(Backend candidate) {
+  void gatherRows(Device candidate) {
     TwoSides sides = sides(candidate, 3);
     Pair x = sides.activations(Shape.of(20, 33));
     Pair ids = sides.ints(Shape.of(4), 19, 0, 0, 7);
@@ -223,7 +223,7 @@ class KernelsContractTest extends ContractTest {
 
   @ParameterizedTest
   @MethodSource("backends")
-  void sample(Backend candidate) {
+  void sample(Device candidate) {
     int rows = 40;
     int vocabSize = 500;
     TwoSides sides = sides(candidate, 4);
@@ -241,7 +241,7 @@ class KernelsContractTest extends ContractTest {
   /** A row has the same bits alone and in any batch. */
   @ParameterizedTest
   @MethodSource("backends")
-  void matmulRowsDoNotDependOnTheirBatch(Backend candidate) {
+  void matmulRowsDoNotDependOnTheirBatch(Device candidate) {
     TwoSides sides = sides(candidate, 5);
     Pair weight = sides.weight(WeightRole.LINEAR, Shape.of(200, 191), 0.1);
     Pair x = sides.activations(Shape.of(70, 191));

@@ -15,7 +15,7 @@ class QuantisedBlocksContractTest extends ContractTest {
   /** The larger ops, which a backend may compute by kernels of their own. */
   @ParameterizedTest
   @MethodSource("backends")
-  void attentionBlock(Backend candidate) {
+  void attentionBlock(Device candidate) {
     AttentionShape large = new AttentionShape(4, 2, 128, 0);
     AttentionShape odd = new AttentionShape(3, 1, 10, 0);
     for (Recipe recipe : QuantisedWeights.recipes()) {
@@ -43,7 +43,7 @@ class QuantisedBlocksContractTest extends ContractTest {
 
   @ParameterizedTest
   @MethodSource("backends")
-  void expertBlock(Backend candidate) {
+  void expertBlock(Device candidate) {
     for (Recipe recipe : QuantisedWeights.recipes()) {
       for (int tokens : new int[] {1, 8, 9, 33, 200}) {
         BlocksFixture.experts(candidate, recipe, tokens, 8, 2, 256, 192);
@@ -55,7 +55,7 @@ class QuantisedBlocksContractTest extends ContractTest {
   /** Positions turn nothing, so that both sides round the same keys. */
   @ParameterizedTest
   @MethodSource("backends")
-  void pagedAttention(Backend candidate) {
+  void pagedAttention(Device candidate) {
     if (!candidate.kvCacheDTypes().contains(DType.F8_E4M3)) {
       return;
     }
@@ -72,7 +72,7 @@ class QuantisedBlocksContractTest extends ContractTest {
         BatchFixture.ones(2));
   }
 
-  private static void kv(Backend candidate, AttentionShape shape, int blockSize, int[]... rounds) {
+  private static void kv(Device candidate, AttentionShape shape, int blockSize, int[]... rounds) {
     AttentionFixture.attention(candidate, DType.F8_E4M3, shape, blockSize, false, rounds);
   }
 }

@@ -38,7 +38,7 @@ class QuantisedKernelsContractTest extends ContractTest {
 
   @ParameterizedTest
   @MethodSource("backends")
-  void matmul(Backend candidate) {
+  void matmul(Device candidate) {
     for (int[] shape : LINEAR) {
       for (Recipe recipe : QuantisedWeights.recipes()) {
         for (When when : new When[] {When.NEVER, When.ALWAYS}) {
@@ -50,7 +50,7 @@ class QuantisedKernelsContractTest extends ContractTest {
     matmul(candidate, LINEAR[2], QuantisedWeights.recipes().getFirst(), frozen);
   }
 
-  private void matmul(Backend candidate, int[] shape, Recipe recipe, InputScaling inputs) {
+  private void matmul(Device candidate, int[] shape, Recipe recipe, InputScaling inputs) {
     int width = shape[shape.length - 1];
     List<Integer> parts = Arrays.stream(shape).limit(shape.length - 1).boxed().toList();
     int outputs = parts.stream().mapToInt(Integer::intValue).sum();
@@ -77,7 +77,7 @@ class QuantisedKernelsContractTest extends ContractTest {
   /** Inputs beyond a fixed scale are counted, by tiles and by rows, and only those. */
   @ParameterizedTest
   @MethodSource("backends")
-  void saturatedInputsAreCounted(Backend candidate) {
+  void saturatedInputsAreCounted(Device candidate) {
     for (int[] shape : LINEAR) {
       int width = shape[shape.length - 1];
       for (float scale : new float[] {1, 0x1p-9f}) { // the latter's largest is 0.875
@@ -116,7 +116,7 @@ class QuantisedKernelsContractTest extends ContractTest {
 
   @ParameterizedTest
   @MethodSource("backends")
-  void expertFeedForward(Backend candidate) {
+  void expertFeedForward(Device candidate) {
     for (int[] shape : new int[][] {{8, 2, 192, 192}, {5, 3, 256, 70}, {3, 1, 16, 33}}) {
       for (Recipe recipe : QuantisedWeights.recipes()) {
         experts(candidate, shape, shape[3], shape[2], recipe, When.NEVER);
@@ -128,7 +128,7 @@ class QuantisedKernelsContractTest extends ContractTest {
   /** As in checkpoints that are quantised by channel. */
   @ParameterizedTest
   @MethodSource("backends")
-  void expertsWithAScaleOfEachRow(Backend candidate) {
+  void expertsWithAScaleOfEachRow(Device candidate) {
     Recipe recipe = new Float8CurrentScaling();
     for (int[] shape : new int[][] {{8, 2, 192, 192}, {3, 1, 16, 33}}) {
       experts(candidate, shape, 1, 1, recipe, When.NEVER);
@@ -141,7 +141,7 @@ class QuantisedKernelsContractTest extends ContractTest {
    * @param gateUpRows rows of gate and up that share their scales, and of down
    */
   private void experts(
-      Backend candidate, int[] shape, int gateUpRows, int downRows, Recipe recipe, When when) {
+      Device candidate, int[] shape, int gateUpRows, int downRows, Recipe recipe, When when) {
     int numExperts = shape[0];
     int perToken = shape[1];
     int hidden = shape[2];
@@ -211,7 +211,7 @@ class QuantisedKernelsContractTest extends ContractTest {
   /** A row has the same bits alone and in any batch, its inputs quantised or not. */
   @ParameterizedTest
   @MethodSource("backends")
-  void rowsDoNotDependOnTheirBatch(Backend candidate) {
+  void rowsDoNotDependOnTheirBatch(Device candidate) {
     for (Recipe recipe : QuantisedWeights.recipes()) {
       for (When when : new When[] {When.NEVER, When.ALWAYS}) {
         TwoSides sides = sides(candidate, 5);
@@ -237,7 +237,7 @@ class QuantisedKernelsContractTest extends ContractTest {
   /** Random codes are as large as random bf16 values, and none is NaN. */
   @ParameterizedTest
   @MethodSource("backends")
-  void dummyWeights(Backend candidate) {
+  void dummyWeights(Device candidate) {
     float[] identity = new float[256 * 256];
     for (int i = 0; i < 256; i++) {
       identity[i * 257] = 1;
@@ -275,7 +275,7 @@ class QuantisedKernelsContractTest extends ContractTest {
   /** Where a backend may choose, it may choose either, for a whole product. */
   @ParameterizedTest
   @MethodSource("backends")
-  void inputsMayBeQuantisedWhereThatIsFaster(Backend candidate) {
+  void inputsMayBeQuantisedWhereThatIsFaster(Device candidate) {
     for (Recipe recipe : QuantisedWeights.recipes()) {
       TwoSides sides = sides(candidate, 6);
       Shape shape = Shape.of(256, 256);

@@ -17,14 +17,14 @@ import org.junit.jupiter.params.provider.MethodSource;
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class ReadbackContractTest {
 
-  Stream<Backend> backends() {
+  Stream<Device> backends() {
     return CpuBackends.candidates().stream();
   }
 
   /** A copy on its way is not changed by what is issued behind it. */
   @ParameterizedTest
   @MethodSource("backends")
-  void readback(Backend candidate) {
+  void readback(Device candidate) {
     Tensor ints = candidate.allocate(DType.I32, Shape.of(300));
     Tensor floats = candidate.allocate(DType.F32, Shape.of(20, 15));
     Readback first = candidate.readback(ints);
@@ -60,7 +60,7 @@ class ReadbackContractTest {
   /** Arrays that were allocated together are fetched together, packed. */
   @ParameterizedTest
   @MethodSource("backends")
-  void readbackOfSeveral(Backend candidate) {
+  void readbackOfSeveral(Device candidate) {
     int count = 5;
     int length = 33;
     List<Tensor> arrays = candidate.allocateTogether(DType.I32, Shape.of(11, 3), count);

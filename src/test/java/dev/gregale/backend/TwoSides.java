@@ -26,10 +26,10 @@ final class TwoSides {
   private static final double BF16_ROUNDING = 0x1p-8;
 
   final SplittableRandom random;
-  private final Backend oracle;
-  private final Backend candidate;
+  private final Device oracle;
+  private final Device candidate;
 
-  TwoSides(Backend oracle, Backend candidate, long seed) {
+  TwoSides(Device oracle, Device candidate, long seed) {
     this.oracle = oracle;
     this.candidate = candidate;
     this.random = new SplittableRandom(seed);
@@ -39,7 +39,7 @@ final class TwoSides {
   record Pair(Tensor oracle, Tensor candidate) {}
 
   /** One backend, and which half of a pair is its own. */
-  record Side(Backend backend, boolean isOracle) {
+  record Side(Device backend, boolean isOracle) {
     Tensor of(Pair pair) {
       return isOracle ? pair.oracle() : pair.candidate();
     }
@@ -272,7 +272,7 @@ final class TwoSides {
     return read(candidate, pair.candidate());
   }
 
-  private static float[] read(Backend backend, Tensor tensor) {
+  private static float[] read(Device backend, Tensor tensor) {
     float[] values = new float[Math.toIntExact(tensor.shape().numElements())];
     backend.read(tensor, values, values.length);
     return values;

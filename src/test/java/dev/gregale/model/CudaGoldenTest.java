@@ -36,7 +36,7 @@ class CudaGoldenTest {
   /** How far Hugging Face's bf16 is off in held-out loss, in nats. */
   private static final double LOSS = 7e-4;
 
-  static Stream<Backend> backends() {
+  static Stream<? extends Backend> backends() {
     return CudaBackends.both();
   }
 

@@ -17,12 +17,12 @@ class CudaQuantizedAccuracyTest extends QuantizedAccuracyTest {
   private final Map<Precision, float[]> inFp32 = new HashMap<>();
 
   @Override
-  protected Stream<Backend> backends() {
+  protected Stream<? extends Backend> backends() {
     return CudaBackends.both();
   }
 
   @Override
-  protected Stream<Backend> exactBackends() {
+  protected Stream<? extends Backend> exactBackends() {
     return Stream.of(CudaBackends.deterministic());
   }
 

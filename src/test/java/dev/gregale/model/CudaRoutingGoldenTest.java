@@ -10,7 +10,7 @@ import org.junit.jupiter.api.Tag;
 class CudaRoutingGoldenTest extends RoutingGoldenTest {
 
   @Override
-  Stream<Backend> backends() {
+  Stream<? extends Backend> backends() {
     return CudaBackends.both();
   }
 

@@ -1,6 +1,6 @@
 package dev.gregale.model;
 
-import dev.gregale.backend.Backend;
+import dev.gregale.backend.Device;
 import dev.gregale.backend.ExpertRouting;
 import dev.gregale.backend.Tensor;
 import java.util.Arrays;
@@ -30,7 +30,7 @@ final class ForcedReference {
    */
   record Doubt(double deficit, int layer, int position, double[] gaps) {}
 
-  private final Backend backend;
+  private final Device backend;
   private final ForwardFixture forward;
   private final MixtralConfig config;
   private int[] expertIds = {}; // [T, L, K]
@@ -41,7 +41,7 @@ final class ForcedReference {
    * @param backend the CPU's
    * @param maxLen the most tokens of a sequence
    */
-  ForcedReference(Backend backend, int maxLen) {
+  ForcedReference(Device backend, int maxLen) {
     this.backend = backend;
     this.forward =
         new ForwardFixture(

@@ -2,7 +2,7 @@ package dev.gregale.model;
 
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.ForwardBatch;
-import dev.gregale.backend.Kernels;
+import dev.gregale.backend.ModelOps;
 import dev.gregale.backend.Readback;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.Shape;
@@ -70,7 +70,7 @@ final class ForwardFixture {
 
   ForwardFixture(
       Backend backend,
-      Kernels kernels,
+      ModelOps kernels,
       Path directory,
       LoadFormat format,
       int maxTokens,
@@ -89,7 +89,7 @@ final class ForwardFixture {
 
   private ForwardFixture(
       Backend backend,
-      Kernels kernels,
+      ModelOps kernels,
       Path directory,
       LoadFormat format,
       int maxTokens,

@@ -4,7 +4,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gregale.backend.Backend;
-import dev.gregale.backend.Kernels;
+import dev.gregale.backend.Device;
+import dev.gregale.backend.ModelOps;
 import dev.gregale.backend.cpu.CpuBackends;
 import dev.gregale.sampling.SamplingParams;
 import dev.gregale.scheduler.Sequence;
@@ -40,12 +41,12 @@ record GreedyContinuations(
   static final int LENGTH = 64;
 
   /** Those of that backend's steps, recorded if {@code ops} are its own. */
-  static GreedyContinuations of(Backend backend, Kernels ops, double temperature) {
+  static GreedyContinuations of(Backend backend, ModelOps ops, double temperature) {
     JsonNode golden = golden();
     List<Sequence> sequences = start(golden, temperature);
     PipelineRun run = new PipelineRun(backend, ops, sequences.size());
     run.finish(sequences);
-    try (Backend cpu = CpuBackends.fastest()) {
+    try (Device cpu = CpuBackends.fastest()) {
       return compare(golden, run, sequences, new ForcedReference(cpu, 128));
     }
   }

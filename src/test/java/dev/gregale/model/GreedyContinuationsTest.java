@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.Backend;
+import dev.gregale.backend.Device;
 import dev.gregale.backend.ExpertRouting;
 import dev.gregale.backend.ForwardBatch;
 import dev.gregale.backend.KvLayer;
@@ -18,7 +19,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** The check that GPU runs have to pass: what passes it, and what does not. */
 class GreedyContinuationsTest {
-  private final Backend backend = CpuBackends.fastest();
+  private final Device backend = CpuBackends.fastest();
 
   @AfterEach
   void close() {

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gregale.backend.Backend;
+import dev.gregale.backend.Device;
 import dev.gregale.backend.cpu.CpuBackends;
 import dev.gregale.checkpoint.SafetensorsFile;
 import java.nio.file.Files;
@@ -112,14 +113,14 @@ class MixtralGoldenTest {
 
   @ParameterizedTest
   @MethodSource("backends")
-  void everyIntermediate(Backend backend) {
+  void everyIntermediate(Device backend) {
     assertIntermediates(backend, Golden.DEMO_MODEL, "hidden/prompt1.safetensors");
     assertIntermediates(backend, Golden.DEMO_MODEL, "hidden/prompt2.safetensors");
     assertIntermediates(backend, Golden.path("random/odd0/hf"), "random/odd0/hidden.safetensors");
     assertIntermediates(backend, Golden.path("random/odd1/hf"), "random/odd1/hidden.safetensors");
   }
 
-  private static void assertIntermediates(Backend backend, Path directory, String file) {
+  private static void assertIntermediates(Device backend, Path directory, String file) {
     RecordingKernels recording = new RecordingKernels(backend);
     ForwardFixture forward =
         new ForwardFixture(backend, recording, directory, LoadFormat.AUTO, 32, 32);

@@ -33,7 +33,7 @@ class ParallelModelTest {
 
   static Backend parallel(int size, int expertGroups, AttentionShape attention) {
     RankLayout layout = new RankLayout(size, expertGroups);
-    List<Backend> ranks = Stream.<Backend>generate(() -> CpuBackend.create(1)).limit(size).toList();
+    List<CpuBackend> ranks = Stream.generate(() -> CpuBackend.create(1)).limit(size).toList();
     return new ParallelBackend(ranks, new CpuCollective(size), layout, attention);
   }
 

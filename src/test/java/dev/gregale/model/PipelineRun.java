@@ -1,7 +1,7 @@
 package dev.gregale.model;
 
 import dev.gregale.backend.Backend;
-import dev.gregale.backend.Kernels;
+import dev.gregale.backend.ModelOps;
 import dev.gregale.engine.StepPipeline;
 import dev.gregale.scheduler.ScheduledBatch;
 import dev.gregale.scheduler.Scheduler;
@@ -27,7 +27,7 @@ final class PipelineRun {
   /**
    * @param ops the backend's, or a decorator of them, with which nothing is recorded
    */
-  PipelineRun(Backend backend, Kernels ops, int maxSeqs) {
+  PipelineRun(Backend backend, ModelOps ops, int maxSeqs) {
     int blockSize = backend.kvBlockSize();
     SchedulerConfig limits =
         new SchedulerConfig(maxSeqs, MAX_LEN, MAX_LEN, blockSize, 512, MAX_LEN, 64, true);

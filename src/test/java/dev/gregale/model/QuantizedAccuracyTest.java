@@ -57,12 +57,12 @@ class QuantizedAccuracyTest {
     return recipes;
   }
 
-  protected Stream<Backend> backends() {
+  protected Stream<? extends Backend> backends() {
     return CpuBackends.candidates().stream().skip(1); // the other is closed unused
   }
 
   /** Those that give a row the same bits in every batch. */
-  protected Stream<Backend> exactBackends() {
+  protected Stream<? extends Backend> exactBackends() {
     return backends();
   }
 

@@ -1,6 +1,6 @@
 package dev.gregale.model;
 
-import dev.gregale.backend.Backend;
+import dev.gregale.backend.Device;
 import dev.gregale.backend.ExpertRouting;
 import dev.gregale.backend.ForwardBatch;
 import dev.gregale.backend.Tensor;
@@ -19,9 +19,9 @@ final class RecordingKernels extends DelegatingKernels {
   record Recorded(String op, float[] values, int[] ids) {}
 
   final List<Recorded> log = new ArrayList<>();
-  private final Backend backend;
+  private final Device backend;
 
-  RecordingKernels(Backend backend) {
+  RecordingKernels(Device backend) {
     super(backend.kernels());
     this.backend = backend;
   }

@@ -18,7 +18,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class RoutingGoldenTest {
 
-  Stream<Backend> backends() {
+  Stream<? extends Backend> backends() {
     return Stream.concat(Stream.of(CpuBackends.oracle()), CpuBackends.candidates().stream());
   }
 

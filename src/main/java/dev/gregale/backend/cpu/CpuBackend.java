@@ -1,6 +1,6 @@
 package dev.gregale.backend.cpu;
 
-import dev.gregale.backend.Backend;
+import dev.gregale.backend.Device;
 import dev.gregale.backend.Readback;
 import dev.gregale.backend.Step;
 import dev.gregale.backend.Tensor;
@@ -14,7 +14,7 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /** The model on this machine's processors, in fp32 over the weights as stored. */
-public abstract class CpuBackend implements Backend {
+public abstract class CpuBackend implements Device {
   private static final Logger log = LoggerFactory.getLogger(CpuBackend.class);
   private static final String VECTOR_MODULE = "jdk.incubator.vector";
 

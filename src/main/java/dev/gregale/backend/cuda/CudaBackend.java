@@ -1,8 +1,8 @@
 package dev.gregale.backend.cuda;
 
 import dev.gregale.backend.AttentionShape;
-import dev.gregale.backend.Backend;
 import dev.gregale.backend.Ceilings;
+import dev.gregale.backend.Device;
 import dev.gregale.backend.DeviceMemory;
 import dev.gregale.backend.Kernels;
 import dev.gregale.backend.KvLayer;
@@ -25,7 +25,7 @@ import java.util.List;
  * The model on one NVIDIA GPU, through the driver alone: no CUDA toolkit, cuBLAS or Python at run
  * time.
  */
-public final class CudaBackend implements Backend {
+public final class CudaBackend implements Device {
   private final CudaContext context;
   private final KernelModules modules;
   private final CudaMemory memory;

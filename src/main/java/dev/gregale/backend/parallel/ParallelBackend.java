@@ -3,10 +3,11 @@ package dev.gregale.backend.parallel;
 import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.Collective;
+import dev.gregale.backend.Device;
 import dev.gregale.backend.DeviceMemory;
-import dev.gregale.backend.Kernels;
 import dev.gregale.backend.KvLayer;
 import dev.gregale.backend.ModelBytes;
+import dev.gregale.backend.ModelOps;
 import dev.gregale.backend.Readback;
 import dev.gregale.backend.SaturatedInputs;
 import dev.gregale.backend.Step;
@@ -31,7 +32,7 @@ import org.jspecify.annotations.Nullable;
  * one device; what lies where is decided here and by {@link WeightShards}.
  */
 public final class ParallelBackend implements Backend {
-  private final List<Backend> ranks;
+  private final List<Device> ranks;
   private final RankLayout layout;
   private final int size;
   private final Collective collective;
@@ -44,7 +45,7 @@ public final class ParallelBackend implements Backend {
    * @param attention of the model, which {@link RankLayout#check} has found to be divisible
    */
   public ParallelBackend(
-      List<? extends Backend> ranks,
+      List<? extends Device> ranks,
       Collective collective,
       RankLayout layout,
       AttentionShape attention) {
@@ -71,12 +72,14 @@ public final class ParallelBackend implements Backend {
 
   @Override
   public String description() {
-    return "%d ranks, experts in %d groups: %s"
-        .formatted(layout.size(), layout.expertGroups(), first().description());
+    int groups = layout.expertGroups();
+    String experts =
+        groups == 1 ? "every expert divided" : "experts in %d groups".formatted(groups);
+    return "%d ranks, %s: %s".formatted(size, experts, first().description());
   }
 
   @Override
-  public Kernels kernels() {
+  public ModelOps kernels() {
     return kernels;
   }
 

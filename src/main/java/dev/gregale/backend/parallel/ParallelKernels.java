@@ -4,14 +4,15 @@ import static dev.gregale.backend.parallel.RankViews.part;
 
 import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.AttentionWeights;
-import dev.gregale.backend.Backend;
 import dev.gregale.backend.BlockScratch;
 import dev.gregale.backend.Collective;
+import dev.gregale.backend.Device;
 import dev.gregale.backend.ExpertRouting;
 import dev.gregale.backend.ExpertWeights;
 import dev.gregale.backend.ForwardBatch;
 import dev.gregale.backend.Kernels;
 import dev.gregale.backend.KvLayer;
+import dev.gregale.backend.ModelOps;
 import dev.gregale.backend.SamplingInputs;
 import dev.gregale.backend.SamplingOutputs;
 import dev.gregale.backend.Tensor;
@@ -22,8 +23,8 @@ import java.util.List;
  * part of a sum, and all parts are added up. What is not divided is computed alike by all, so that
  * nothing else has to travel. One thread issues the ops of all ranks, one rank's after the other's.
  */
-final class ParallelKernels implements Kernels {
-  private final List<Backend> ranks;
+final class ParallelKernels implements ModelOps {
+  private final List<? extends Device> ranks;
   private final RankLayout layout;
   private final Collective collective;
   private final PerRank<ForwardBatch> batches;
@@ -33,7 +34,7 @@ final class ParallelKernels implements Kernels {
   private List<Tensor> localExpertIds = List.of(); // each [T, K]
   private List<Tensor> partialSums = List.of(); // each [T, D]
 
-  ParallelKernels(List<Backend> ranks, RankLayout layout, Collective collective) {
+  ParallelKernels(List<? extends Device> ranks, RankLayout layout, Collective collective) {
     this.ranks = ranks;
     this.layout = layout;
     this.collective = collective;
@@ -79,76 +80,6 @@ final class ParallelKernels implements Kernels {
     for (int r = 0; r < ranks.size(); r++) {
       on(r).embed(part(out, r), part(table, r), batch(batch, r));
     }
-  }
-
-  @Override
-  public void rmsNorm(Tensor out, Tensor x, Tensor weight, float eps, int rows) {
-    for (int r = 0; r < ranks.size(); r++) {
-      on(r).rmsNorm(part(out, r), part(x, r), part(weight, r), eps, rows);
-    }
-  }
-
-  @Override
-  public void add(Tensor residual, Tensor x, int rows) {
-    for (int r = 0; r < ranks.size(); r++) {
-      on(r).add(part(residual, r), part(x, r), rows);
-    }
-  }
-
-  @Override
-  public void matmul(Tensor out, Tensor x, Tensor weight, int rows) {
-    for (int r = 0; r < ranks.size(); r++) {
-      on(r).matmul(part(out, r), part(x, r), part(weight, r), rows);
-    }
-  }
-
-  @Override
-  public void ropeAndCacheKv(
-      Tensor qkv, KvLayer kv, Tensor ropeTable, AttentionShape shape, ForwardBatch batch) {
-    for (int r = 0; r < ranks.size(); r++) {
-      on(r)
-          .ropeAndCacheKv(
-              part(qkv, r),
-              RankKvLayer.part(kv, r),
-              part(ropeTable, r),
-              shapes.of(shape).get(r),
-              batch(batch, r));
-    }
-  }
-
-  @Override
-  public void pagedAttention(
-      Tensor out, Tensor qkv, KvLayer kv, AttentionShape shape, ForwardBatch batch) {
-    for (int r = 0; r < ranks.size(); r++) {
-      on(r)
-          .pagedAttention(
-              part(out, r),
-              part(qkv, r),
-              RankKvLayer.part(kv, r),
-              shapes.of(shape).get(r),
-              batch(batch, r));
-    }
-  }
-
-  @Override
-  public void routeTopK(ExpertRouting routing, Tensor routerLogits, int rows) {
-    for (int r = 0; r < ranks.size(); r++) {
-      on(r).routeTopK(part(routing, r), part(routerLogits, r), rows);
-    }
-  }
-
-  @Override
-  public void dispatch(
-      Tensor localIds, Tensor expertIds, int firstExpert, int numExperts, int rows) {
-    for (int r = 0; r < ranks.size(); r++) {
-      on(r).dispatch(part(localIds, r), part(expertIds, r), firstExpert, numExperts, rows);
-    }
-  }
-
-  @Override
-  public void expertFeedForward(
-      Tensor out, Tensor x, ExpertRouting routing, Tensor gateUp, Tensor down, int rows) {
-    throw new UnsupportedOperationException("the experts' parts are added up by expertBlock");
   }
 
   @Override
@@ -246,13 +177,6 @@ final class ParallelKernels implements Kernels {
               part(lmHead, r),
               batch(batch, r),
               part(scratch, r));
-    }
-  }
-
-  @Override
-  public void gatherRows(Tensor out, Tensor x, Tensor rowIds, int rows) {
-    for (int r = 0; r < ranks.size(); r++) {
-      on(r).gatherRows(part(out, r), part(x, r), part(rowIds, r), rows);
     }
   }
 

@@ -12,7 +12,7 @@ final class RankFigures {
 
   private RankFigures() {}
 
-  static @Nullable DeviceMemory deviceMemory(List<Backend> ranks) {
+  static @Nullable DeviceMemory deviceMemory(List<? extends Backend> ranks) {
     List<DeviceMemory> each =
         ranks.stream().map(Backend::deviceMemory).filter(Objects::nonNull).toList();
     return each.isEmpty()
@@ -22,7 +22,7 @@ final class RankFigures {
             each.stream().mapToLong(DeviceMemory::totalBytes).sum());
   }
 
-  static @Nullable SaturatedInputs saturatedInputs(List<Backend> ranks) {
+  static @Nullable SaturatedInputs saturatedInputs(List<? extends Backend> ranks) {
     List<SaturatedInputs> each =
         ranks.stream().map(Backend::saturatedInputs).filter(Objects::nonNull).toList();
     return each.isEmpty()

@@ -5,7 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.gregale.backend.Backend;
+import dev.gregale.backend.Device;
 import dev.gregale.backend.ExpertRouting;
 import dev.gregale.backend.Tensor;
 import dev.gregale.backend.WeightRole;
@@ -43,7 +43,7 @@ class CodedWeightsTest {
 
   private final SplittableRandom random = new SplittableRandom(11);
   private final Arena arena = Arena.ofShared();
-  private final Backend backend = CpuBackend.create(2);
+  private final Device backend = CpuBackend.create(2);
 
   @AfterEach
   void close() {

@@ -5,7 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import dev.gregale.backend.AttentionShape;
-import dev.gregale.backend.Backend;
+import dev.gregale.backend.Device;
 import dev.gregale.backend.ForwardBatch;
 import dev.gregale.backend.KvLayer;
 import dev.gregale.backend.Tensor;
@@ -51,7 +51,7 @@ class VectorAttentionTest extends VectorFixture {
    * @return {@code [T, H d]}
    */
   private static float[] attend(
-      Backend backend,
+      Device backend,
       AttentionShape shape,
       DType dtype,
       float[] qkv,
@@ -102,7 +102,7 @@ class VectorAttentionTest extends VectorFixture {
   }
 
   private static ForwardBatch batch(
-      Backend backend, int[] positions, int[] slots, int count, int context, int[] table) {
+      Device backend, int[] positions, int[] slots, int count, int context, int[] table) {
     Tensor none = ints(backend, Shape.of(1), 0);
     ForwardBatch batch =
         new ForwardBatch(

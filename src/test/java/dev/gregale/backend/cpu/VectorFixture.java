@@ -2,7 +2,7 @@ package dev.gregale.backend.cpu;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
-import dev.gregale.backend.Backend;
+import dev.gregale.backend.Device;
 import dev.gregale.backend.Tensor;
 import dev.gregale.tensor.DType;
 import dev.gregale.tensor.Shape;
@@ -13,17 +13,17 @@ import org.junit.jupiter.api.AfterEach;
 
 /** Vector backends that are closed after a test, and arrays of theirs. */
 abstract class VectorFixture {
-  private final List<Backend> backends = new ArrayList<>();
+  private final List<Device> backends = new ArrayList<>();
   final SplittableRandom random = new SplittableRandom(11);
 
-  Backend vector(int threads) {
+  Device vector(int threads) {
     backends.add(new VectorBackend(threads));
     return backends.getLast();
   }
 
   @AfterEach
   void closeBackends() {
-    backends.forEach(Backend::close);
+    backends.forEach(Device::close);
   }
 
   float[] gaussians(int count, double scale) {
@@ -34,19 +34,19 @@ abstract class VectorFixture {
     return values;
   }
 
-  static Tensor floats(Backend backend, Shape shape, float[] values) {
+  static Tensor floats(Device backend, Shape shape, float[] values) {
     Tensor tensor = backend.allocate(DType.F32, shape);
     backend.write(tensor, values, values.length);
     return tensor;
   }
 
-  static Tensor ints(Backend backend, Shape shape, int... values) {
+  static Tensor ints(Device backend, Shape shape, int... values) {
     Tensor tensor = backend.allocate(DType.I32, shape);
     backend.write(tensor, values, values.length);
     return tensor;
   }
 
-  static float[] read(Backend backend, Tensor tensor) {
+  static float[] read(Device backend, Tensor tensor) {
     float[] values = new float[Math.toIntExact(tensor.shape().numElements())];
     backend.read(tensor, values, values.length);
     return values;

@@ -5,7 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.gregale.backend.Backend;
+import dev.gregale.backend.Device;
 import dev.gregale.backend.ExpertRouting;
 import dev.gregale.backend.ForwardBatch;
 import dev.gregale.backend.Tensor;
@@ -52,14 +52,14 @@ class VectorKernelsTest extends VectorFixture {
   @ParameterizedTest
   @EnumSource(names = {"F32", "F16", "BF16"})
   void weightsOfEveryStoredType(DType dtype) {
-    Backend oracle = CpuBackend.reference();
-    Backend backend = vector(2);
+    Device oracle = CpuBackend.reference();
+    Device backend = vector(2);
     for (int[] shape : new int[][] {{1, 1}, {3, 70}, {65, 33}, {200, 191}}) {
       HostTensor source = stored(dtype, Shape.of(shape[0], shape[1]));
       for (int rows : new int[] {1, 2, 3, 4, 9}) {
         float[] x = gaussians(rows * shape[1], 1);
         List<float[]> results = new ArrayList<>();
-        for (Backend side : List.of(oracle, backend)) {
+        for (Device side : List.of(oracle, backend)) {
           Tensor out = side.allocate(DType.F32, Shape.of(rows, shape[0]));
           Tensor weight = side.upload(WeightRole.LINEAR, source);
           Tensor in = floats(side, Shape.of(rows, shape[1]), x);
@@ -76,7 +76,7 @@ class VectorKernelsTest extends VectorFixture {
   void embeddingsOfEveryStoredType(DType dtype) {
     HostTensor source = stored(dtype, Shape.of(9, 21));
     List<float[]> results = new ArrayList<>();
-    for (Backend side : List.of(CpuBackend.reference(), vector(1))) {
+    for (Device side : List.of(CpuBackend.reference(), vector(1))) {
       Tensor out = side.allocate(DType.F32, Shape.of(3, 21));
       Tensor none = ints(side, Shape.of(3), 0, 0, 0);
       Tensor ids = ints(side, Shape.of(3), 8, 0, 4);
@@ -96,7 +96,7 @@ class VectorKernelsTest extends VectorFixture {
     int inputs = 700; // several slabs
     HostTensor source = stored(dtype, Shape.of(150, inputs));
     float[] x = gaussians(rows * inputs, 1);
-    Backend many = vector(4);
+    Device many = vector(4);
     Tensor together = many.allocate(DType.F32, Shape.of(rows, 150));
     many.kernels()
         .matmul(
@@ -104,7 +104,7 @@ class VectorKernelsTest extends VectorFixture {
             floats(many, Shape.of(rows, inputs), x),
             many.upload(WeightRole.LINEAR, source),
             rows);
-    Backend one = vector(1);
+    Device one = vector(1);
     Tensor weight = one.upload(WeightRole.LINEAR, source);
     Tensor alone = one.allocate(DType.F32, Shape.of(1, 150));
     float[] expected = read(many, together);
@@ -125,9 +125,9 @@ class VectorKernelsTest extends VectorFixture {
     float[] x = gaussians(rows * hidden, 1);
     int[] ids = random.ints(rows * 2, 0, 6).toArray();
     float[] weights = gaussians(rows * 2, 1);
-    Backend many = vector(3);
+    Device many = vector(3);
     float[] expected = feedForward(many, gateUp, down, x, ids, weights, rows, hidden);
-    Backend one = vector(1);
+    Device one = vector(1);
     for (int t = 0; t < rows; t += 99) {
       float[] alone =
           feedForward(
@@ -144,7 +144,7 @@ class VectorKernelsTest extends VectorFixture {
   }
 
   private static float[] feedForward(
-      Backend backend,
+      Device backend,
       HostTensor gateUp,
       HostTensor down,
       float[] x,
@@ -171,7 +171,7 @@ class VectorKernelsTest extends VectorFixture {
   @ParameterizedTest
   @EnumSource(names = {"F32", "BF16"})
   void dummyWeightsHaveTheirSpread(DType dtype) {
-    Backend backend = vector(2);
+    Device backend = vector(2);
     // An identity matrix times the weight reads the weight.
     int n = 300;
     Tensor weight = backend.dummy(WeightRole.LINEAR, dtype, Shape.of(n, n), 5);
@@ -198,7 +198,7 @@ class VectorKernelsTest extends VectorFixture {
 
   @Test
   void afterCloseNothingRuns() {
-    Backend backend = vector(2);
+    Device backend = vector(2);
     Tensor weight = backend.dummy(WeightRole.LINEAR, DType.BF16, Shape.of(2048, 2048), 1);
     backend.close();
     backend.close();

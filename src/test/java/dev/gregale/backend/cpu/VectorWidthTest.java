@@ -4,7 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
 import dev.gregale.backend.AttentionShape;
-import dev.gregale.backend.Backend;
+import dev.gregale.backend.Device;
 import dev.gregale.backend.ExpertRouting;
 import dev.gregale.backend.ForwardBatch;
 import dev.gregale.backend.Kernels;
@@ -78,7 +78,7 @@ class VectorWidthTest {
     private static final int I = 50;
     private static final int E = 5;
     private final SplittableRandom random = new SplittableRandom(3);
-    private final Backend backend = CpuBackend.create(2);
+    private final Device backend = CpuBackend.create(2);
     private @Nullable Recipe recipe;
 
     public static void main(String[] args) {

@@ -6,7 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gregale.backend.AttentionShape;
-import dev.gregale.backend.Backend;
+import dev.gregale.backend.Device;
 import dev.gregale.backend.ForwardBatch;
 import dev.gregale.backend.KvLayer;
 import dev.gregale.backend.Step;
@@ -28,7 +28,7 @@ import org.junit.jupiter.api.Test;
 /** Memory, copies, conversions, recording: what the contract of the ops does not show. */
 @Tag("gpu")
 class CudaBackendTest {
-  private final Backend backend = CudaBackends.fastest();
+  private final Device backend = CudaBackends.fastest();
   private final SplittableRandom random = new SplittableRandom(1);
 
   @AfterEach

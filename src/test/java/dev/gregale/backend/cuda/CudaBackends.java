@@ -2,6 +2,7 @@ package dev.gregale.backend.cuda;
 
 import dev.gregale.backend.AttentionShape;
 import dev.gregale.backend.Backend;
+import dev.gregale.backend.Device;
 import dev.gregale.backend.parallel.ParallelBackend;
 import dev.gregale.backend.parallel.RankLayout;
 import java.util.List;
@@ -15,17 +16,17 @@ public final class CudaBackends {
   private CudaBackends() {}
 
   /** Whatever kernels are fastest for a size. */
-  public static Backend fastest() {
+  public static Device fastest() {
     return CudaBackend.open(0, false);
   }
 
   /** A row has the same bits in every batch. */
-  public static Backend deterministic() {
+  public static Device deterministic() {
     return CudaBackend.open(0, true);
   }
 
   /** No kernel that is made for a shape or a GPU. */
-  public static Backend general() {
+  public static Device general() {
     return CudaBackend.open(0, KernelChoice.Mode.GENERAL);
   }
 
@@ -61,7 +62,7 @@ public final class CudaBackends {
   }
 
   /** One after the other, so that two are never open at once. */
-  public static Stream<Backend> both() {
+  public static Stream<Device> both() {
     return Stream.of(false, true).map(deterministic -> CudaBackend.open(0, deterministic));
   }
 }
