@@ -3,6 +3,7 @@ package dev.gregale.model;
 import dev.gregale.backend.Device;
 import dev.gregale.backend.ExpertRouting;
 import dev.gregale.backend.Tensor;
+import dev.gregale.tensor.DType;
 import java.util.Arrays;
 import java.util.List;
 
@@ -20,32 +21,37 @@ import java.util.List;
 final class ForcedReference {
 
   /**
+   * By how much an expert that was not chosen is ahead of one that was, see {@link
+   * RouterLogits#deficit}.
+   */
+  record Deficit(double logits, int layer, int position) {
+    static final Deficit NONE = new Deficit(Double.NEGATIVE_INFINITY, 0, 0);
+  }
+
+  /**
    * How far a run's choices are from those that fp32 would have made in their place.
    *
-   * @param deficit of experts, the largest of all tokens and layers, see {@link
-   *     RouterLogits#deficit}
-   * @param layer of the largest deficit
-   * @param position of the largest deficit
+   * @param deficit of experts, the largest of all tokens and layers
    * @param gaps of each token of the output: the largest log-probability less the token's
    */
-  record Doubt(double deficit, int layer, int position, double[] gaps) {}
+  record Doubt(Deficit deficit, double[] gaps) {}
 
   private final Device backend;
   private final ForwardFixture forward;
   private final MixtralConfig config;
   private int[] expertIds = {}; // [T, L, K]
   private int layer;
-  private Doubt doubt = new Doubt(0, 0, 0, new double[0]);
+  private Deficit largest = Deficit.NONE;
 
   /**
    * @param backend the CPU's
+   * @param precision of the demo model's weights
+   * @param cacheDType of keys and values
    * @param maxLen the most tokens of a sequence
    */
-  ForcedReference(Device backend, int maxLen) {
+  ForcedReference(Device backend, Precision precision, DType cacheDType, int maxLen) {
     this.backend = backend;
-    this.forward =
-        new ForwardFixture(
-            backend, new Forced(), Golden.DEMO_MODEL, LoadFormat.AUTO, maxLen, maxLen);
+    this.forward = new ForwardFixture(backend, new Forced(), precision, cacheDType, maxLen);
     this.config = forward.config;
   }
 
@@ -55,11 +61,8 @@ final class ForcedReference {
    */
   Doubt of(int[] tokens, int numPromptTokens, int[] expertIds) {
     int vocabSize = config.vocabSize();
-    this.expertIds = expertIds;
-    layer = 0;
     double[] gaps = new double[tokens.length - numPromptTokens];
-    doubt = new Doubt(Double.NEGATIVE_INFINITY, 0, 0, gaps);
-    float[] logits = forward.logits(List.of(Arrays.copyOf(tokens, tokens.length - 1))); // [T, V]
+    float[] logits = logits(Arrays.copyOf(tokens, tokens.length - 1), expertIds); // [T, V]
     for (int step = 0; step < gaps.length; step++) {
       int row = (numPromptTokens - 1 + step) * vocabSize;
       float best = Float.NEGATIVE_INFINITY;
@@ -68,7 +71,25 @@ final class ForcedReference {
       }
       gaps[step] = (double) best - logits[row + tokens[numPromptTokens + step]];
     }
-    return doubt;
+    return new Doubt(largest, gaps);
+  }
+
+  /**
+   * {@code [T, V]}
+   *
+   * @param tokens {@code [T]}
+   * @param expertIds {@code [T, L, K]}
+   */
+  float[] logits(int[] tokens, int[] expertIds) {
+    this.expertIds = expertIds;
+    layer = 0;
+    largest = Deficit.NONE;
+    return forward.logits(List.of(tokens));
+  }
+
+  /** The largest of the last call. */
+  Deficit deficit() {
+    return largest;
   }
 
   /** Experts that were not chosen are taken out of the choice; the weights are the CPU's own. */
@@ -88,8 +109,8 @@ final class ForcedReference {
         int at = (t * config.numHiddenLayers() + layer) * k;
         int[] chosen = Arrays.copyOfRange(expertIds, at, at + k);
         double deficit = RouterLogits.deficit(logits, t, config, chosen);
-        if (deficit > doubt.deficit) {
-          doubt = new Doubt(deficit, layer, t, doubt.gaps);
+        if (deficit > largest.logits) {
+          largest = new Deficit(deficit, layer, t);
         }
         for (int expert = 0; expert < e; expert++) {
           int candidate = expert;

@@ -87,6 +87,21 @@ final class ForwardFixture {
         backend.kvCacheDType());
   }
 
+  /** The demo model, quantised while it is loaded, on ops that need not be the backend's own. */
+  ForwardFixture(
+      Backend backend, ModelOps kernels, Precision precision, DType cacheDType, int maxLen) {
+    this(
+        backend,
+        kernels,
+        Golden.DEMO_MODEL,
+        LoadFormat.AUTO,
+        maxLen,
+        maxLen,
+        MAX_SEQS,
+        precision,
+        cacheDType);
+  }
+
   private ForwardFixture(
       Backend backend,
       ModelOps kernels,

@@ -9,6 +9,7 @@ import dev.gregale.backend.ModelOps;
 import dev.gregale.backend.cpu.CpuBackends;
 import dev.gregale.sampling.SamplingParams;
 import dev.gregale.scheduler.Sequence;
+import dev.gregale.tensor.DType;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -47,7 +48,8 @@ record GreedyContinuations(
     PipelineRun run = new PipelineRun(backend, ops, sequences.size());
     run.finish(sequences);
     try (Device cpu = CpuBackends.fastest()) {
-      return compare(golden, run, sequences, new ForcedReference(cpu, 128));
+      return compare(
+          golden, run, sequences, new ForcedReference(cpu, Precision.AS_STORED, DType.F32, 128));
     }
   }
 
@@ -76,14 +78,14 @@ record GreedyContinuations(
         "prompt %d: deficit %.4f at layer %d, position %d, gap %.4f, leaves at %d with %.4f"
             .formatted(
                 prompt,
-                doubt.deficit(),
-                doubt.layer(),
-                doubt.position(),
+                doubt.deficit().logits(),
+                doubt.deficit().layer(),
+                doubt.deficit().position(),
                 largest,
                 agreed,
                 agreed == LENGTH ? 0.0 : gaps[agreed]);
     return new GreedyContinuations(
-        Math.max(deficit, doubt.deficit()),
+        Math.max(deficit, doubt.deficit().logits()),
         Math.max(gap, largest),
         Math.max(gapAtLeaving, agreed == LENGTH ? 0 : gaps[agreed]),
         this.agreed + agreed,

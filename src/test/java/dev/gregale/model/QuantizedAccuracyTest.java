@@ -19,6 +19,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Function;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -39,7 +40,7 @@ class QuantizedAccuracyTest {
   /** The first eighth of the text, whose loss in fp32 is known window by window. */
   static final int SOME_WINDOWS = 8;
 
-  private static final double WEIGHT_ONLY = 0.0005;
+  static final double WEIGHT_ONLY = 0.0005;
   private static final double AGAINST_FP32 = 0.02;
 
   /**
@@ -66,11 +67,6 @@ class QuantizedAccuracyTest {
     return backends();
   }
 
-  /** How far rounding activations, which the reference does not, may move the loss by chance. */
-  protected double roundingNoise(Precision precision, float[] losses) {
-    return 0;
-  }
-
   /**
    * @param losses of each token, in nats
    * @param sameArgmax share of positions whose likeliest token is that of fp32
@@ -91,7 +87,13 @@ class QuantizedAccuracyTest {
 
   /** On the first windows of the held-out text. */
   static Score score(ForwardFixture forward, int windows) {
-    int vocabSize = forward.config.vocabSize();
+    return score(ids -> forward.logits(List.of(ids)), forward.config.vocabSize(), windows);
+  }
+
+  /**
+   * @param forward from a window's tokens {@code [T]} to their logits {@code [T, V]}
+   */
+  static Score score(Function<int[], float[]> forward, int vocabSize, int windows) {
     try (SafetensorsFile file = Golden.open("heldout/windows.safetensors")) {
       int[] all = Golden.ints(file, "windows");
       int[] argmax = Golden.ints(file, "argmax_fp32");
@@ -100,7 +102,7 @@ class QuantizedAccuracyTest {
       int same = 0;
       for (int w = 0; w < windows; w++) {
         int[] ids = Arrays.copyOfRange(all, w * WINDOW, (w + 1) * WINDOW);
-        float[] logits = forward.logits(List.of(ids));
+        float[] logits = forward.apply(ids);
         for (float logprob : GoldenRuns.logprobs(logits, ids, vocabSize)) {
           losses[at++] = -logprob;
         }
@@ -130,24 +132,28 @@ class QuantizedAccuracyTest {
     JsonNode golden = golden();
     for (Map.Entry<String, Recipe> entry : recipes().entrySet()) {
       String name = entry.getKey() + "_weight_only";
-      Precision precision = new Precision(entry.getValue(), When.NEVER);
-      Score found = score(backend, precision, backend.kvCacheDType(), ALL_WINDOWS);
-      double noise = roundingNoise(precision, found.losses());
       double expected = golden.get("loss").get(name).asDouble();
       double agreement = golden.get("top1_agreement_with_fp32").get(name).asDouble();
+      String what = name + " on " + backend.description();
+      Precision precision = new Precision(entry.getValue(), When.NEVER);
+      Score found = assertWeightsOnly(what, backend, precision, expected);
       System.out.printf(
-          "%s on %s: loss %.6f (reference %.6f, within %.6f), same likeliest token as fp32 %.4f"
-              + " (reference %.4f)%n",
-          name,
-          backend.description(),
-          found.loss(),
-          expected,
-          WEIGHT_ONLY + noise,
-          found.sameArgmax(),
-          agreement);
-      assertEquals(expected, found.loss(), WEIGHT_ONLY + noise, name);
-      assertEquals(agreement, found.sameArgmax(), 0.005, name);
+          "%s: loss %.6f (reference %.6f), same likeliest token as fp32 %.4f (reference %.4f)%n",
+          what, found.loss(), expected, found.sameArgmax(), agreement);
+      assertEquals(agreement, found.sameArgmax(), 0.005, what);
     }
+  }
+
+  /**
+   * That they cost what they cost the reference.
+   *
+   * @param expected the reference's loss
+   */
+  protected Score assertWeightsOnly(
+      String what, Backend backend, Precision precision, double expected) {
+    Score found = score(backend, precision, backend.kvCacheDType(), ALL_WINDOWS);
+    assertEquals(expected, found.loss(), WEIGHT_ONLY, what);
+    return found;
   }
 
   @ParameterizedTest
