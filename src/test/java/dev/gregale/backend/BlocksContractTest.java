@@ -1,6 +1,8 @@
 package dev.gregale.backend;
 
+import dev.gregale.backend.BlocksFixture.Share;
 import java.util.Arrays;
+import java.util.List;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -40,6 +42,19 @@ class BlocksContractTest extends ContractTest {
       BlocksFixture.experts(candidate, tokens, 5, 3, 320, 72);
     }
     BlocksFixture.experts(candidate, 6, 4, 2, 50, 33);
+  }
+
+  /** The first, the last and one expert; of few tokens none may be among them. */
+  @ParameterizedTest
+  @MethodSource("backends")
+  void expertBlockOfAShare(Device candidate) {
+    for (int tokens : new int[] {1, 2, 8, 9, 33, 200, 300}) {
+      for (Share own : List.of(new Share(0, 4), new Share(4, 4), new Share(2, 1))) {
+        BlocksFixture.experts(candidate, null, tokens, 8, own, 2, 256, 192);
+      }
+      BlocksFixture.experts(candidate, null, tokens, 6, new Share(3, 3), 3, 320, 72);
+    }
+    BlocksFixture.experts(candidate, null, 6, 4, new Share(2, 2), 2, 50, 33);
   }
 
   @ParameterizedTest

@@ -20,7 +20,14 @@ final class BlocksFixture {
 
   /** Scratch, poisoned, for the larger ops of one model shape. */
   private record Scratch(
-      Pair hidden, Pair update, Pair qkv, Pair context, Pair logits, Pair ids, Pair weights) {
+      Pair hidden,
+      Pair update,
+      Pair qkv,
+      Pair context,
+      Pair logits,
+      Pair ids,
+      Pair weights,
+      Pair localIds) {
 
     static Scratch of(TwoSides sides, int tokens, int hidden, AttentionShape shape, int e, int k) {
       return new Scratch(
@@ -30,7 +37,8 @@ final class BlocksFixture {
           sides.poisonedActivations(Shape.of(tokens, shape.numHeads() * shape.headDim())),
           sides.poisoned(Shape.of(tokens, e)),
           sides.poisonedInts(Shape.of(tokens, k)),
-          sides.poisoned(Shape.of(tokens, k)));
+          sides.poisoned(Shape.of(tokens, k)),
+          sides.poisonedInts(Shape.of(tokens, k)));
     }
 
     BlockScratch of(Side side, Pair lastHidden) {
@@ -41,6 +49,7 @@ final class BlocksFixture {
           side.of(context),
           side.of(logits),
           new ExpertRouting(side.of(ids), side.of(weights)),
+          side.of(localIds),
           side.of(lastHidden));
     }
   }
@@ -171,16 +180,33 @@ final class BlocksFixture {
     experts(candidate, null, tokens, numExperts, perToken, hidden, inner);
   }
 
+  static void experts(
+      Device candidate,
+      @Nullable Recipe recipe,
+      int tokens,
+      int numExperts,
+      int perToken,
+      int hidden,
+      int inner) {
+    Share all = new Share(0, numExperts);
+    experts(candidate, recipe, tokens, numExperts, all, perToken, hidden, inner);
+  }
+
+  /** Consecutive experts, whose weights are there. */
+  record Share(int first, int count) {}
+
   /**
    * Every token a sequence of its own; the router's choices are no ties.
    *
    * @param recipe of the experts; null: not quantised
+   * @param own of the experts
    */
   static void experts(
       Device candidate,
       @Nullable Recipe recipe,
       int tokens,
       int numExperts,
+      Share own,
       int perToken,
       int hidden,
       int inner) {
@@ -204,18 +230,18 @@ final class BlocksFixture {
         linear(
             sides,
             WeightRole.EXPERTS_GATE_UP,
-            Shape.of(numExperts, 2L * inner, hidden),
+            Shape.of(own.count(), 2L * inner, hidden),
             hidden,
             recipe,
-            Collections.nCopies(2 * numExperts, inner));
+            Collections.nCopies(2 * own.count(), inner));
     Pair down =
         linear(
             sides,
             WeightRole.EXPERTS_DOWN,
-            Shape.of(numExperts, hidden, inner),
+            Shape.of(own.count(), hidden, inner),
             inner,
             recipe,
-            Collections.nCopies(numExperts, hidden));
+            Collections.nCopies(own.count(), hidden));
     int[] lengths = new int[tokens];
     Arrays.fill(lengths, 1);
     BatchFixture batch =
@@ -233,7 +259,11 @@ final class BlocksFixture {
                       side.of(out),
                       side.of(residual),
                       new ExpertWeights(
-                          side.of(norm), side.of(routerWeight), side.of(gateUp), side.of(down)),
+                          side.of(norm),
+                          side.of(routerWeight),
+                          side.of(gateUp),
+                          side.of(down),
+                          own.first()),
                       EPS,
                       batch.of(side),
                       scratch.of(side, last)));
@@ -242,7 +272,7 @@ final class BlocksFixture {
     // Roundings of the norm (which moves the routing weights too) and after SwiGLU.
     for (Pair out : List.of(part, residual)) {
       sides.assertClose(
-          "expertBlock of %d tokens, %d experts".formatted(tokens, numExperts),
+          "expertBlock of %d tokens, %d experts, %s".formatted(tokens, numExperts, own),
           out,
           tokens,
           sides.tolerance(3e-5, 5));
