@@ -168,8 +168,10 @@ final class CudaCollective implements Collective {
   }
 
   private void reduceByNccl(Nccl library, List<Tensor> residuals, int count4) {
+    long[] addresses = parts.stream().mapToLong(CudaTensor::address).toArray();
     library.allReduce(
-        parts.stream().mapToLong(CudaTensor::address).toArray(),
+        addresses,
+        addresses,
         4L * count4,
         devices.stream().mapToLong(device -> device.context().streamHandle()).toArray());
     for (int rank = 0; rank < ranks.size(); rank++) {
@@ -190,10 +192,21 @@ final class CudaCollective implements Collective {
           "rank %d, on %s, did not come to a sum within %d ms"
               .formatted(rank, ranks.get(rank).description(), timeout.toMillis()));
     }
+    if (nccl != null) {
+      nccl.requireHealthy();
+    }
   }
 
   @Override
   public boolean sharesMemory() {
     return false;
+  }
+
+  /** Of a rank that has not ended its work NCCL would wait for it without end. */
+  @Override
+  public void close() {
+    if (nccl != null && devices.stream().noneMatch(device -> device.context().isLost())) {
+      nccl.close();
+    }
   }
 }

@@ -285,5 +285,6 @@ public final class ParallelBackend implements Backend {
   @Override
   public void close() {
     ranks.forEach(Backend::close);
+    collective.close();
   }
 }

@@ -24,8 +24,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** Sums over ranks, which are all on one GPU where there are not enough. */
 @Tag("gpu")
 class CudaCollectiveTest {
-  private static final int HIDDEN = 4096;
-  private static final int MAX_ROWS = 300; // the longest take two messages
+  private static final int HIDDEN = 2048; // 8 KB a row
+  private static final int MAX_ROWS = 600; // the longest take two messages
 
   /** Ranks with their residuals and parts. */
   private static final class Fixture implements AutoCloseable {
@@ -85,7 +85,7 @@ class CudaCollectiveTest {
   void partsAreAddedUp(int size) {
     SplittableRandom random = new SplittableRandom(size);
     try (Fixture f = new Fixture(size, Duration.ofSeconds(5))) {
-      for (int rows : new int[] {1, 2, 7, 64, 1, 65, MAX_ROWS, 3, 20, MAX_ROWS, 1}) {
+      for (int rows : new int[] {1, 2, 7, 128, 1, 129, MAX_ROWS, 3, 40, MAX_ROWS, 1}) {
         Step step = f.record(() -> f.ranks.collective().addUp(f.residuals, rows));
         for (int i = 0; i < 4; i++) {
           check(f, random, rows, i % 2 == 0 ? step : null);
@@ -154,7 +154,7 @@ class CudaCollectiveTest {
     int repeats = 64;
     try (Fixture f = new Fixture(2, Duration.ofSeconds(5))) {
       Timeline timeline = f.ranks.backends().getFirst().timeline();
-      for (int rows : new int[] {1, 2, 4, 8, 16, 32, 64, 65, 128, MAX_ROWS}) {
+      for (int rows : new int[] {1, 2, 8, 64, 128, 129, 256, MAX_ROWS}) {
         Step step =
             f.record(
                 () -> {
