@@ -205,7 +205,7 @@ final class CudaCollective implements Collective {
   /** Of a rank that has not ended its work NCCL would wait for it without end. */
   @Override
   public void close() {
-    if (nccl != null && devices.stream().noneMatch(device -> device.context().isLost())) {
+    if (nccl != null && !devices.getFirst().context().isLost()) {
       nccl.close();
     }
   }

@@ -34,7 +34,11 @@ class CudaCollectiveTest {
     final List<Tensor> parts;
 
     Fixture(int size, Duration timeout) {
-      ranks = CudaRanks.open(CudaBackends.devices(size), false, null, timeout);
+      this(size, timeout, Duration.ofSeconds(60));
+    }
+
+    Fixture(int size, Duration timeout, Duration hostTimeout) {
+      ranks = CudaRanks.open(CudaBackends.devices(size), false, null, timeout, hostTimeout);
       Shape shape = Shape.of(MAX_ROWS, HIDDEN);
       ranks.backends().forEach(rank -> residuals.add(rank.allocate(DType.F32, shape)));
       parts = ranks.collective().allocateParts(shape);
@@ -146,6 +150,21 @@ class CudaCollectiveTest {
       assertTrue(String.valueOf(e.getMessage()).startsWith("rank 1, on "), e.getMessage());
       assertTrue(e.isSticky());
     }
+  }
+
+  /** The host waits no longer than it may, for no rank, and leaves such ranks as they are. */
+  @Test
+  void theHostGivesUp() {
+    Duration timeout = Duration.ofSeconds(1);
+    Fixture f = new Fixture(2, timeout, Duration.ofMillis(100));
+    CudaCollective collective = (CudaCollective) f.ranks.collective();
+    collective.launch(0, CudaTensor.of(f.residuals.getFirst()), HIDDEN / 4, true);
+    long start = System.nanoTime();
+    assertThrows(RankFailureException.class, () -> f.read(f.residuals.getFirst(), 0, HIDDEN));
+    f.close();
+    double millis = (System.nanoTime() - start) / 1e6;
+    assertTrue(millis < timeout.toMillis() / 2, "took " + millis + " ms");
+    assertTrue(f.ranks.backends().getLast().asRank().context().isLost());
   }
 
   /** For docs/benchmarks.md. */
