@@ -181,7 +181,8 @@ __device__ __forceinline__ void decode_gate_up(__nv_bfloat16* h, int* expert_ids
 
 // ---- down ---------------------------------------------------------------------------------------
 
-// The chosen of the own experts in ascending order and, for each, the row of h of every token (-1: none).
+// The chosen among the own experts in ascending order and, for each, the row of h of every token
+// (-1: none).
 struct ChosenExperts {
   int count;
   int expert[kMaxExperts];

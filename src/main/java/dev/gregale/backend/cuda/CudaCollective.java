@@ -186,14 +186,23 @@ final class CudaCollective implements Collective {
 
   @Override
   public void requireHealthy() {
+    try {
+      requireAllCame();
+      if (nccl != null) {
+        nccl.requireHealthy();
+      }
+    } catch (RankFailureException e) {
+      devices.getFirst().context().giveUp();
+      throw e;
+    }
+  }
+
+  private void requireAllCame() {
     int rank = missing.get(ValueLayout.JAVA_INT, 0) - 1;
     if (rank >= 0) {
       throw new RankFailureException(
           "rank %d, on %s, did not come to a sum within %d ms"
               .formatted(rank, ranks.get(rank).description(), timeout.toMillis()));
-    }
-    if (nccl != null) {
-      nccl.requireHealthy();
     }
   }
 
@@ -202,7 +211,7 @@ final class CudaCollective implements Collective {
     return false;
   }
 
-  /** Of a rank that has not ended its work NCCL would wait for it without end. */
+  /** For a rank that is lost NCCL would wait without end. */
   @Override
   public void close() {
     if (nccl != null && !devices.getFirst().context().isLost()) {

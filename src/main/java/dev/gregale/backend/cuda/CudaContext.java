@@ -161,6 +161,13 @@ final class CudaContext implements AutoCloseable {
     return code;
   }
 
+  /** No more waits for this, nor for those that it depends on. */
+  void giveUp() {
+    if (dependence != null) {
+      dependence.isLost().set(true);
+    }
+  }
+
   /** Whether this or one that it depends on is late for good: further calls may never return. */
   boolean isLost() {
     return dependence != null && dependence.isLost().get();
