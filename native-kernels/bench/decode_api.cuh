@@ -26,8 +26,9 @@ GREGALE_KERNEL decode_attention_bf16_d64(Bf16*, float*, int*, const Bf16*, const
                                          const int*, const int*, const int*, float, int, int, int,
                                          int, int, int, int, int);
 GREGALE_KERNEL decode_gate_up_bf16(Bf16*, int*, float*, const float*, const Bf16*, const Bf16*,
-                                   const char*, const int*, float, int, int, int, int, int);
-GREGALE_KERNEL decode_down_bf16(float*, const Bf16*, const int*, const char*, int, int, int, int);
+                                   const char*, const int*, float, int, int, int, int, int, int, int);
+GREGALE_KERNEL decode_down_bf16(float*, const Bf16*, const int*, const char*, int, int, int, int, int,
+                                int);
 GREGALE_KERNEL decode_norm_tiles_bf16(Bf16*, const float*, const int*, const float*, float, int,
                                       int);
 GREGALE_KERNEL decode_qkv_parts_bf16(Bf16*, Bf16*, Bf16*, const float*, const float*, const int*,
@@ -36,7 +37,7 @@ GREGALE_KERNEL decode_add_parts_f32(float*, const float*, int, int, int, int);
 GREGALE_KERNEL decode_route_bf16(Bf16*, int*, float*, const float*, const float*, const Bf16*,
                                  const int*, float, int, int, int);
 GREGALE_KERNEL decode_plan_tiles_bf16(Bf16*, GroupPlan*, int*, const Bf16*, const int*, int, int,
-                                      int, int);
+                                      int, int, int);
 GREGALE_KERNEL decode_combine_parts_f32(float*, const float*, const int*, const float*, int, int,
                                         int, int, int);
 GREGALE_KERNEL decode_gemm_parts_bf16(float*, const char*, const Bf16*, const GroupPlan*, int, int,
@@ -55,9 +56,9 @@ GREGALE_KERNEL decode_gemm_swiglu_bf16(Bf16*, const char*, const Bf16*, const Gr
                                             int, int);                                             \
   GREGALE_KERNEL decode_gate_up_##format(Bf16*, int*, float*, const float*, const Bf16*,           \
                                          const Bf16*, const char*, const char*, const int*, float, \
-                                         int, int, int, int, int);                                 \
+                                         int, int, int, int, int, int, int);                       \
   GREGALE_KERNEL decode_down_##format(float*, const Bf16*, const int*, const char*, const char*,   \
-                                      int, int, int, int);                                         \
+                                      int, int, int, int, int, int);                               \
   GREGALE_KERNEL decode_gemm_parts_##format(float*, const char*, const char*, const Bf16*,         \
                                             const GroupPlan*, int, int, int, int, int, int, int,   \
                                             int, int, int);                                        \

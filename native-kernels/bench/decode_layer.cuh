@@ -225,12 +225,12 @@ class LayerStep {
       if (s_.format == Format::kBf16) {
         launch_(decode_gate_up_bf16, launch_.processors(), kFewThreads, shared, a.h, a.expert_ids,
                 a.expert_weights, a.residual, w.post_norm, w.router, w.gate_up.tiles, a.slots, kEps,
-                tokens_, s_.hidden, s_.intermediate, s_.experts, s_.per_token);
+                tokens_, s_.hidden, s_.intermediate, s_.experts, s_.per_token, 0, s_.experts);
       } else {
         launch_(mx() ? decode_gate_up_mxfp8 : decode_gate_up_fp8, launch_.processors(), kFewThreads,
                 shared, a.h, a.expert_ids, a.expert_weights, a.residual, w.post_norm, w.router,
                 w.gate_up.tiles, w.gate_up.scales, a.slots, kEps, tokens_, s_.hidden,
-                s_.intermediate, s_.experts, s_.per_token);
+                s_.intermediate, s_.experts, s_.per_token, 0, s_.experts);
       }
       return;
     }
@@ -238,7 +238,7 @@ class LayerStep {
             a.expert_weights, a.residual, w.post_gain, w.router, a.slots, kEps, s_.hidden,
             s_.experts, s_.per_token);
     launch_(decode_plan_tiles_bf16, tokens_, 512, 0, a.tiles, a.plan, a.rows_of, a.normed,
-            a.expert_ids, tokens_, s_.hidden, s_.experts, s_.per_token);
+            a.expert_ids, tokens_, s_.hidden, s_.per_token, 0, s_.experts);
     if (s_.format == Format::kBf16) {
       launch_(decode_gemm_swiglu_bf16, launch_.processors(), 288, gemm_shared(s_, tokens_), a.h,
               w.gate_up.tiles, a.tiles, a.plan, s_.experts, s_.intermediate / kTileK,
@@ -255,11 +255,12 @@ class LayerStep {
     if (few_) {
       if (s_.format == Format::kBf16) {
         launch_(decode_down_bf16, launch_.processors(), kFewThreads, 0, a.residual, a.h,
-                a.expert_ids, w.down.tiles, tokens_, s_.hidden, s_.intermediate, s_.per_token);
+                a.expert_ids, w.down.tiles, tokens_, s_.hidden, s_.intermediate, s_.per_token, 0,
+                s_.experts);
       } else {
         launch_(mx() ? decode_down_mxfp8 : decode_down_fp8, launch_.processors(), kFewThreads, 0,
                 a.residual, a.h, a.expert_ids, w.down.tiles, w.down.scales, tokens_, s_.hidden,
-                s_.intermediate, s_.per_token);
+                s_.intermediate, s_.per_token, 0, s_.experts);
       }
       return;
     }

@@ -5,6 +5,13 @@
 
 constexpr int kMaxExperts = 16;
 
+// Which of the experts whose weights are here an expert is: `count` of them, from `first` on. -1: one
+// of another device's, or nobody.
+__device__ __forceinline__ int own_expert(int expert, int first, int count) {
+  const int own = expert - first;
+  return own >= 0 && own < count ? own : -1;
+}
+
 // Lane e < E (at most 16) brings expert e's logit. Writes the K best, best first, and their
 // weights: softmax over all experts, renormalised over the chosen, which is softmax over the
 // chosen. Ties go to the lower expert, NaN loses. Padding chooses nothing: ids -1, weights 0.

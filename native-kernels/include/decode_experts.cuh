@@ -10,7 +10,7 @@ constexpr int kMaxPairs = 32;  // lanes of a warp
 constexpr int kExpertGap = 8 * kRowBytes;  // gate and up, or low and high rows
 
 struct Routing {
-  int expert[kMaxPairs];
+  int expert[kMaxPairs];  // of those whose weights are here; -1: none of them
   float weight[kMaxPairs];
 };
 
@@ -82,7 +82,8 @@ __device__ __forceinline__ void decode_gate_up(__nv_bfloat16* h, int* expert_ids
                                                const __nv_bfloat16* gain,
                                                const __nv_bfloat16* router, const Weights& weights,
                                                const int* slots, float eps, int tokens, int hidden,
-                                               int intermediate, int experts, int per_token) {
+                                               int intermediate, int experts, int per_token,
+                                               int first_expert, int own_experts) {
   extern __shared__ __align__(16) char shared_tokens[];
   __shared__ UnitSums<Weights::kUnits> sums;
   __shared__ SquareSums squares;
@@ -128,10 +129,14 @@ __device__ __forceinline__ void decode_gate_up(__nv_bfloat16* h, int* expert_ids
     const int pair = warp * per_token + lane;
     choose_experts(routing.expert + warp * per_token, routing.weight + warp * per_token, logit,
                    experts, per_token, slots[warp] < 0, lane);
-    if (blockIdx.x == 0 && lane < per_token) {
-      expert_ids[pair] = routing.expert[pair];
-      expert_weights[pair] = routing.weight[pair];
-      __threadfence();  // before the release: decode_down_bf16 reads ids without waiting
+    if (lane < per_token) {
+      const int expert = routing.expert[pair];
+      routing.expert[pair] = own_expert(expert, first_expert, own_experts);
+      if (blockIdx.x == 0) {
+        expert_ids[pair] = expert;
+        expert_weights[pair] = routing.weight[pair];
+        __threadfence();  // before the release: decode_down_bf16 reads ids without waiting
+      }
     }
   }
   __syncthreads();
@@ -176,7 +181,8 @@ __device__ __forceinline__ void decode_gate_up(__nv_bfloat16* h, int* expert_ids
 
 // ---- down ---------------------------------------------------------------------------------------
 
-// The chosen experts in ascending order and, for each, the row of h of every token (-1: none).
+// The chosen among the own experts in ascending order and, for each, the row of h of every token
+// (-1: none).
 struct ChosenExperts {
   int count;
   int expert[kMaxExperts];
@@ -185,7 +191,7 @@ struct ChosenExperts {
 
 // Every thread of the block must call it. Ids come from L2: their writer may still be running.
 __device__ __forceinline__ void find_chosen(ChosenExperts& out, const int* expert_ids, int tokens,
-                                            int per_token) {
+                                            int per_token, int first_expert, int own_experts) {
   const int lane = threadIdx.x;
   if (threadIdx.x < kMaxExperts * kDecodeTokens) {
     out.pair[threadIdx.x / kDecodeTokens][threadIdx.x % kDecodeTokens] = -1;
@@ -195,6 +201,7 @@ __device__ __forceinline__ void find_chosen(ChosenExperts& out, const int* exper
     int expert = -1;
     if (lane < tokens * per_token) {
       asm volatile("ld.relaxed.gpu.global.s32 %0, [%1];" : "=r"(expert) : "l"(expert_ids + lane));
+      expert = own_expert(expert, first_expert, own_experts);
     }
     const unsigned chosen = chosen_experts(expert);
     if (expert >= 0) {
@@ -331,14 +338,14 @@ template <class Weights>
 __device__ __forceinline__ void decode_down(float* residual, const __nv_bfloat16* h,
                                             const int* expert_ids, const Weights& weights,
                                             int tokens, int hidden, int intermediate,
-                                            int per_token) {
+                                            int per_token, int first_expert, int own_experts) {
   __shared__ WarpSums sums[2];
   __shared__ ResidualRows own;
   __shared__ ChosenExperts chosen;
   const int lane = threadIdx.x % kWarpSize;
   const int warp = threadIdx.x / kWarpSize;
   const int k_tiles = ceil_div(intermediate, Weights::kTileColumns);
-  find_chosen(chosen, expert_ids, tokens, per_token);
+  find_chosen(chosen, expert_ids, tokens, per_token, first_expert, own_experts);
   DownStream<Weights> stream(weights, chosen, h, intermediate,
                              ceil_div(hidden, kTileRows) * k_tiles);
   bool waited = false;

@@ -7,7 +7,9 @@
 // Legend: T tokens (1 to 8), D hidden, I intermediate padded to 64, E experts (at most 16), K
 // experts per token (T K at most 32). Weights: tiled_layout.cuh, gate and up interleaved in groups
 // of eight rows; the router is row-major. bf16 operands, fp32 accumulation, fp32 residual. Only
-// experts that were chosen are read, each once for all tokens. The routing weight is folded into h,
+// experts that were chosen are read, each once for all tokens. Of several devices each may have
+// whole experts: weights are then of own_experts ones from first_expert on, the others' pairs are
+// skipped, routing and its ids stay those of all E. The routing weight is folded into h,
 // so that down's accumulators run across experts. Each result has one order of summation (experts
 // ascending, then K), whatever the batch: the same row gives the same bits in any batch of 1 to 8.
 //
@@ -30,20 +32,21 @@ extern "C" __global__ void __launch_bounds__(kDecodeThreads, 1)
                         const float* residual,        // [T, D]
                         const __nv_bfloat16* gain,    // [D]
                         const __nv_bfloat16* router,  // [E, D]
-                        const char* weights,          // tiled [E, 2 I, D]
+                        const char* weights,          // tiled [own_experts, 2 I, D]
                         const int* slots,             // [T]
                         float eps, int tokens, int hidden, int intermediate, int experts,
-                        int per_token) {
+                        int per_token, int first_expert, int own_experts) {
   decode_gate_up(h, expert_ids, expert_weights, residual, gain, router, Bf16Weights{weights}, slots,
-                 eps, tokens, hidden, intermediate, experts, per_token);
+                 eps, tokens, hidden, intermediate, experts, per_token, first_expert, own_experts);
 }
 
 extern "C" __global__ void __launch_bounds__(kDecodeThreads, 1)
     decode_down_bf16(float* residual,         // [T, D]
                      const __nv_bfloat16* h,  // [T, K, I]
                      const int* expert_ids,   // [T, K]
-                     const char* weights,     // tiled [E, D, I]
-                     int tokens, int hidden, int intermediate, int per_token) {
+                     const char* weights,     // tiled [own_experts, D, I]
+                     int tokens, int hidden, int intermediate, int per_token, int first_expert,
+                     int own_experts) {
   decode_down(residual, h, expert_ids, Bf16Weights{weights}, tokens, hidden, intermediate,
-              per_token);
+              per_token, first_expert, own_experts);
 }

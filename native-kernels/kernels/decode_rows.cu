@@ -16,7 +16,8 @@
 // E experts (at most 16), K experts per token. Layouts: tiled_layout.cuh, kv_layout.cuh; the plan:
 // grouped_plan.cuh, one token tile an expert. Parts are added in ascending order. Restrictions,
 // checked by the caller: D a multiple of 64, pointers 16-byte aligned. Tokens with slot -1 are
-// padding: no cache is written, no expert chosen (id -1, weight 0), the residual stays.
+// padding: no cache is written, no expert chosen (id -1, weight 0), the residual stays. Of experts
+// whose weights are on another device (all but own_experts from first_expert on) a plan has none.
 //
 // Parts of n_tile (rows of the weight / 128): from n_tile k_tiles / steps to
 // ((n_tile + 1) k_tiles - 1) / steps of the line that decode_gemm.cu cuts.
@@ -294,25 +295,28 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
 // the tiles of its experts. The order of an expert's rows is that of the tokens.
 extern "C" __global__ void __launch_bounds__(512)
     decode_plan_tiles_bf16(__nv_bfloat16* tiles,         // token tiles [padded rows, D]
-                           GroupPlan* plan,              // [E]
+                           GroupPlan* plan,              // [own_experts]
                            int* rows_of,                 // [T, K] padded row of each pair, or -1
                            const __nv_bfloat16* normed,  // [T, D]
                            const int* expert_ids,        // [T, K]
-                           int tokens, int hidden, int experts, int per_token) {
+                           int tokens, int hidden, int per_token, int first_expert,
+                           int own_experts) {
   wait_for_predecessor();
   release_successor();
   const int token = blockIdx.x;
   const int pair = threadIdx.x;
-  const int expert = pair < tokens * per_token ? expert_ids[pair] : -1;
+  const int expert = pair < tokens * per_token
+                         ? own_expert(expert_ids[pair], first_expert, own_experts)
+                         : -1;
   GroupPlan own{0, 0, 0, 0};  // thread e: expert e's
   int first_row = 0;
-  for (int e = 0; e < experts; e++) {
+  for (int e = 0; e < own_experts; e++) {
     const GroupPlan group = plan_group(first_row, __syncthreads_count(expert == e), kMaxTileRows);
     first_row += group.tiles * group.tile_rows;
     own = static_cast<int>(threadIdx.x) == e ? group : own;
   }
   __shared__ GroupPlan groups[kMaxExperts];
-  if (static_cast<int>(threadIdx.x) < experts) {
+  if (static_cast<int>(threadIdx.x) < own_experts) {
     groups[threadIdx.x] = own;
     if (token == 0) {
       plan[threadIdx.x] = own;
@@ -321,7 +325,7 @@ extern "C" __global__ void __launch_bounds__(512)
   __syncthreads();
   for (int k = 0; k < per_token; k++) {
     const int mine = token * per_token + k;
-    const int to = expert_ids[mine];
+    const int to = own_expert(expert_ids[mine], first_expert, own_experts);
     const int before = __syncthreads_count(expert == to && pair < mine);
     if (threadIdx.x == 0) {
       rows_of[mine] = to < 0 ? -1 : groups[to].first_row + before;

@@ -11,6 +11,7 @@ package dev.gregale.backend;
  * @param context {@code [T, H d]}: what attention gathered
  * @param routerLogits fp32 {@code [T, E]}
  * @param routing ids and weights {@code [T, K]}
+ * @param localIds int32 {@code [T, K]}: the routing's ids as {@link Kernels#dispatch} counts them
  * @param lastHidden {@code [R, D]}: the rows whose logits are wanted
  */
 public record BlockScratch(
@@ -20,4 +21,5 @@ public record BlockScratch(
     Tensor context,
     Tensor routerLogits,
     ExpertRouting routing,
+    Tensor localIds,
     Tensor lastHidden) {}

@@ -4,7 +4,7 @@ import dev.gregale.tensor.Shape;
 import java.util.List;
 
 /** What the ranks of one model do together. */
-public interface Collective {
+public interface Collective extends AutoCloseable {
 
   /**
    * An array of zeros on each rank, for its parts of sums: what {@link #addUp} adds up. There is
@@ -32,4 +32,8 @@ public interface Collective {
 
   /** Whether the ranks allocate from one memory, rather than each from its own. */
   boolean sharesMemory();
+
+  /** To be called behind the closing of the ranks, whose recorded steps refer to this. */
+  @Override
+  void close();
 }

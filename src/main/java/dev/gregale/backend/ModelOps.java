@@ -43,7 +43,7 @@ public interface ModelOps {
 
   /**
    * out += experts(rmsNorm(residual)): fp32 {@code [T, D]}. Padding rows (slot -1) may be left as
-   * they are.
+   * they are. Routing is over all experts; those whose weights are elsewhere count for nothing.
    *
    * @param out as in {@link #attentionBlock}
    */

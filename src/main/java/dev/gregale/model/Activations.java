@@ -23,7 +23,7 @@ public record Activations(Tensor residual, List<BlockScratch> scratch, Tensor lo
     int d = config.hiddenSize();
     long perToken =
         8L * d
-            + 4L * config.numExpertsPerTok() * (config.numHiddenLayers() + 1)
+            + 4L * config.numExpertsPerTok() * (config.numHiddenLayers() + 2)
             + 4L * config.numLocalExperts()
             + (long) backend.activationDType().bytes()
                 * (d
@@ -49,11 +49,15 @@ public record Activations(Tensor residual, List<BlockScratch> scratch, Tensor lo
     Tensor context = backend.allocateHeads(dtype, Shape.of(tokens, qWidth));
     Tensor router = backend.allocate(DType.F32, Shape.of(tokens, config.numLocalExperts()));
     Tensor weights = backend.allocate(DType.F32, perExpert);
+    Tensor localIds = backend.allocate(DType.I32, perExpert);
     Tensor lastHidden = backend.allocate(dtype, Shape.of(logitRows, d));
     List<BlockScratch> scratch =
         backend.allocateTogether(DType.I32, perExpert, config.numHiddenLayers()).stream()
             .map(ids -> new ExpertRouting(ids, weights))
-            .map(to -> new BlockScratch(hidden, update, qkv, context, router, to, lastHidden))
+            .map(
+                to ->
+                    new BlockScratch(
+                        hidden, update, qkv, context, router, to, localIds, lastHidden))
             .toList();
     return new Activations(
         backend.allocate(DType.F32, Shape.of(tokens, d)),

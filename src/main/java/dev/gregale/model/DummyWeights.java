@@ -39,7 +39,8 @@ final class DummyWeights {
             norm(),
             random(WeightClass.ROUTER, WeightRole.ROUTER, Shape.of(experts, hidden)),
             projection(WeightRole.EXPERTS_GATE_UP, Shape.of(experts, 2 * inner, hidden), scaling),
-            projection(WeightRole.EXPERTS_DOWN, Shape.of(experts, hidden, inner), scaling)));
+            projection(WeightRole.EXPERTS_DOWN, Shape.of(experts, hidden, inner), scaling),
+            0));
   }
 
   /** {@code [D]}. */

@@ -84,7 +84,8 @@ final class WeightLoader {
                 WeightClass.EXPERTS,
                 WeightRole.EXPERTS_DOWN,
                 layer.down(),
-                Collections.nCopies(experts, dims.hiddenSize()))));
+                Collections.nCopies(experts, dims.hiddenSize())),
+            0));
   }
 
   private Tensor upload(WeightClass kind, WeightRole role, HostTensor source) {

@@ -1,5 +1,6 @@
 package dev.gregale.backend;
 
+import dev.gregale.backend.BlocksFixture.Experts;
 import java.util.Arrays;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -36,10 +37,24 @@ class BlocksContractTest extends ContractTest {
   @MethodSource("backends")
   void expertBlock(Device candidate) {
     for (int tokens : new int[] {1, 2, 8, 9, 33, 200, 300}) {
-      BlocksFixture.experts(candidate, tokens, 8, 2, 256, 192);
-      BlocksFixture.experts(candidate, tokens, 5, 3, 320, 72);
+      BlocksFixture.experts(candidate, null, tokens, Experts.all(8, 2), 256, 192);
+      BlocksFixture.experts(candidate, null, tokens, Experts.all(5, 3), 320, 72);
     }
-    BlocksFixture.experts(candidate, 6, 4, 2, 50, 33);
+    BlocksFixture.experts(candidate, null, 6, Experts.all(4, 2), 50, 33);
+  }
+
+  /** The first, the last and one expert; of few tokens none may be among them. */
+  @ParameterizedTest
+  @MethodSource("backends")
+  void expertBlockOfAShare(Device candidate) {
+    for (int tokens : new int[] {1, 2, 8, 9, 33, 200, 300}) {
+      for (int first : new int[] {0, 4}) {
+        BlocksFixture.experts(candidate, null, tokens, new Experts(8, first, 4, 2), 256, 192);
+      }
+      BlocksFixture.experts(candidate, null, tokens, new Experts(8, 2, 1, 2), 256, 192);
+      BlocksFixture.experts(candidate, null, tokens, new Experts(6, 3, 3, 3), 320, 72);
+    }
+    BlocksFixture.experts(candidate, null, 6, new Experts(4, 2, 2, 2), 50, 33);
   }
 
   @ParameterizedTest

@@ -1,7 +1,6 @@
 package dev.gregale.backend;
 
 import dev.gregale.backend.TwoSides.Pair;
-import dev.gregale.backend.TwoSides.Side;
 import dev.gregale.backend.cpu.CpuBackends;
 import dev.gregale.quantization.Recipe;
 import dev.gregale.tensor.DType;
@@ -17,33 +16,6 @@ final class BlocksFixture {
   private static final float EPS = 1e-5f;
 
   private BlocksFixture() {}
-
-  /** Scratch, poisoned, for the larger ops of one model shape. */
-  private record Scratch(
-      Pair hidden, Pair update, Pair qkv, Pair context, Pair logits, Pair ids, Pair weights) {
-
-    static Scratch of(TwoSides sides, int tokens, int hidden, AttentionShape shape, int e, int k) {
-      return new Scratch(
-          sides.poisonedActivations(Shape.of(tokens, hidden)),
-          sides.poisoned(Shape.of(tokens, hidden)),
-          sides.poisonedActivations(Shape.of(tokens, shape.qkvWidth())),
-          sides.poisonedActivations(Shape.of(tokens, shape.numHeads() * shape.headDim())),
-          sides.poisoned(Shape.of(tokens, e)),
-          sides.poisonedInts(Shape.of(tokens, k)),
-          sides.poisoned(Shape.of(tokens, k)));
-    }
-
-    BlockScratch of(Side side, Pair lastHidden) {
-      return new BlockScratch(
-          side.of(hidden),
-          side.of(update),
-          side.of(qkv),
-          side.of(context),
-          side.of(logits),
-          new ExpertRouting(side.of(ids), side.of(weights)),
-          side.of(lastHidden));
-    }
-  }
 
   private static Pair gain(TwoSides sides, int width) {
     return sides.weight(WeightRole.NORM, Shape.of(width), 1);
@@ -135,7 +107,7 @@ final class BlocksFixture {
       Arrays.setAll(context, s -> context[s] + tokens[s]);
       BatchFixture batch = new BatchFixture(sides, tokens, context.clone(), tables, blockSize);
       Pair residual = sides.floats(Shape.of(batch.numTokens + 1, hidden));
-      Scratch scratch = Scratch.of(sides, batch.numTokens, hidden, shape, 1, 1);
+      BlockScratchPair scratch = BlockScratchPair.of(sides, batch.numTokens, hidden, shape, 1, 1);
       Pair last = sides.poisonedActivations(Shape.of(1, hidden));
       Pair part =
           sides.floats(residual.oracle().shape(), new float[(batch.numTokens + 1) * hidden]);
@@ -166,9 +138,19 @@ final class BlocksFixture {
     }
   }
 
-  static void experts(
-      Device candidate, int tokens, int numExperts, int perToken, int hidden, int inner) {
-    experts(candidate, null, tokens, numExperts, perToken, hidden, inner);
+  /**
+   * Experts of a layer.
+   *
+   * @param all E
+   * @param first of those whose weights are there
+   * @param count of those
+   * @param perToken K
+   */
+  record Experts(int all, int first, int count, int perToken) {
+
+    static Experts all(int all, int perToken) {
+      return new Experts(all, 0, all, perToken);
+    }
   }
 
   /**
@@ -180,10 +162,12 @@ final class BlocksFixture {
       Device candidate,
       @Nullable Recipe recipe,
       int tokens,
-      int numExperts,
-      int perToken,
+      Experts experts,
       int hidden,
       int inner) {
+    int numExperts = experts.all();
+    int perToken = experts.perToken();
+    int count = experts.count();
     TwoSides sides = new TwoSides(CpuBackends.oracle(), candidate, tokens + hidden);
     float[] router = sides.gaussians(Shape.of(numExperts, hidden), 0.3 / Math.sqrt(hidden));
     Pair routerWeight = sides.weight(WeightRole.ROUTER, Shape.of(numExperts, hidden), bf16(router));
@@ -204,25 +188,26 @@ final class BlocksFixture {
         linear(
             sides,
             WeightRole.EXPERTS_GATE_UP,
-            Shape.of(numExperts, 2L * inner, hidden),
+            Shape.of(count, 2L * inner, hidden),
             hidden,
             recipe,
-            Collections.nCopies(2 * numExperts, inner));
+            Collections.nCopies(2 * count, inner));
     Pair down =
         linear(
             sides,
             WeightRole.EXPERTS_DOWN,
-            Shape.of(numExperts, hidden, inner),
+            Shape.of(count, hidden, inner),
             inner,
             recipe,
-            Collections.nCopies(numExperts, hidden));
+            Collections.nCopies(count, hidden));
     int[] lengths = new int[tokens];
     Arrays.fill(lengths, 1);
     BatchFixture batch =
         new BatchFixture(sides, lengths, lengths, BatchFixture.shuffledBlocks(tokens, 1, 3), 16);
     Pair residual = sides.floats(Shape.of(tokens + 1, hidden), values);
-    Scratch scratch =
-        Scratch.of(sides, tokens, hidden, new AttentionShape(1, 1, 2, 0), numExperts, perToken);
+    BlockScratchPair scratch =
+        BlockScratchPair.of(
+            sides, tokens, hidden, new AttentionShape(1, 1, 2, 0), numExperts, perToken);
     Pair last = sides.poisonedActivations(Shape.of(1, hidden));
     Pair part = sides.floats(residual.oracle().shape(), new float[(tokens + 1) * hidden]);
     for (Pair out : List.of(part, residual)) {
@@ -233,7 +218,11 @@ final class BlocksFixture {
                       side.of(out),
                       side.of(residual),
                       new ExpertWeights(
-                          side.of(norm), side.of(routerWeight), side.of(gateUp), side.of(down)),
+                          side.of(norm),
+                          side.of(routerWeight),
+                          side.of(gateUp),
+                          side.of(down),
+                          experts.first()),
                       EPS,
                       batch.of(side),
                       scratch.of(side, last)));
@@ -242,7 +231,7 @@ final class BlocksFixture {
     // Roundings of the norm (which moves the routing weights too) and after SwiGLU.
     for (Pair out : List.of(part, residual)) {
       sides.assertClose(
-          "expertBlock of %d tokens, %d experts".formatted(tokens, numExperts),
+          "expertBlock of %d tokens, %s".formatted(tokens, experts),
           out,
           tokens,
           sides.tolerance(3e-5, 5));
@@ -272,7 +261,8 @@ final class BlocksFixture {
         new BatchFixture(
             sides, new int[] {tokens}, new int[] {tokens}, new int[][] {new int[tokens]}, 16);
     Pair logitRows = sides.ints(Shape.of(rows), ids);
-    Scratch scratch = Scratch.of(sides, tokens, hidden, new AttentionShape(1, 1, 2, 0), 1, 1);
+    BlockScratchPair scratch =
+        BlockScratchPair.of(sides, tokens, hidden, new AttentionShape(1, 1, 2, 0), 1, 1);
     sides.run(
         side ->
             side.ops()

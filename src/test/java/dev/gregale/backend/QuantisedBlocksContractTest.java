@@ -1,5 +1,6 @@
 package dev.gregale.backend;
 
+import dev.gregale.backend.BlocksFixture.Experts;
 import dev.gregale.quantization.Recipe;
 import dev.gregale.tensor.DType;
 import java.util.Arrays;
@@ -46,9 +47,10 @@ class QuantisedBlocksContractTest extends ContractTest {
   void expertBlock(Device candidate) {
     for (Recipe recipe : QuantisedWeights.recipes()) {
       for (int tokens : new int[] {1, 8, 9, 33, 200}) {
-        BlocksFixture.experts(candidate, recipe, tokens, 8, 2, 256, 192);
+        BlocksFixture.experts(candidate, recipe, tokens, Experts.all(8, 2), 256, 192);
+        BlocksFixture.experts(candidate, recipe, tokens, new Experts(8, 4, 4, 2), 256, 192);
       }
-      BlocksFixture.experts(candidate, recipe, 6, 4, 2, 50, 33);
+      BlocksFixture.experts(candidate, recipe, 6, Experts.all(4, 2), 50, 33);
     }
   }
 

@@ -16,10 +16,10 @@ import java.util.List;
 import java.util.SplittableRandom;
 import java.util.function.Supplier;
 import org.junit.jupiter.api.Tag;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * Ranks against one GPU: a model of shapes that Hopper's kernels take, in prefill and decode of
@@ -38,7 +38,14 @@ class CudaParallelModelTest {
   private static final double RELATIVE = 2e-2;
 
   @ParameterizedTest
-  @CsvSource({"2, 1, NONE", "2, 2, NONE", "4, 2, NONE", "2, 1, FP8_BLOCK", "2, 2, MXFP8"})
+  @CsvSource({
+    "2, 1, NONE",
+    "2, 2, NONE",
+    "4, 2, NONE",
+    "2, 1, FP8_BLOCK",
+    "2, 2, FP8_BLOCK",
+    "2, 2, MXFP8"
+  })
   void ranksGiveTheLogitsOfOneGpu(
       int size, int groups, Quantization weights, @TempDir Path directory) throws Exception {
     RandomModel.write(directory, DIMENSIONS);
@@ -91,10 +98,11 @@ class CudaParallelModelTest {
   }
 
   /** In the deterministic mode a row has the same bits alone, on two ranks too. */
-  @Test
-  void companyChangesNoBit(@TempDir Path directory) throws Exception {
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2})
+  void companyChangesNoBit(int groups, @TempDir Path directory) throws Exception {
     RandomModel.write(directory, DIMENSIONS);
-    try (Backend backend = CudaBackends.ranks(2, 1, ATTENTION, /* deterministic= */ true)) {
+    try (Backend backend = CudaBackends.ranks(2, groups, ATTENTION, /* deterministic= */ true)) {
       ForwardFixture forward =
           new ForwardFixture(backend, directory, LoadFormat.AUTO, 1024, 256, 16);
       SplittableRandom random = new SplittableRandom(5);

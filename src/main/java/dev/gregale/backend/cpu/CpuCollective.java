@@ -55,4 +55,7 @@ public final class CpuCollective implements Collective {
   public boolean sharesMemory() {
     return true;
   }
+
+  @Override
+  public void close() {}
 }

@@ -168,8 +168,10 @@ final class CudaCollective implements Collective {
   }
 
   private void reduceByNccl(Nccl library, List<Tensor> residuals, int count4) {
+    long[] addresses = parts.stream().mapToLong(CudaTensor::address).toArray();
     library.allReduce(
-        parts.stream().mapToLong(CudaTensor::address).toArray(),
+        addresses,
+        addresses,
         4L * count4,
         devices.stream().mapToLong(device -> device.context().streamHandle()).toArray());
     for (int rank = 0; rank < ranks.size(); rank++) {
@@ -184,6 +186,18 @@ final class CudaCollective implements Collective {
 
   @Override
   public void requireHealthy() {
+    try {
+      requireAllCame();
+      if (nccl != null) {
+        nccl.requireHealthy();
+      }
+    } catch (RankFailureException e) {
+      devices.getFirst().context().giveUp();
+      throw e;
+    }
+  }
+
+  private void requireAllCame() {
     int rank = missing.get(ValueLayout.JAVA_INT, 0) - 1;
     if (rank >= 0) {
       throw new RankFailureException(
@@ -195,5 +209,13 @@ final class CudaCollective implements Collective {
   @Override
   public boolean sharesMemory() {
     return false;
+  }
+
+  /** For a rank that is lost NCCL would wait without end. */
+  @Override
+  public void close() {
+    if (nccl != null && !devices.getFirst().context().isLost()) {
+      nccl.close();
+    }
   }
 }

@@ -4,7 +4,9 @@ import static dev.gregale.backend.cuda.CudaErrorException.check;
 
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.IntSupplier;
 import jcuda.driver.CUcontext;
 import jcuda.driver.CUdevice;
 import jcuda.driver.CUdevice_attribute;
@@ -13,6 +15,7 @@ import jcuda.driver.CUresult;
 import jcuda.driver.CUstream;
 import jcuda.driver.CUstream_flags;
 import jcuda.driver.JCudaDriver;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A GPU's primary context and the one stream that everything is queued on. A driver context belongs
@@ -26,17 +29,13 @@ final class CudaContext implements AutoCloseable {
     }
   }
 
-  /** Longer than any step, and than the waits within one. */
-  private static final Duration STEP_TIMEOUT = Duration.ofSeconds(60);
-
   private static final long POLL_NANOS = 20_000; // a step takes a hundred times as long
 
   private final CUdevice cuDevice;
   private final CUcontext context = new CUcontext();
   private final Stream stream = new Stream();
   private final CudaDevice device;
-  private boolean dependsOnOthers;
-  private boolean isLost;
+  private @Nullable Dependence dependence;
 
   private CudaContext(int ordinal) {
     cuDevice = new CUdevice();
@@ -95,9 +94,18 @@ final class CudaContext implements AutoCloseable {
     return value[0];
   }
 
+  /**
+   * Contexts whose work waits for each other's.
+   *
+   * @param timeout of the host's waits for any of them: longer than any step, and than the waits
+   *     within one
+   * @param isLost whether one has not ended its work in time
+   */
+  record Dependence(Duration timeout, AtomicBoolean isLost) {}
+
   /** From now on what is queued here waits for other contexts' work. */
-  void depend() {
-    dependsOnOthers = true;
+  void depend(Dependence on) {
+    dependence = on;
   }
 
   /** Makes the context current on this thread, which may have used another's since. */
@@ -123,32 +131,46 @@ final class CudaContext implements AutoCloseable {
     }
   }
 
-  /**
-   * Waits for an event. Of several contexts that wait for each other one may never come to it, so
-   * there the wait has an end.
-   */
+  /** Waits for what was queued before an event; a kernel's fault shows here. */
   void await(CUevent event) {
-    if (!dependsOnOthers) {
-      check(JCudaDriver.cuEventSynchronize(event), "waiting for a step");
-      return;
-    }
-    long start = System.nanoTime();
-    int code = JCudaDriver.cuEventQuery(event);
-    while (code == CUresult.CUDA_ERROR_NOT_READY) {
-      if (System.nanoTime() - start > STEP_TIMEOUT.toNanos()) {
-        isLost = true;
-        throw new RankFailureException(
-            "%s has not ended a step after %d s".formatted(device, STEP_TIMEOUT.toSeconds()));
-      }
-      LockSupport.parkNanos(POLL_NANOS);
-      code = JCudaDriver.cuEventQuery(event);
-    }
-    check(code, "waiting for a step");
+    await(() -> JCudaDriver.cuEventSynchronize(event), () -> JCudaDriver.cuEventQuery(event));
   }
 
-  /** Whether it has not ended its work in time: every further call may wait for ever. */
+  /** Waits for all that was queued. */
+  void synchronize() {
+    await(() -> JCudaDriver.cuStreamSynchronize(stream), () -> JCudaDriver.cuStreamQuery(stream));
+  }
+
+  /** Of contexts that wait for each other one may never get there, so that wait has an end. */
+  private void await(IntSupplier wait, IntSupplier query) {
+    check(dependence == null ? wait.getAsInt() : poll(dependence, query), "waiting for " + device);
+  }
+
+  private int poll(Dependence on, IntSupplier query) {
+    long start = System.nanoTime();
+    int code = query.getAsInt();
+    while (code == CUresult.CUDA_ERROR_NOT_READY) {
+      if (System.nanoTime() - start > on.timeout().toNanos()) {
+        on.isLost().set(true);
+        throw new RankFailureException(
+            "%s has not ended its work after %d ms".formatted(device, on.timeout().toMillis()));
+      }
+      LockSupport.parkNanos(POLL_NANOS);
+      code = query.getAsInt();
+    }
+    return code;
+  }
+
+  /** No more waits for this, nor for those that it depends on. */
+  void giveUp() {
+    if (dependence != null) {
+      dependence.isLost().set(true);
+    }
+  }
+
+  /** Whether this or one that it depends on is late for good: further calls may never return. */
   boolean isLost() {
-    return isLost;
+    return dependence != null && dependence.isLost().get();
   }
 
   CudaDevice device() {
@@ -161,11 +183,6 @@ final class CudaContext implements AutoCloseable {
 
   long streamHandle() {
     return stream.handle();
-  }
-
-  /** Waits for all that was queued; a kernel's fault shows here. */
-  void synchronize() {
-    check(JCudaDriver.cuStreamSynchronize(stream), "waiting for " + device.name());
   }
 
   @Override

@@ -247,6 +247,7 @@ final class CudaKernels implements Kernels {
             bf16(weights.router(), "the router"),
             weight(weights.gateUp(), "gate and up"),
             weight(weights.down(), "down"),
+            weights.firstExpert(),
             eps,
             batch,
             scratch);
@@ -255,7 +256,8 @@ final class CudaKernels implements Kernels {
     if (decode != null) {
       decode.launch(block);
     } else if (route != null) {
-      route.launch(block, this);
+      route.launch(block);
+      routedExperts(out, residual, weights, batch.numTokens(), scratch);
     } else {
       Kernels.super.expertBlock(out, residual, weights, eps, batch, scratch);
     }

@@ -5,6 +5,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -18,6 +19,7 @@ import org.slf4j.LoggerFactory;
 public record CudaRanks(List<CudaBackend> backends, Collective collective) {
   private static final Logger log = LoggerFactory.getLogger(CudaRanks.class);
   private static final Duration TIMEOUT = Duration.ofSeconds(10); // first launches load code
+  private static final Duration HOST_TIMEOUT = Duration.ofSeconds(60);
 
   public CudaRanks {
     backends = List.copyOf(backends);
@@ -33,21 +35,30 @@ public record CudaRanks(List<CudaBackend> backends, Collective collective) {
    */
   public static CudaRanks open(
       List<Integer> ordinals, boolean deterministic, @Nullable String nccl) {
-    return open(ordinals, deterministic, nccl, TIMEOUT);
+    return open(ordinals, deterministic, nccl, TIMEOUT, HOST_TIMEOUT);
   }
 
+  /**
+   * @param timeout of a rank's waits for others
+   * @param hostTimeout of the host's for the ranks
+   */
   static CudaRanks open(
-      List<Integer> ordinals, boolean deterministic, @Nullable String nccl, Duration timeout) {
+      List<Integer> ordinals,
+      boolean deterministic,
+      @Nullable String nccl,
+      Duration timeout,
+      Duration hostTimeout) {
     if (ordinals.size() > CudaCollective.MAX_RANKS) {
       throw new CudaUnavailableException(
           "%d GPUs for one model".formatted(ordinals.size()),
           "take %d at most".formatted(CudaCollective.MAX_RANKS));
     }
     List<CudaBackend> backends = new ArrayList<>();
+    CudaContext.Dependence all = new CudaContext.Dependence(hostTimeout, new AtomicBoolean());
     try {
       for (int ordinal : ordinals) {
         CudaBackend backend = CudaBackend.open(ordinal, deterministic);
-        backend.asRank().context().depend();
+        backend.asRank().context().depend(all);
         backends.add(backend);
       }
       return new CudaRanks(backends, collective(ordinals, backends, nccl, timeout));

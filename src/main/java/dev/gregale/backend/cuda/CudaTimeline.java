@@ -35,7 +35,7 @@ final class CudaTimeline implements Timeline, AutoCloseable {
   public double millis(int from, int to) {
     context.enter();
     float[] millis = new float[1];
-    check(JCudaDriver.cuEventSynchronize(events.get(to)), "waiting for an event");
+    context.await(events.get(to));
     check(JCudaDriver.cuEventElapsedTime(millis, events.get(from), events.get(to)), "an event");
     return millis[0];
   }

@@ -140,8 +140,10 @@ final class DecodeFew implements DecodeKernels {
         .add(tokens)
         .add(block.hidden())
         .add(block.intermediate())
-        .add(block.numExperts())
+        .add(block.routedExperts())
         .add(block.perToken())
+        .add(block.firstExpert())
+        .add(block.numExperts())
         .overlapping()
         .launch(
             gateUp.of(block.gateUp().format()),
@@ -160,6 +162,8 @@ final class DecodeFew implements DecodeKernels {
         .add(block.hidden())
         .add(block.intermediate())
         .add(block.perToken())
+        .add(block.firstExpert())
+        .add(block.numExperts())
         .overlapping()
         .launch(down.of(block.down().format()), multiprocessors, THREADS);
   }

@@ -45,13 +45,19 @@ interface DecodeKernels {
       CudaTensor router,
       CudaTensor gateUp,
       CudaTensor down,
+      int firstExpert,
       float eps,
       ForwardBatch batch,
       BlockScratch scratch) {
 
-    /** E. */
+    /** Experts whose weights are here, from the first on. */
     int numExperts() {
       return down.shape().intDim(0);
+    }
+
+    /** E: experts that tokens are routed to. */
+    int routedExperts() {
+      return router.shape().intDim(0);
     }
 
     /** D. */

@@ -58,7 +58,7 @@ record DecodeLimits(int minTokens, int maxTokens, int maxPairs, boolean isRagged
         && isTiled(block.down())
         && isAlike(block.gateUp(), block.down())
         && isWhole(block.hidden())
-        && block.numExperts() <= MAX_EXPERTS;
+        && block.routedExperts() <= MAX_EXPERTS;
   }
 
   boolean allow(DecodeKernels.Logits logits) {

@@ -232,8 +232,9 @@ final class DecodeMany implements DecodeKernels {
         .add(block.expertIds())
         .add(tokens)
         .add(block.hidden())
-        .add(block.numExperts())
         .add(block.perToken())
+        .add(block.firstExpert())
+        .add(block.numExperts())
         .overlapping()
         .launch(planTiles, tokens, PLAN_THREADS);
   }

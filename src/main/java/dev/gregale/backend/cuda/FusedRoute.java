@@ -1,8 +1,5 @@
 package dev.gregale.backend.cuda;
 
-import dev.gregale.backend.BlockScratch;
-import dev.gregale.backend.Kernels;
-import dev.gregale.backend.Tensor;
 import dev.gregale.tensor.DType;
 
 /**
@@ -36,22 +33,9 @@ final class FusedRoute {
         .add(CudaTensor.of(block.batch().slotMapping()))
         .add(block.eps())
         .add(block.hidden())
-        .add(block.numExperts())
+        .add(block.routedExperts())
         .add(block.perToken())
         .overlapping()
         .launch(route, block.tokens(), 1, 1, THREADS, DType.BF16.bytes() * block.hidden());
-  }
-
-  /** The whole block for more tokens than other kernels take: a row's experts are the same. */
-  void launch(DecodeKernels.ExpertBlock block, Kernels ops) {
-    launch(block);
-    BlockScratch scratch = block.scratch();
-    boolean isResidual = block.out() == block.residual();
-    Tensor update = isResidual ? scratch.update() : block.out();
-    ops.expertFeedForward(
-        update, scratch.hidden(), scratch.routing(), block.gateUp(), block.down(), block.tokens());
-    if (isResidual) {
-      ops.add(block.residual(), update, block.tokens());
-    }
   }
 }

@@ -14,7 +14,7 @@ import java.util.List;
  * thread drives all ranks. NVLink multicast is off unless the environment asks for it
  * (NCCL_NVLS_ENABLE).
  */
-final class Nccl {
+final class Nccl implements AutoCloseable {
   /** By which the loader finds it. */
   static final String LIBRARY = "libnccl.so.2";
 
@@ -26,8 +26,12 @@ final class Nccl {
   private final MethodHandle allReduce;
   private final MethodHandle groupStart;
   private final MethodHandle groupEnd;
+  private final MethodHandle getAsyncError;
+  private final MethodHandle destroy;
   private final MethodHandle errorString;
   private final MemorySegment communicators;
+  private final int size;
+  private final MemorySegment asyncError = Arena.global().allocate(ValueLayout.JAVA_INT);
 
   private Nccl(String name, SymbolLookup symbols, List<Integer> ordinals) {
     library = name;
@@ -44,6 +48,9 @@ final class Nccl {
             ValueLayout.JAVA_LONG);
     groupStart = function(symbols, "ncclGroupStart");
     groupEnd = function(symbols, "ncclGroupEnd");
+    getAsyncError =
+        function(symbols, "ncclCommGetAsyncError", ValueLayout.ADDRESS, ValueLayout.ADDRESS);
+    destroy = function(symbols, "ncclCommDestroy", ValueLayout.ADDRESS);
     errorString =
         Linker.nativeLinker()
             .downcallHandle(
@@ -52,7 +59,8 @@ final class Nccl {
                     ValueLayout.ADDRESS.withTargetLayout(
                         java.lang.foreign.MemoryLayout.sequenceLayout(256, ValueLayout.JAVA_BYTE)),
                     ValueLayout.JAVA_INT));
-    communicators = Arena.global().allocate(ValueLayout.ADDRESS, ordinals.size());
+    size = ordinals.size();
+    communicators = Arena.global().allocate(ValueLayout.ADDRESS, size);
     int[] devices = ordinals.stream().mapToInt(Integer::intValue).toArray();
     MethodHandle init =
         function(
@@ -128,26 +136,64 @@ final class Nccl {
   }
 
   /**
-   * Queues the sum of all ranks' arrays, into all of them.
+   * Queues the sum of all ranks' arrays, for all of them.
    *
-   * @param arrays addresses of fp32 arrays, one on each rank
+   * @param parts addresses of fp32 arrays, one on each rank
+   * @param sums of where the sum goes, on each rank; may be the parts
    * @param count elements
    * @param streams handles, one of each rank
    */
-  void allReduce(long[] arrays, long count, long[] streams) {
+  void allReduce(long[] parts, long[] sums, long count, long[] streams) {
     try {
       check((int) groupStart.invoke(), "ncclGroupStart");
-      for (int rank = 0; rank < arrays.length; rank++) {
-        MemorySegment communicator = communicators.getAtIndex(ValueLayout.ADDRESS, rank);
+      for (int rank = 0; rank < size; rank++) {
         check(
             (int)
                 allReduce.invoke(
-                    arrays[rank], arrays[rank], count, FLOAT32, SUM, communicator, streams[rank]),
+                    parts[rank],
+                    sums[rank],
+                    count,
+                    FLOAT32,
+                    SUM,
+                    communicator(rank),
+                    streams[rank]),
             "ncclAllReduce");
       }
       check((int) groupEnd.invoke(), "ncclGroupEnd");
     } catch (RuntimeException e) {
       throw e;
+    } catch (Throwable e) {
+      throw failed(e);
+    }
+  }
+
+  private MemorySegment communicator(int rank) {
+    return communicators.getAtIndex(ValueLayout.ADDRESS, rank);
+  }
+
+  /**
+   * @throws RankFailureException if what was queued has failed since
+   */
+  void requireHealthy() {
+    try {
+      for (int rank = 0; rank < size; rank++) {
+        check((int) getAsyncError.invoke(communicator(rank), asyncError), "ncclCommGetAsyncError");
+        check(asyncError.get(ValueLayout.JAVA_INT, 0), "a sum of rank " + rank);
+      }
+    } catch (RuntimeException e) {
+      throw e;
+    } catch (Throwable e) {
+      throw failed(e);
+    }
+  }
+
+  /** Waits until no recorded step refers to the communicators, so those are to be dropped first. */
+  @Override
+  public void close() {
+    try {
+      for (int rank = 0; rank < size; rank++) {
+        int unused = (int) destroy.invoke(communicator(rank)); // after a fault nothing can be done
+      }
     } catch (Throwable e) {
       throw failed(e);
     }

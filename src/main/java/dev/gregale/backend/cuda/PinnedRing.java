@@ -80,7 +80,7 @@ final class PinnedRing implements AutoCloseable {
       current = (current + 1) % NUM_BUFFERS;
       used = 0;
       // An event that was never recorded counts as done.
-      check(JCudaDriver.cuEventSynchronize(buffers[current].copied), "waiting for a copy");
+      context.await(buffers[current].copied);
     }
   }
 

@@ -253,10 +253,7 @@ public final class ParallelBackend implements Backend {
             limits.hidden(),
             limits.intermediate() / layout.ranksPerGroup());
     ranks.forEach(rank -> rank.reserve(shard));
-    Shape choices = Shape.of(limits.tokens(), limits.expertsPerToken());
-    kernels.reserve(
-        ranks.stream().map(rank -> rank.allocate(DType.I32, choices)).toList(),
-        collective.allocateParts(Shape.of(limits.tokens(), limits.hidden())));
+    kernels.reserve(collective.allocateParts(Shape.of(limits.tokens(), limits.hidden())));
   }
 
   @Override
@@ -288,5 +285,6 @@ public final class ParallelBackend implements Backend {
   @Override
   public void close() {
     ranks.forEach(Backend::close);
+    collective.close();
   }
 }

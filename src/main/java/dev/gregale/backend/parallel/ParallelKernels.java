@@ -7,7 +7,6 @@ import dev.gregale.backend.AttentionWeights;
 import dev.gregale.backend.BlockScratch;
 import dev.gregale.backend.Collective;
 import dev.gregale.backend.Device;
-import dev.gregale.backend.ExpertRouting;
 import dev.gregale.backend.ExpertWeights;
 import dev.gregale.backend.ForwardBatch;
 import dev.gregale.backend.Kernels;
@@ -31,7 +30,6 @@ final class ParallelKernels implements ModelOps {
   private final PerRank<SamplingInputs> samplingInputs;
   private final PerRank<SamplingOutputs> samplingOutputs;
   private final PerRank<AttentionShape> shapes;
-  private List<Tensor> localExpertIds = List.of(); // each [T, K]
   private List<Tensor> partialSums = List.of(); // each [T, D]
 
   ParallelKernels(List<? extends Device> ranks, RankLayout layout, Collective collective) {
@@ -46,13 +44,11 @@ final class ParallelKernels implements ModelOps {
   }
 
   /**
-   * Takes the arrays that ranks keep their own in.
+   * Takes the arrays that ranks keep their parts of the blocks' sums in.
    *
-   * @param expertIds int32 {@code [T, K]} on each rank: which of a token's experts are its own
-   * @param sums fp32 {@code [T, D]} on each rank, of zeros: its parts of the blocks' sums
+   * @param sums fp32 {@code [T, D]} on each rank, of zeros
    */
-  void reserve(List<Tensor> expertIds, List<Tensor> sums) {
-    localExpertIds = List.copyOf(expertIds);
+  void reserve(List<Tensor> sums) {
     partialSums = List.copyOf(sums);
   }
 
@@ -109,7 +105,10 @@ final class ParallelKernels implements ModelOps {
     collective.addUp(RankTensor.of(out).parts(), batch.numTokens());
   }
 
-  /** Each rank takes the tokens of its own experts; the sum over ranks combines their answers. */
+  /**
+   * Routing is over all experts; each rank takes the tokens of those that it has, and the sum over
+   * ranks combines their answers.
+   */
   @Override
   public void expertBlock(
       Tensor out,
@@ -119,43 +118,16 @@ final class ParallelKernels implements ModelOps {
       ForwardBatch batch,
       BlockScratch scratch) {
     for (int r = 0; r < ranks.size(); r++) {
-      ExpertWeights own = part(weights, r);
-      BlockScratch ownScratch = part(scratch, r);
-      if (layout.expertGroups() == 1) {
-        on(r)
-            .expertBlock(
-                partialSums.get(r), part(residual, r), own, eps, batch(batch, r), ownScratch);
-      } else {
-        ownExperts(r, part(residual, r), own, eps, batch.numTokens(), ownScratch);
-      }
+      on(r)
+          .expertBlock(
+              partialSums.get(r),
+              part(residual, r),
+              part(weights, layout, r),
+              eps,
+              batch(batch, r),
+              part(scratch, r));
     }
     collective.addUp(RankTensor.of(out).parts(), batch.numTokens());
-  }
-
-  /** A rank's part of the block where experts are dealt out: routing is over all of them. */
-  private void ownExperts(
-      int rank,
-      Tensor residual,
-      ExpertWeights weights,
-      float eps,
-      int tokens,
-      BlockScratch scratch) {
-    Kernels ops = on(rank);
-    ExpertRouting routing = scratch.routing();
-    int count = weights.down().shape().intDim(0);
-    Tensor localIds = localExpertIds.get(rank);
-    ops.rmsNorm(scratch.hidden(), residual, weights.norm(), eps, tokens); // [T, D]
-    ops.matmul(scratch.routerLogits(), scratch.hidden(), weights.router(), tokens); // [T, E]
-    ops.routeTopK(routing, scratch.routerLogits(), tokens); // [T, K]
-    int first = layout.firstExpert(rank, count * layout.expertGroups());
-    ops.dispatch(localIds, routing.expertIds(), first, count, tokens);
-    ops.expertFeedForward(
-        partialSums.get(rank),
-        scratch.hidden(),
-        new ExpertRouting(localIds, routing.expertWeights()),
-        weights.gateUp(),
-        weights.down(),
-        tokens); // [T, D]
   }
 
   @Override

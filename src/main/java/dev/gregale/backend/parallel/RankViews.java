@@ -41,6 +41,7 @@ final class RankViews {
         part(scratch.context(), rank),
         part(scratch.routerLogits(), rank),
         part(scratch.routing(), rank),
+        part(scratch.localIds(), rank),
         part(scratch.lastHidden(), rank));
   }
 
@@ -78,11 +79,12 @@ final class RankViews {
         part(weights.norm(), rank), part(weights.qkv(), rank), part(weights.output(), rank));
   }
 
-  static ExpertWeights part(ExpertWeights weights, int rank) {
+  static ExpertWeights part(ExpertWeights weights, RankLayout layout, int rank) {
     return new ExpertWeights(
         part(weights.norm(), rank),
         part(weights.router(), rank),
         part(weights.gateUp(), rank),
-        part(weights.down(), rank));
+        part(weights.down(), rank),
+        layout.firstExpert(rank, weights.router().shape().intDim(0)));
   }
 }

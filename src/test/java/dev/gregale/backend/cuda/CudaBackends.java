@@ -48,10 +48,10 @@ public final class CudaBackends {
         both(), Stream.of(1, 2).map(groups -> ranks(2, groups, attention, groups == 1)));
   }
 
-  /** One GPU and two ranks. */
+  /** One GPU, and two ranks: every expert divided, and whole experts. */
   public static Stream<Backend> deterministic(AttentionShape attention) {
-    return Stream.of(1, 2)
-        .map(size -> size == 1 ? deterministic() : ranks(size, 1, attention, true));
+    return Stream.of(0, 1, 2)
+        .map(groups -> groups == 0 ? deterministic() : ranks(2, groups, attention, true));
   }
 
   static List<Integer> devices(int size) {

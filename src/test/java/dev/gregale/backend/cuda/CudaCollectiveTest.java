@@ -24,8 +24,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** Sums over ranks, which are all on one GPU where there are not enough. */
 @Tag("gpu")
 class CudaCollectiveTest {
-  private static final int HIDDEN = 4096;
-  private static final int MAX_ROWS = 300; // the longest take two messages
+  private static final int HIDDEN = 2048; // 8 KB a row
+  private static final int MAX_ROWS = 600; // the longest take two messages
 
   /** Ranks with their residuals and parts. */
   private static final class Fixture implements AutoCloseable {
@@ -34,7 +34,11 @@ class CudaCollectiveTest {
     final List<Tensor> parts;
 
     Fixture(int size, Duration timeout) {
-      ranks = CudaRanks.open(CudaBackends.devices(size), false, null, timeout);
+      this(size, timeout, Duration.ofSeconds(60));
+    }
+
+    Fixture(int size, Duration timeout, Duration hostTimeout) {
+      ranks = CudaRanks.open(CudaBackends.devices(size), false, null, timeout, hostTimeout);
       Shape shape = Shape.of(MAX_ROWS, HIDDEN);
       ranks.backends().forEach(rank -> residuals.add(rank.allocate(DType.F32, shape)));
       parts = ranks.collective().allocateParts(shape);
@@ -85,7 +89,7 @@ class CudaCollectiveTest {
   void partsAreAddedUp(int size) {
     SplittableRandom random = new SplittableRandom(size);
     try (Fixture f = new Fixture(size, Duration.ofSeconds(5))) {
-      for (int rows : new int[] {1, 2, 7, 64, 1, 65, MAX_ROWS, 3, 20, MAX_ROWS, 1}) {
+      for (int rows : new int[] {1, 2, 7, 128, 1, 129, MAX_ROWS, 3, 40, MAX_ROWS, 1}) {
         Step step = f.record(() -> f.ranks.collective().addUp(f.residuals, rows));
         for (int i = 0; i < 4; i++) {
           check(f, random, rows, i % 2 == 0 ? step : null);
@@ -148,13 +152,28 @@ class CudaCollectiveTest {
     }
   }
 
+  /** The host waits no longer than it may, for no rank, and leaves such ranks as they are. */
+  @Test
+  void theHostGivesUp() {
+    Duration timeout = Duration.ofSeconds(1);
+    Fixture f = new Fixture(2, timeout, Duration.ofMillis(100));
+    CudaCollective collective = (CudaCollective) f.ranks.collective();
+    collective.launch(0, CudaTensor.of(f.residuals.getFirst()), HIDDEN / 4, true);
+    long start = System.nanoTime();
+    assertThrows(RankFailureException.class, () -> f.read(f.residuals.getFirst(), 0, HIDDEN));
+    f.close();
+    double millis = (System.nanoTime() - start) / 1e6;
+    assertTrue(millis < timeout.toMillis() / 2, "took " + millis + " ms");
+    assertTrue(f.ranks.backends().getLast().asRank().context().isLost());
+  }
+
   /** For docs/benchmarks.md. */
   @Test
   void timeOfASum() {
     int repeats = 64;
     try (Fixture f = new Fixture(2, Duration.ofSeconds(5))) {
       Timeline timeline = f.ranks.backends().getFirst().timeline();
-      for (int rows : new int[] {1, 2, 4, 8, 16, 32, 64, 65, 128, MAX_ROWS}) {
+      for (int rows : new int[] {1, 2, 8, 64, 128, 129, 256, MAX_ROWS}) {
         Step step =
             f.record(
                 () -> {
