@@ -100,28 +100,7 @@ public interface Kernels extends ModelOps {
     rmsNorm(scratch.hidden(), residual, weights.norm(), eps, tokens); // [T, D]
     matmul(scratch.routerLogits(), scratch.hidden(), weights.router(), tokens); // [T, E]
     routeTopK(scratch.routing(), scratch.routerLogits(), tokens); // [T, K]
-    routedExperts(out, residual, weights, tokens, scratch);
-  }
-
-  /** What is left of {@link #expertBlock} once each row has its experts. */
-  default void routedExperts(
-      Tensor out, Tensor residual, ExpertWeights weights, int tokens, BlockScratch scratch) {
-    ExpertRouting routing = scratch.routing();
-    if (!weights.hasAllExperts()) {
-      dispatch(
-          scratch.localIds(),
-          routing.expertIds(),
-          weights.firstExpert(),
-          weights.numExperts(),
-          tokens);
-      routing = new ExpertRouting(scratch.localIds(), routing.expertWeights());
-    }
-    Tensor update = out == residual ? scratch.update() : out;
-    expertFeedForward(
-        update, scratch.hidden(), routing, weights.gateUp(), weights.down(), tokens); // [T, D]
-    if (out == residual) {
-      add(residual, update, tokens);
-    }
+    RoutedExperts.launch(this, out, residual, weights, tokens, scratch);
   }
 
   @Override

@@ -8,6 +8,7 @@ import dev.gregale.backend.ExpertWeights;
 import dev.gregale.backend.ForwardBatch;
 import dev.gregale.backend.Kernels;
 import dev.gregale.backend.KvLayer;
+import dev.gregale.backend.RoutedExperts;
 import dev.gregale.backend.SamplingInputs;
 import dev.gregale.backend.SamplingOutputs;
 import dev.gregale.backend.Tensor;
@@ -257,7 +258,7 @@ final class CudaKernels implements Kernels {
       decode.launch(block);
     } else if (route != null) {
       route.launch(block);
-      routedExperts(out, residual, weights, batch.numTokens(), scratch);
+      RoutedExperts.launch(this, out, residual, weights, batch.numTokens(), scratch);
     } else {
       Kernels.super.expertBlock(out, residual, weights, eps, batch, scratch);
     }
