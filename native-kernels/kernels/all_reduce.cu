@@ -18,12 +18,7 @@
 // rank writes a half again only when it has seen every other's flag of the launch between, and each
 // of those was raised after the launch before had ended there. So all ranks must launch the same
 // kernels over the same grids in the same order, each on one stream, and nothing of a launch may
-// overlap the next: a programmatic dependent must wait before it touches what others do.
-//
-// Dependents are released once every other rank's block has come, no earlier. Then all blocks of all
-// ranks' sums have multiprocessors, and need nobody else's to end: a dependent may take all that are
-// left, here and, where ranks (or other models' ranks) share a device, there. Released before, it
-// could take those that another rank's sum, or what comes before that, is still waiting for.
+// overlap the next: the two may be launched as programmatic dependents, but release none early.
 //
 // Every wait ends: past its deadline a block reports the rank that it waited for, in memory that the
 // host reads, and goes on with what it has; later launches of that rank then hardly wait at all.
@@ -144,7 +139,6 @@ extern "C" __global__ void __launch_bounds__(kThreads)
     }
   }
   meet(&State::pushed, peers, rank, ranks, sequence, timeout);
-  release_successor();
   for (int i = threadIdx.x; i < length; i += kThreads) {
     float4 sum;
     for (int p = 0; p < ranks; p++) {
@@ -171,7 +165,6 @@ extern "C" __global__ void __launch_bounds__(kThreads)
   const int step = gridDim.x * kThreads;
   float4* part = peers->part[rank];
   meet(&State::begun, peers, rank, ranks, sequence, timeout);
-  release_successor();
   const int end = min((rank + 1) * share, count4);
   for (int i = rank * share + first; i < end; i += step) {
     float4 sum = __ldcv(&peers->part[0][i]);

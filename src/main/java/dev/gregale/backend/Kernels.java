@@ -97,10 +97,34 @@ public interface Kernels extends ModelOps {
       ForwardBatch batch,
       BlockScratch scratch) {
     int tokens = batch.numTokens();
+    route(residual, weights, eps, batch, scratch);
+    ExpertRouting routing = scratch.routing();
+    if (!weights.hasAllExperts()) {
+      Tensor own = scratch.localIds();
+      int first = weights.firstExpert();
+      dispatch(own, routing.expertIds(), first, weights.numExperts(), tokens);
+      routing = new ExpertRouting(own, routing.expertWeights());
+    }
+    Tensor update = out == residual ? scratch.update() : out;
+    expertFeedForward(
+        update, scratch.hidden(), routing, weights.gateUp(), weights.down(), tokens); // [T, D]
+    if (out == residual) {
+      add(residual, update, tokens);
+    }
+  }
+
+  /**
+   * What comes before the experts of a block: leaves each row normalised in {@code
+   * scratch.hidden()}, and its experts, of all E, in {@code scratch.routing()}.
+   *
+   * @param residual fp32 {@code [T, D]}
+   */
+  default void route(
+      Tensor residual, ExpertWeights weights, float eps, ForwardBatch batch, BlockScratch scratch) {
+    int tokens = batch.numTokens();
     rmsNorm(scratch.hidden(), residual, weights.norm(), eps, tokens); // [T, D]
     matmul(scratch.routerLogits(), scratch.hidden(), weights.router(), tokens); // [T, E]
     routeTopK(scratch.routing(), scratch.routerLogits(), tokens); // [T, K]
-    RoutedExperts.launch(this, out, residual, weights, tokens, scratch);
   }
 
   @Override

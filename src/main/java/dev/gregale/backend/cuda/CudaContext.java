@@ -153,7 +153,8 @@ final class CudaContext implements AutoCloseable {
       if (System.nanoTime() - start > on.timeout().toNanos()) {
         on.isLost().set(true);
         throw new RankFailureException(
-            "%s has not ended its work after %d ms".formatted(device, on.timeout().toMillis()));
+            "%s has not ended its work after %s s"
+                .formatted(device, on.timeout().toMillis() / 1000.0));
       }
       LockSupport.parkNanos(POLL_NANOS);
       code = query.getAsInt();

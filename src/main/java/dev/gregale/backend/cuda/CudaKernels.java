@@ -8,7 +8,6 @@ import dev.gregale.backend.ExpertWeights;
 import dev.gregale.backend.ForwardBatch;
 import dev.gregale.backend.Kernels;
 import dev.gregale.backend.KvLayer;
-import dev.gregale.backend.RoutedExperts;
 import dev.gregale.backend.SamplingInputs;
 import dev.gregale.backend.SamplingOutputs;
 import dev.gregale.backend.Tensor;
@@ -22,30 +21,18 @@ final class CudaKernels implements Kernels {
   private static final int ROW_THREADS = 256;
   private final KernelLauncher launcher;
   private final KernelChoice choice;
-  private final KernelFunction gatherTokens;
-  private final KernelFunction embed;
-  private final KernelFunction gatherRows;
-  private final KernelFunction rmsNorm;
-  private final KernelFunction add;
+  private final RowKernels rowKernels;
   private final KernelFunction ropeAndCacheKv;
   private final KvCodes.Kernels kvCodes;
-  private final KernelFunction routeTopK;
-  private final KernelFunction dispatch;
   private final Sampler sampler;
 
   CudaKernels(
       KernelLauncher launcher, KernelModules modules, KernelChoice choice, Workspace workspace) {
     this.launcher = launcher;
     this.choice = choice;
-    gatherTokens = modules.function("batch_arrays", "gather_tokens_i32");
-    embed = modules.function("embed", "embed_bf16");
-    gatherRows = modules.function("embed", "gather_rows_bf16");
-    rmsNorm = modules.function("rms_norm", "rms_norm_bf16");
-    add = modules.function("rms_norm", "add_f32");
+    rowKernels = new RowKernels(launcher, modules);
     ropeAndCacheKv = modules.function("rope_and_cache_kv", "rope_and_cache_kv_bf16");
     kvCodes = new KvCodes.Kernels(launcher, modules);
-    routeTopK = modules.function("route_top_k", "route_top_k_f32");
-    dispatch = modules.function("route_top_k", "expert_ids_own_i32");
     sampler = new Sampler(launcher, modules, workspace);
   }
 
@@ -63,49 +50,22 @@ final class CudaKernels implements Kernels {
 
   @Override
   public void gatherTokens(Tensor tokenIds, Tensor sources, Tensor drawn, int vocabSize, int rows) {
-    launcher
-        .begin()
-        .add(CudaTensor.of(tokenIds, DType.I32, "the token ids"))
-        .add(CudaTensor.of(sources, DType.I32, "the tokens' sources"))
-        .add(CudaTensor.of(drawn, DType.I32, "the drawn tokens"))
-        .add(vocabSize)
-        .add(rows)
-        .launch(gatherTokens, Math.ceilDiv(rows, ROW_THREADS), ROW_THREADS);
+    rowKernels.gatherTokens(tokenIds, sources, drawn, vocabSize, rows);
   }
 
   @Override
   public void embed(Tensor out, Tensor table, ForwardBatch batch) {
-    launcher
-        .begin()
-        .add(f32(out, "embed's out"))
-        .add(bf16(table, "the embedding"))
-        .add(CudaTensor.of(batch.tokenIds()))
-        .add(table.shape().intDim(1))
-        .launch(embed, batch.numTokens(), ROW_THREADS);
+    rowKernels.embed(out, table, batch);
   }
 
   @Override
   public void rmsNorm(Tensor out, Tensor x, Tensor weight, float eps, int rows) {
-    launcher
-        .begin()
-        .add(bf16(out, "rmsNorm's out"))
-        .add(f32(x, "rmsNorm's x"))
-        .add(f32(weight, "the norm's gain"))
-        .add(eps)
-        .add(weight.shape().intDim(0))
-        .launch(rmsNorm, rows, ROW_THREADS);
+    rowKernels.rmsNorm(out, x, weight, eps, rows);
   }
 
   @Override
   public void add(Tensor residual, Tensor x, int rows) {
-    int width = residual.shape().intDim(1);
-    launcher
-        .begin()
-        .add(f32(residual, "the residual"))
-        .add(CudaTensor.of(x))
-        .add(width)
-        .add(x.dtype() == DType.F32 ? 1 : 0)
-        .launch(add, Math.ceilDiv(width, ROW_THREADS), rows, 1, ROW_THREADS, 0);
+    rowKernels.add(residual, x, rows);
   }
 
   @Override
@@ -147,30 +107,13 @@ final class CudaKernels implements Kernels {
 
   @Override
   public void routeTopK(ExpertRouting routing, Tensor routerLogits, int rows) {
-    int warps = ROW_THREADS / 32; // one row each
-    launcher
-        .begin()
-        .add(CudaTensor.of(routing.expertIds()))
-        .add(f32(routing.expertWeights(), "the routing weights"))
-        .add(f32(routerLogits, "the router's logits"))
-        .add(rows)
-        .add(routerLogits.shape().intDim(1))
-        .add(routing.expertIds().shape().intDim(1))
-        .launch(routeTopK, Math.ceilDiv(rows, warps), ROW_THREADS);
+    rowKernels.routeTopK(routing, routerLogits, rows);
   }
 
   @Override
   public void dispatch(
       Tensor localIds, Tensor expertIds, int firstExpert, int numExperts, int rows) {
-    int choices = rows * expertIds.shape().intDim(1);
-    launcher
-        .begin()
-        .add(CudaTensor.of(localIds))
-        .add(CudaTensor.of(expertIds))
-        .add(firstExpert)
-        .add(numExperts)
-        .add(choices)
-        .launch(dispatch, Math.ceilDiv(choices, ROW_THREADS), ROW_THREADS);
+    rowKernels.dispatch(localIds, expertIds, firstExpert, numExperts, rows);
   }
 
   @Override
@@ -190,13 +133,7 @@ final class CudaKernels implements Kernels {
 
   @Override
   public void gatherRows(Tensor out, Tensor x, Tensor rowIds, int rows) {
-    launcher
-        .begin()
-        .add(bf16(out, "gatherRows' out"))
-        .add(bf16(x, "gatherRows' x"))
-        .add(CudaTensor.of(rowIds))
-        .add(x.shape().intDim(1))
-        .launch(gatherRows, rows, ROW_THREADS);
+    rowKernels.gatherRows(out, x, rowIds, rows);
   }
 
   @Override
@@ -240,28 +177,45 @@ final class CudaKernels implements Kernels {
       float eps,
       ForwardBatch batch,
       BlockScratch scratch) {
-    DecodeKernels.ExpertBlock block =
-        new DecodeKernels.ExpertBlock(
-            f32(out, "the block's out"),
-            f32(residual, "the residual"),
-            f32(weights.norm(), "the norm's gain"),
-            bf16(weights.router(), "the router"),
-            weight(weights.gateUp(), "gate and up"),
-            weight(weights.down(), "down"),
-            weights.firstExpert(),
-            eps,
-            batch,
-            scratch);
+    DecodeKernels.ExpertBlock block = block(out, residual, weights, eps, batch, scratch);
     DecodeKernels decode = choice.decode(kernels -> kernels.limits().allow(block));
-    FusedRoute route = choice.route(block);
-    if (decode != null) {
-      decode.launch(block);
-    } else if (route != null) {
-      route.launch(block);
-      RoutedExperts.launch(this, out, residual, weights, batch.numTokens(), scratch);
-    } else {
+    if (decode == null) {
       Kernels.super.expertBlock(out, residual, weights, eps, batch, scratch);
+    } else {
+      decode.launch(block);
     }
+  }
+
+  @Override
+  public void route(
+      Tensor residual, ExpertWeights weights, float eps, ForwardBatch batch, BlockScratch scratch) {
+    DecodeKernels.ExpertBlock block = block(residual, residual, weights, eps, batch, scratch);
+    FusedRoute route = choice.route(block);
+    if (route == null) {
+      Kernels.super.route(residual, weights, eps, batch, scratch);
+    } else {
+      route.launch(block);
+    }
+  }
+
+  private static DecodeKernels.ExpertBlock block(
+      Tensor out,
+      Tensor residual,
+      ExpertWeights weights,
+      float eps,
+      ForwardBatch batch,
+      BlockScratch scratch) {
+    return new DecodeKernels.ExpertBlock(
+        f32(out, "the block's out"),
+        f32(residual, "the residual"),
+        f32(weights.norm(), "the norm's gain"),
+        bf16(weights.router(), "the router"),
+        weight(weights.gateUp(), "gate and up"),
+        weight(weights.down(), "down"),
+        weights.firstExpert(),
+        eps,
+        batch,
+        scratch);
   }
 
   @Override

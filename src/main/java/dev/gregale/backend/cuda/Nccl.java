@@ -3,6 +3,7 @@ package dev.gregale.backend.cuda;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
+import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
@@ -57,7 +58,7 @@ final class Nccl implements AutoCloseable {
                 find(symbols, "ncclGetErrorString"),
                 FunctionDescriptor.of(
                     ValueLayout.ADDRESS.withTargetLayout(
-                        java.lang.foreign.MemoryLayout.sequenceLayout(256, ValueLayout.JAVA_BYTE)),
+                        MemoryLayout.sequenceLayout(256, ValueLayout.JAVA_BYTE)),
                     ValueLayout.JAVA_INT));
     size = ordinals.size();
     communicators = Arena.global().allocate(ValueLayout.ADDRESS, size);
