@@ -43,6 +43,16 @@ class BlocksContractTest extends ContractTest {
     BlocksFixture.experts(candidate, null, 6, Experts.all(4, 2), 50, 33);
   }
 
+  @ParameterizedTest
+  @MethodSource("backends")
+  void route(Device candidate) {
+    for (int tokens : new int[] {1, 9, 300}) {
+      BlocksFixture.route(candidate, tokens, Experts.all(8, 2), 256);
+      BlocksFixture.route(candidate, tokens, new Experts(6, 3, 3, 3), 320);
+    }
+    BlocksFixture.route(candidate, 6, Experts.all(4, 2), 50);
+  }
+
   /** The first, the last and one expert; of few tokens none may be among them. */
   @ParameterizedTest
   @MethodSource("backends")

@@ -7,7 +7,6 @@ import dev.gregale.tensor.DType;
 import dev.gregale.tensor.InputScaling.When;
 import dev.gregale.tensor.Shape;
 import java.util.Arrays;
-import java.util.Collections;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -27,7 +26,7 @@ final class BlocksFixture {
    * @param recipe null: not quantised
    * @param partRows rows of each matrix that has scales of its own
    */
-  private static Pair linear(
+  static Pair linear(
       TwoSides sides,
       WeightRole role,
       Shape shape,
@@ -154,8 +153,6 @@ final class BlocksFixture {
   }
 
   /**
-   * Every token a sequence of its own; the router's choices are no ties.
-   *
    * @param recipe of the experts; null: not quantised
    */
   static void experts(
@@ -165,71 +162,24 @@ final class BlocksFixture {
       Experts experts,
       int hidden,
       int inner) {
-    int numExperts = experts.all();
-    int perToken = experts.perToken();
-    int count = experts.count();
-    TwoSides sides = new TwoSides(CpuBackends.oracle(), candidate, tokens + hidden);
-    float[] router = sides.gaussians(Shape.of(numExperts, hidden), 0.3 / Math.sqrt(hidden));
-    Pair routerWeight = sides.weight(WeightRole.ROUTER, Shape.of(numExperts, hidden), bf16(router));
-    float[] values = sides.gaussians(Shape.of(tokens + 1, hidden), 0.05);
-    for (int t = 0; t < tokens; t++) {
-      for (int slot = 0; slot < perToken; slot++) {
-        int expert = (t * t + 3 * t / 2 + slot) % Math.max(perToken, numExperts - 1);
-        for (int i = 0; i < hidden; i++) {
-          values[t * hidden + i] +=
-              (float) ((1.6 - 0.4 * slot) * Math.sqrt(hidden) * router[expert * hidden + i]);
-        }
-      }
-    }
-    float[] ones = new float[hidden];
-    Arrays.fill(ones, 1);
-    Pair norm = sides.weight(WeightRole.NORM, Shape.of(hidden), ones);
-    Pair gateUp =
-        linear(
-            sides,
-            WeightRole.EXPERTS_GATE_UP,
-            Shape.of(count, 2L * inner, hidden),
-            hidden,
-            recipe,
-            Collections.nCopies(2 * count, inner));
-    Pair down =
-        linear(
-            sides,
-            WeightRole.EXPERTS_DOWN,
-            Shape.of(count, hidden, inner),
-            inner,
-            recipe,
-            Collections.nCopies(count, hidden));
-    int[] lengths = new int[tokens];
-    Arrays.fill(lengths, 1);
-    BatchFixture batch =
-        new BatchFixture(sides, lengths, lengths, BatchFixture.shuffledBlocks(tokens, 1, 3), 16);
-    Pair residual = sides.floats(Shape.of(tokens + 1, hidden), values);
-    BlockScratchPair scratch =
-        BlockScratchPair.of(
-            sides, tokens, hidden, new AttentionShape(1, 1, 2, 0), numExperts, perToken);
-    Pair last = sides.poisonedActivations(Shape.of(1, hidden));
-    Pair part = sides.floats(residual.oracle().shape(), new float[(tokens + 1) * hidden]);
-    for (Pair out : List.of(part, residual)) {
+    ExpertInputs in = ExpertInputs.of(candidate, recipe, tokens, experts, hidden, inner);
+    TwoSides sides = in.sides();
+    Pair part = sides.floats(in.residual().oracle().shape(), new float[(tokens + 1) * hidden]);
+    for (Pair out : List.of(part, in.residual())) {
       sides.run(
           side ->
               side.ops()
                   .expertBlock(
                       side.of(out),
-                      side.of(residual),
-                      new ExpertWeights(
-                          side.of(norm),
-                          side.of(routerWeight),
-                          side.of(gateUp),
-                          side.of(down),
-                          experts.first()),
+                      side.of(in.residual()),
+                      in.weights(side),
                       EPS,
-                      batch.of(side),
-                      scratch.of(side, last)));
+                      in.batch().of(side),
+                      in.scratch(side)));
     }
-    sides.assertSameInts("expert ids", scratch.ids(), tokens * perToken);
+    sides.assertSameInts("expert ids", in.scratch().ids(), tokens * experts.perToken());
     // Roundings of the norm (which moves the routing weights too) and after SwiGLU.
-    for (Pair out : List.of(part, residual)) {
+    for (Pair out : List.of(part, in.residual())) {
       sides.assertClose(
           "expertBlock of %d tokens, %s".formatted(tokens, experts),
           out,
@@ -238,11 +188,23 @@ final class BlocksFixture {
     }
   }
 
-  private static float[] bf16(float[] values) {
-    for (int i = 0; i < values.length; i++) {
-      values[i] = Float.intBitsToFloat(Float.floatToIntBits(values[i]) & 0xFFFF0000);
-    }
-    return values;
+  static void route(Device candidate, int tokens, Experts experts, int hidden) {
+    ExpertInputs in = ExpertInputs.of(candidate, null, tokens, experts, hidden, 64);
+    TwoSides sides = in.sides();
+    sides.run(
+        side ->
+            side.ops()
+                .route(
+                    side.of(in.residual()),
+                    in.weights(side),
+                    EPS,
+                    in.batch().of(side),
+                    in.scratch(side)));
+    BlockScratchPair scratch = in.scratch();
+    String what = "route of %d tokens, %s".formatted(tokens, experts);
+    sides.assertClose(what + ", hidden", scratch.hidden(), tokens, sides.tolerance(3e-6, 1));
+    sides.assertSameInts(what + ", ids", scratch.ids(), tokens * experts.perToken());
+    sides.assertClose(what + ", weights", scratch.weights(), tokens, sides.tolerance(3e-5, 2));
   }
 
   /** Logits of some rows of a prefill, in any order. */

@@ -98,7 +98,7 @@ final class TwoSides {
     return activations(shape, poison);
   }
 
-  private static float[] heldByBf16(float[] values) {
+  static float[] heldByBf16(float[] values) {
     float[] held = new float[values.length];
     for (int i = 0; i < values.length; i++) {
       held[i] = Float.intBitsToFloat(Float.floatToIntBits(values[i]) & 0xFFFF0000);

@@ -6,7 +6,6 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.LockSupport;
-import java.util.function.IntSupplier;
 import jcuda.driver.CUcontext;
 import jcuda.driver.CUdevice;
 import jcuda.driver.CUdevice_attribute;
@@ -131,35 +130,45 @@ final class CudaContext implements AutoCloseable {
     }
   }
 
-  /** Waits for what was queued before an event; a kernel's fault shows here. */
+  /** Waits for what was queued before an event; a kernel's fault shows here. Allocates nothing. */
   void await(CUevent event) {
-    await(() -> JCudaDriver.cuEventSynchronize(event), () -> JCudaDriver.cuEventQuery(event));
+    if (dependence == null) {
+      check(JCudaDriver.cuEventSynchronize(event), "waiting for a step");
+      return;
+    }
+    long start = System.nanoTime();
+    int code = JCudaDriver.cuEventQuery(event);
+    while (code == CUresult.CUDA_ERROR_NOT_READY) {
+      pause(dependence, start);
+      code = JCudaDriver.cuEventQuery(event);
+    }
+    check(code, "waiting for a step");
   }
 
   /** Waits for all that was queued. */
   void synchronize() {
-    await(() -> JCudaDriver.cuStreamSynchronize(stream), () -> JCudaDriver.cuStreamQuery(stream));
+    if (dependence == null) {
+      check(JCudaDriver.cuStreamSynchronize(stream), "waiting for the stream");
+      return;
+    }
+    long start = System.nanoTime();
+    int code = JCudaDriver.cuStreamQuery(stream);
+    while (code == CUresult.CUDA_ERROR_NOT_READY) {
+      pause(dependence, start);
+      code = JCudaDriver.cuStreamQuery(stream);
+    }
+    check(code, "waiting for the stream");
   }
 
   /** Of contexts that wait for each other one may never get there, so that wait has an end. */
-  private void await(IntSupplier wait, IntSupplier query) {
-    check(dependence == null ? wait.getAsInt() : poll(dependence, query), "waiting for " + device);
-  }
-
-  private int poll(Dependence on, IntSupplier query) {
-    long start = System.nanoTime();
-    int code = query.getAsInt();
-    while (code == CUresult.CUDA_ERROR_NOT_READY) {
-      if (System.nanoTime() - start > on.timeout().toNanos()) {
-        on.isLost().set(true);
-        throw new RankFailureException(
-            "%s has not ended its work after %s s"
-                .formatted(device, on.timeout().toMillis() / 1000.0));
-      }
-      LockSupport.parkNanos(POLL_NANOS);
-      code = query.getAsInt();
+  private void pause(Dependence on, long start) {
+    if (System.nanoTime() - start > on.timeout().toNanos()) {
+      on.isLost().set(true);
+      throw new RankFailureException(
+          "%s has not ended its work after %s s"
+              .formatted(device, on.timeout().toMillis() / 1000.0));
     }
-    return code;
+    LockSupport.parkNanos(POLL_NANOS);
   }
 
   /** No more waits for this, nor for those that it depends on. */
