@@ -163,15 +163,20 @@ __device__ __forceinline__ int stage_bytes_for(int rows) {
          (Format::kScaleBytes > 0 ? 1024 : 0);
 }
 
-template <class Format>
+// kOnce: of experts (down's), so that L2 keeps what the next step's first kernels read.
+template <class Format, bool kOnce>
 __device__ __forceinline__ void load_weight_tile(const GemmArguments& a, int expert,
                                                  const Ring& ring, uint32_t slot, int unit,
                                                  int k_tile) {
   constexpr int kUnits = tile_units<Format>();
   const size_t at = static_cast<size_t>(expert) * a.n_units + unit;
   const size_t tile = at / kUnits * a.k_tiles + k_tile;
-  bulk_load(ring.weights(slot), a.weights + tile * kTileBytes + at % kUnits * unit_bytes<Format>(),
-            unit_bytes<Format>(), ring.full(slot));
+  const char* from = a.weights + tile * kTileBytes + at % kUnits * unit_bytes<Format>();
+  if (kOnce && a.plan != nullptr) {
+    bulk_load_once(ring.weights(slot), from, unit_bytes<Format>(), ring.full(slot));
+  } else {
+    bulk_load(ring.weights(slot), from, unit_bytes<Format>(), ring.full(slot));
+  }
   if constexpr (Format::kScaleBytes > 0) {
     bulk_load(ring.scales(slot), a.scales + tile * Format::kScaleBytes, Format::kScaleBytes,
               ring.full(slot));
@@ -200,7 +205,7 @@ __device__ __forceinline__ void expect_stage(const Ring& ring, uint32_t slot, in
 }
 
 // One thread. `early`: how many tiles early_weights took.
-template <class Format>
+template <class Format, bool kOnce>
 __device__ __forceinline__ void produce(const GemmArguments& a, const GemmShared& shared,
                                         const Ring& ring, int early) {
   RingAt ring_at;
@@ -211,20 +216,23 @@ __device__ __forceinline__ void produce(const GemmArguments& a, const GemmShared
     } else {
       barrier_wait(ring.empty(ring_at.slot), ring_at.parity ^ 1);
       expect_stage<Format>(ring, ring_at.slot, rows.n);
-      load_weight_tile<Format>(a, rows.expert, ring, ring_at.slot, walk.unit, walk.k_tile);
+      load_weight_tile<Format, kOnce>(a, rows.expert, ring, ring_at.slot, walk.unit, walk.k_tile);
     }
     load_token_tiles<Format>(a, rows, ring, ring_at.slot, walk.k_tile);
     ring_at.next(ring.stages);
   }
 }
 
-// A projection's first weights, before its predecessor is done. One thread; returns how many tiles.
-template <class Format>
-__device__ __forceinline__ int early_weights(const GemmArguments& a, const Ring& ring) {
+// The first weights, before the predecessor is done. One thread; returns how many tiles.
+template <class Format, bool kOnce>
+__device__ __forceinline__ int early_weights(const GemmArguments& a, const GemmShared& shared,
+                                             const Ring& ring) {
   int early = 0;
-  for (TileWalk walk(a, 1); !walk.done() && early < static_cast<int>(ring.stages); walk.next()) {
-    expect_stage<Format>(ring, early, min(a.rows, Format::kMaxRows));
-    load_weight_tile<Format>(a, 0, ring, early, walk.unit, walk.k_tile);
+  for (TileWalk walk(a, shared.chosen);
+       !walk.done() && early < static_cast<int>(ring.stages); walk.next()) {
+    const ChosenRows& rows = shared.of[walk.entry];
+    expect_stage<Format>(ring, early, rows.n);
+    load_weight_tile<Format, kOnce>(a, rows.expert, ring, early, walk.unit, walk.k_tile);
     early++;
   }
   return early;
@@ -362,7 +370,6 @@ __device__ __forceinline__ void decode_gemm(const GemmArguments& a, Epilogue epi
     return Ring{shared_address(dynamic_shared) + 1024 + staging, static_cast<uint32_t>(stage_bytes),
                 static_cast<uint32_t>(stages)};
   };
-  int early = 0;
   if (producer) {
     for (int slot = 0; slot < kMaxStages; slot++) {
       barrier_init(shared_address(&shared.full[slot]), 1);
@@ -370,23 +377,31 @@ __device__ __forceinline__ void decode_gemm(const GemmArguments& a, Epilogue epi
     }
     barrier_init_fence();
     fence_async_proxy();
-    if (a.plan == nullptr) {
-      early = early_weights<Format>(a, ring_for(min(a.rows, Format::kMaxRows)));
-    }
   }
-  wait_for_predecessor();
+  // The plan of a GEMM that stores parts is older than its predecessor (or there is none).
+  constexpr bool kPlanIsOlder = !Epilogue::kStaging;
+  if constexpr (!kPlanIsOlder) {
+    wait_for_predecessor();
+  }
   if (threadIdx.x < kWarpSize) {
     find_chosen<Format>(a, shared, lane);
   }
   __syncthreads();
-  release_successor();
   const Ring ring = ring_for(shared.max_rows);
+  int early = 0;
+  if constexpr (kPlanIsOlder) {
+    if (producer) {
+      early = early_weights<Format, kPlanIsOlder>(a, shared, ring);
+    }
+    wait_for_predecessor();
+  }
+  release_successor();
   if (threadIdx.x >= kConsumers) {
     if constexpr (Format::kShiftRegisters) {
       fewer_registers<56>();
     }
     if (producer) {
-      produce<Format>(a, shared, ring, early);
+      produce<Format, kPlanIsOlder>(a, shared, ring, early);
     }
   } else {
     if constexpr (Format::kShiftRegisters) {

@@ -60,6 +60,19 @@ __device__ __forceinline__ void bulk_load(uint32_t to, const void* from, uint32_
       : "memory");
 }
 
+// The same for bytes that nobody reads again before others would have pushed them out of L2: they
+// are the first to leave it.
+__device__ __forceinline__ void bulk_load_once(uint32_t to, const void* from, uint32_t bytes,
+                                               uint32_t barrier) {
+  uint64_t policy;
+  asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], "
+      "%2, [%3], %4;" ::"r"(to),
+      "l"(from), "r"(bytes), "r"(barrier), "l"(policy)
+      : "memory");
+}
+
 // To the same address in every CTA of `mask`, completing on the same barrier of each.
 __device__ __forceinline__ void bulk_load_multicast(uint32_t to, const void* from, uint32_t bytes,
                                                     uint32_t barrier, uint16_t mask) {

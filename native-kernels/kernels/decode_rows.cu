@@ -84,24 +84,61 @@ __device__ __forceinline__ void store_four(__nv_bfloat16* to, float a, float b, 
   *reinterpret_cast<uint2*>(to) = *reinterpret_cast<const uint2*>(pair);
 }
 
-// 1 / rms of a row, known to every thread of the block.
-__device__ __forceinline__ float row_scale(const float* row, int width, float eps) {
+// The gains of a thread's first columns, read before the wait.
+constexpr int kColumnsAhead = 2;  // chunks: all of 4,096 columns
+struct Gains {
+  float of[kColumnsAhead][kChunk];
+
+  __device__ __forceinline__ Gains(const float* gain, int width) {
+#pragma unroll
+    for (int i = 0; i < kColumnsAhead; i++) {
+      const int at = (i * kRowThreads + threadIdx.x) * kChunk;
+      if (at < width) {
+        read_row(of[i], gain, at);
+      }
+    }
+  }
+};
+
+// rmsNorm of a row by a block; store(at, chunk) takes each chunk of 8 columns. Columns whose gains
+// were read ahead stay in registers between the two passes.
+template <class Store>
+__device__ __forceinline__ void norm_row(const float* row, const float* gain, const Gains& ahead,
+                                         int width, float eps, const Store& store) {
+  constexpr int kStep = kRowThreads * kChunk;
+  const int first = threadIdx.x * kChunk;
+  float kept[kColumnsAhead][kChunk];
+  float values[kChunk];
   float sum = 0.0f;
-  for (int at = threadIdx.x * kChunk; at < width; at += kRowThreads * kChunk) {
-    float values[kChunk];
+#pragma unroll
+  for (int i = 0; i < kColumnsAhead; i++) {
+    if (first + i * kStep < width) {
+      read_row(kept[i], row, first + i * kStep);
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < kColumnsAhead; i++) {
+    if (first + i * kStep < width) {
+      sum = add_squares(sum, kept[i]);
+    }
+  }
+  for (int at = first + kColumnsAhead * kStep; at < width; at += kStep) {
     read_row(values, row, at);
     sum = add_squares(sum, values);
   }
-  return norm_scale(sum, width, eps);
-}
-
-__device__ __forceinline__ Bf16x8 normed_chunk(const float* row, const float* gain, int at,
-                                               float scale) {
-  float values[kChunk];
-  float gains[kChunk];
-  read_row(values, row, at);
-  read_row(gains, gain, at);
-  return normed(values, gains, scale);
+  const float scale = norm_scale(sum, width, eps);
+#pragma unroll
+  for (int i = 0; i < kColumnsAhead; i++) {
+    if (first + i * kStep < width) {
+      store(first + i * kStep, normed(kept[i], ahead.of[i], scale));
+    }
+  }
+  for (int at = first + kColumnsAhead * kStep; at < width; at += kStep) {
+    float gains[kChunk];
+    read_row(values, row, at);
+    read_row(gains, gain, at);
+    store(at, normed(values, gains, scale));
+  }
 }
 
 // fp32, as a product in bf16 would have left it.
@@ -125,14 +162,14 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
                            const int* row_ids,         // [rows] rows of residual; null: in order
                            const float* gain,          // [D]
                            float eps, int hidden, int tile_rows) {
+  const Gains ahead(gain, hidden);
   wait_for_predecessor();
   release_successor();
   const int from = row_ids == nullptr ? blockIdx.x : row_ids[blockIdx.x];
-  const float* row = residual + static_cast<size_t>(from) * hidden;
-  const float scale = row_scale(row, hidden, eps);
-  for (int at = threadIdx.x * kChunk; at < hidden; at += kRowThreads * kChunk) {
-    *tile_chunk(tile, tile_rows, blockIdx.x, at / kChunk) = normed_chunk(row, gain, at, scale);
-  }
+  norm_row(residual + static_cast<size_t>(from) * hidden, gain, ahead, hidden, eps,
+           [&](int at, const Bf16x8& chunk) {
+             *tile_chunk(tile, tile_rows, blockIdx.x, at / kChunk) = chunk;
+           });
 }
 
 // Grid (ceil((H + 2G) d / 8 / 256), T), block 256: a thread turns rows i to i + 3 of a head with
@@ -201,22 +238,24 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
              turned_high(low.w, high.w, cosine.w, sine.w));
 }
 
-// Grid (ceil(D / 1024), T), block 256.
+// Grid (ceil(D / 1024), T), block 256. The residual is read before the wait: it must be older than
+// the kernel directly before, the GEMM.
 extern "C" __global__ void __launch_bounds__(kRowThreads)
     decode_add_parts_f32(float* residual,     // [T, D]
                          const float* parts,  // [parts, T, D]
                          int tokens, int hidden, int k_tiles, int steps) {
+  const int column = (blockIdx.x * kRowThreads + threadIdx.x) * 4;
+  float4* to =
+      reinterpret_cast<float4*>(residual + static_cast<size_t>(blockIdx.y) * hidden + column);
+  float4 v = column < hidden ? load_written_float4(reinterpret_cast<const float*>(to))
+                             : make_float4(0, 0, 0, 0);
   wait_for_predecessor();
   release_successor();
-  const int column = (blockIdx.x * kRowThreads + threadIdx.x) * 4;
   if (column >= hidden) {
     return;
   }
   const Parts sums{parts, static_cast<size_t>(tokens) * hidden, hidden, k_tiles, steps};
   const float4 sum = sums.sum4(blockIdx.y, column);
-  float4* to =
-      reinterpret_cast<float4*>(residual + static_cast<size_t>(blockIdx.y) * hidden + column);
-  float4 v = *to;
   v.x += sum.x, v.y += sum.y, v.z += sum.z, v.w += sum.w;
   *to = v;
 }
@@ -245,15 +284,14 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
       ahead[i] = load_weights(router + static_cast<size_t>(warp) * hidden + at);
     }
   }
+  const Gains gains(gain, hidden);
   wait_for_predecessor();
   release_successor();
-  const float* row = residual + static_cast<size_t>(token) * hidden;
-  const float scale = row_scale(row, hidden, eps);
-  for (int at = threadIdx.x * kChunk; at < hidden; at += kRowThreads * kChunk) {
-    const Bf16x8 chunk = normed_chunk(row, gain, at, scale);
-    *reinterpret_cast<Bf16x8*>(shared_row + at * 2) = chunk;
-    *reinterpret_cast<Bf16x8*>(normed + static_cast<size_t>(token) * hidden + at) = chunk;
-  }
+  norm_row(residual + static_cast<size_t>(token) * hidden, gain, gains, hidden, eps,
+           [&](int at, const Bf16x8& chunk) {
+             *reinterpret_cast<Bf16x8*>(shared_row + at * 2) = chunk;
+             *reinterpret_cast<Bf16x8*>(normed + static_cast<size_t>(token) * hidden + at) = chunk;
+           });
   __syncthreads();
   for (int expert = warp; expert < experts; expert += kRowWarps) {
     float sum = 0.0f;
@@ -305,6 +343,11 @@ extern "C" __global__ void __launch_bounds__(512)
   release_successor();
   const int token = blockIdx.x;
   const int pair = threadIdx.x;
+  const uint4* row = reinterpret_cast<const uint4*>(normed + static_cast<size_t>(token) * hidden);
+  const int chunks = hidden / kChunk;
+  const int first = threadIdx.x;
+  // Read while the pairs are counted.
+  const uint4 ahead = first < chunks ? load_written(row + first) : uint4{};
   const int expert = pair < tokens * per_token
                          ? own_expert(expert_ids[pair], first_expert, own_experts)
                          : -1;
@@ -334,30 +377,32 @@ extern "C" __global__ void __launch_bounds__(512)
       continue;
     }
     __nv_bfloat16* tile = tiles + static_cast<size_t>(groups[to].first_row) * hidden;
-    for (int chunk = threadIdx.x; chunk < hidden / kChunk; chunk += blockDim.x) {
-      const uint4 v = load_written(normed + static_cast<size_t>(token) * hidden + chunk * kChunk);
+    for (int chunk = first; chunk < chunks; chunk += blockDim.x) {
+      const uint4 v = chunk == first ? ahead : load_written(row + chunk);
       *reinterpret_cast<uint4*>(tile_chunk(tile, groups[to].tile_rows, before, chunk)) = v;
     }
   }
 }
 
 // Grid (ceil(D / 1024), T), block 256. A token's experts are summed before the residual takes them.
+// The residual is read before the wait, as in decode_add_parts_f32.
 extern "C" __global__ void __launch_bounds__(kRowThreads)
     decode_combine_parts_f32(float* residual,              // [T, D]
                              const float* parts,           // [parts, part_rows, D]
                              const int* rows_of,           // [T, K]
                              const float* expert_weights,  // [T, K]
                              int hidden, int per_token, int part_rows, int k_tiles, int steps) {
-  wait_for_predecessor();
-  release_successor();
   const int column = (blockIdx.x * kRowThreads + threadIdx.x) * 4;
   const int token = blockIdx.y;
+  float4* to = reinterpret_cast<float4*>(residual + static_cast<size_t>(token) * hidden + column);
+  float4 v = column < hidden ? load_written_float4(reinterpret_cast<const float*>(to))
+                             : make_float4(0, 0, 0, 0);
+  wait_for_predecessor();
+  release_successor();
   if (column >= hidden) {
     return;
   }
   const Parts sums{parts, static_cast<size_t>(part_rows) * hidden, hidden, k_tiles, steps};
-  float4* to = reinterpret_cast<float4*>(residual + static_cast<size_t>(token) * hidden + column);
-  float4 v = *to;
   float4 update = make_float4(0, 0, 0, 0);
   for (int k = 0; k < per_token; k++) {
     const int row = rows_of[token * per_token + k];

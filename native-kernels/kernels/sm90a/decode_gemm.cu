@@ -29,7 +29,8 @@
 // bytes a stage (half: 8 KB + n * 128), n the widest tile there is, of which at least 3 and at most 8
 // (half: 16) stages are used, and for swiglu n * 128 bytes more. bench/decode_layer.cuh's gemm_shared gives eight stages up to n =
 // 64 and is enough for every n; more brought nothing. sm_90a. Programmatic dependent launch is
-// optional; a projection reads its first weights before the wait.
+// optional; parts read the plan and their first weights before the wait, so the plan must be older
+// than the kernel directly before.
 
 #include "decode_gemm.cuh"
 
