@@ -9,6 +9,9 @@ import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.util.List;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 
 /**
  * NVIDIA's library for messages between GPUs, where there is one: it is no part of the driver. One
@@ -21,6 +24,7 @@ final class Nccl implements AutoCloseable {
 
   private static final int FLOAT32 = 7; // ncclDataType_t
   private static final int SUM = 0; // ncclRedOp_t
+  private static final int CONNECT_SECONDS = 120; // loading its kernels alone takes seconds
   private static final String NVLS = "NCCL_NVLS_ENABLE";
 
   private final String library;
@@ -70,11 +74,31 @@ final class Nccl implements AutoCloseable {
             ValueLayout.ADDRESS,
             ValueLayout.JAVA_INT,
             ValueLayout.ADDRESS);
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment list = arena.allocateFrom(ValueLayout.JAVA_INT, devices);
-      check((int) init.invoke(communicators, devices.length, list), "ncclCommInitAll");
+    connect(init, Arena.global().allocateFrom(ValueLayout.JAVA_INT, devices));
+  }
+
+  /** By a thread of its own: NCCL waits without end for a GPU that does not answer. */
+  private void connect(MethodHandle init, MemorySegment devices) {
+    FutureTask<Integer> connecting = new FutureTask<>(() -> initAll(init, devices));
+    Thread.ofPlatform().daemon().name("nccl-connect").start(connecting);
+    try {
+      check(connecting.get(CONNECT_SECONDS, TimeUnit.SECONDS), "ncclCommInitAll");
+    } catch (TimeoutException e) {
+      throw new RankFailureException(
+          "ncclCommInitAll of %s did not end within %d s".formatted(library, CONNECT_SECONDS));
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new RankFailureException("interrupted while %s connected GPUs".formatted(library));
     } catch (RuntimeException e) {
       throw e;
+    } catch (Throwable e) {
+      throw failed(e);
+    }
+  }
+
+  private int initAll(MethodHandle init, MemorySegment devices) {
+    try {
+      return (int) init.invoke(communicators, size, devices);
     } catch (Throwable e) {
       throw failed(e);
     }

@@ -18,7 +18,8 @@ import jcuda.driver.JCudaDriver;
 final class SaturationCounts implements AutoCloseable {
   private static final VarHandle LONG = ValueLayout.JAVA_LONG.varHandle();
   private static final long PAGE = 4096; // what can be made visible to the device
-  private final MemorySegment counts = Arena.ofAuto().allocate(PAGE, PAGE); // outlives the device's
+  // Never freed: kernels of a lost context, which cannot be unregistered, may still write to it.
+  private final MemorySegment counts = Arena.global().allocate(PAGE, PAGE);
   private final Pointer memory = Pointer.to(counts.asByteBuffer());
   private final DevicePointer mapped = new DevicePointer();
 
