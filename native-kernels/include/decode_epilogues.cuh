@@ -45,6 +45,7 @@ struct Piece {
 // fp32 sums as rows, straight from registers: eight lanes write 32 consecutive bytes.
 struct StoreParts {
   static constexpr bool kStaging = false;
+  static constexpr bool kPlanIsOlder = true;  // than the kernel directly before; or there is none
   float* parts;  // [parts, rows, width]
   int rows;
   int width;
@@ -82,6 +83,7 @@ struct StoreParts {
 // chunk of every token, transposed into the image of the token tile and copied from there.
 struct StoreSwiglu {
   static constexpr bool kStaging = true;
+  static constexpr bool kPlanIsOlder = false;
   __nv_bfloat16* h;
   int k_tiles;  // of h
   uint32_t staging;

@@ -163,7 +163,7 @@ __device__ __forceinline__ int stage_bytes_for(int rows) {
          (Format::kScaleBytes > 0 ? 1024 : 0);
 }
 
-// kOnce: of experts (down's), so that L2 keeps what the next step's first kernels read.
+// kOnce: experts' weights, which nothing reads again soon, make way for the rest in L2.
 template <class Format, bool kOnce>
 __device__ __forceinline__ void load_weight_tile(const GemmArguments& a, int expert,
                                                  const Ring& ring, uint32_t slot, int unit,
@@ -378,8 +378,7 @@ __device__ __forceinline__ void decode_gemm(const GemmArguments& a, Epilogue epi
     barrier_init_fence();
     fence_async_proxy();
   }
-  // The plan of a GEMM that stores parts is older than its predecessor (or there is none).
-  constexpr bool kPlanIsOlder = !Epilogue::kStaging;
+  constexpr bool kPlanIsOlder = Epilogue::kPlanIsOlder;
   if constexpr (!kPlanIsOlder) {
     wait_for_predecessor();
   }

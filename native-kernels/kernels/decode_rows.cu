@@ -148,6 +148,13 @@ __device__ __forceinline__ float4 rounded(float4 v) {
                      __bfloat162float(__float2bfloat16(v.w)));
 }
 
+// Four columns of the residual, if there are so many. They are read before the wait, so what wrote
+// them must be older than the kernel directly before.
+__device__ __forceinline__ float4 older_columns(const float4* of, bool there) {
+  return there ? load_written_float4(reinterpret_cast<const float*>(of))
+               : make_float4(0, 0, 0, 0);
+}
+
 // Chunk `chunk` of row `row` of a token tile of `rows` rows.
 __device__ __forceinline__ Bf16x8* tile_chunk(__nv_bfloat16* tile, int rows, int row, int chunk) {
   return reinterpret_cast<Bf16x8*>(token_chunk(tile, rows, row, chunk));
@@ -238,8 +245,7 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
              turned_high(low.w, high.w, cosine.w, sine.w));
 }
 
-// Grid (ceil(D / 1024), T), block 256. The residual is read before the wait: it must be older than
-// the kernel directly before, the GEMM.
+// Grid (ceil(D / 1024), T), block 256. The residual: older_columns.
 extern "C" __global__ void __launch_bounds__(kRowThreads)
     decode_add_parts_f32(float* residual,     // [T, D]
                          const float* parts,  // [parts, T, D]
@@ -247,8 +253,7 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
   const int column = (blockIdx.x * kRowThreads + threadIdx.x) * 4;
   float4* to =
       reinterpret_cast<float4*>(residual + static_cast<size_t>(blockIdx.y) * hidden + column);
-  float4 v = column < hidden ? load_written_float4(reinterpret_cast<const float*>(to))
-                             : make_float4(0, 0, 0, 0);
+  float4 v = older_columns(to, column < hidden);
   wait_for_predecessor();
   release_successor();
   if (column >= hidden) {
@@ -384,8 +389,8 @@ extern "C" __global__ void __launch_bounds__(512)
   }
 }
 
-// Grid (ceil(D / 1024), T), block 256. A token's experts are summed before the residual takes them.
-// The residual is read before the wait, as in decode_add_parts_f32.
+// Grid (ceil(D / 1024), T), block 256. A token's experts are summed before the residual takes them. The
+// residual: older_columns.
 extern "C" __global__ void __launch_bounds__(kRowThreads)
     decode_combine_parts_f32(float* residual,              // [T, D]
                              const float* parts,           // [parts, part_rows, D]
@@ -395,8 +400,7 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
   const int column = (blockIdx.x * kRowThreads + threadIdx.x) * 4;
   const int token = blockIdx.y;
   float4* to = reinterpret_cast<float4*>(residual + static_cast<size_t>(token) * hidden + column);
-  float4 v = column < hidden ? load_written_float4(reinterpret_cast<const float*>(to))
-                             : make_float4(0, 0, 0, 0);
+  float4 v = older_columns(to, column < hidden);
   wait_for_predecessor();
   release_successor();
   if (column >= hidden) {

@@ -132,32 +132,34 @@ final class CudaContext implements AutoCloseable {
 
   /** Waits for what was queued before an event; a kernel's fault shows here. Allocates nothing. */
   void await(CUevent event) {
-    if (dependence == null) {
-      check(JCudaDriver.cuEventSynchronize(event), "waiting for a step");
-      return;
-    }
-    long start = System.nanoTime();
-    int code = JCudaDriver.cuEventQuery(event);
-    while (code == CUresult.CUDA_ERROR_NOT_READY) {
-      pause(dependence, start);
-      code = JCudaDriver.cuEventQuery(event);
-    }
-    check(code, "waiting for a step");
+    waitFor(event, "waiting for a step");
   }
 
   /** Waits for all that was queued. */
   void synchronize() {
+    waitFor(null, "waiting for the stream");
+  }
+
+  private void waitFor(@Nullable CUevent event, String what) {
     if (dependence == null) {
-      check(JCudaDriver.cuStreamSynchronize(stream), "waiting for the stream");
+      check(
+          event == null
+              ? JCudaDriver.cuStreamSynchronize(stream)
+              : JCudaDriver.cuEventSynchronize(event),
+          what);
       return;
     }
     long start = System.nanoTime();
-    int code = JCudaDriver.cuStreamQuery(stream);
+    int code = query(event);
     while (code == CUresult.CUDA_ERROR_NOT_READY) {
       pause(dependence, start);
-      code = JCudaDriver.cuStreamQuery(stream);
+      code = query(event);
     }
-    check(code, "waiting for the stream");
+    check(code, what);
+  }
+
+  private int query(@Nullable CUevent event) {
+    return event == null ? JCudaDriver.cuStreamQuery(stream) : JCudaDriver.cuEventQuery(event);
   }
 
   /** Of contexts that wait for each other one may never get there, so that wait has an end. */
