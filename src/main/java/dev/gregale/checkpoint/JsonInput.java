@@ -20,15 +20,12 @@ import tools.jackson.databind.util.ByteBufferBackedInputStream;
 final class JsonInput implements AutoCloseable {
 
   private static final int MAX_NAME_LENGTH = 2048;
-  private static final JsonFactory JSON =
-      JsonFactory.builder()
-          .streamReadConstraints(
-              StreamReadConstraints.builder()
-                  .maxNestingDepth(8)
-                  .maxNumberLength(20)
-                  .maxNameLength(MAX_NAME_LENGTH)
-                  .maxStringLength(1 << 20)
-                  .build())
+  private static final StreamReadConstraints LIMITS =
+      StreamReadConstraints.builder()
+          .maxNestingDepth(8)
+          .maxNumberLength(20)
+          .maxNameLength(MAX_NAME_LENGTH)
+          .maxStringLength(1 << 20)
           .build();
 
   private final String file;
@@ -41,9 +38,14 @@ final class JsonInput implements AutoCloseable {
   JsonInput(String file, MemorySegment text) {
     this.file = file;
     requireUtf8(text);
+    // A factory keeps tables of the names that its parsers met, and every later parser copies them:
+    // with one for all files, a large file would cost all that are read after it.
     this.parser =
-        JSON.createParser(
-            ObjectReadContext.empty(), new ByteBufferBackedInputStream(text.asByteBuffer()));
+        JsonFactory.builder()
+            .streamReadConstraints(LIMITS)
+            .build()
+            .createParser(
+                ObjectReadContext.empty(), new ByteBufferBackedInputStream(text.asByteBuffer()));
   }
 
   private void requireUtf8(MemorySegment text) {
