@@ -240,7 +240,7 @@ class LayerStep {
     launch_(decode_plan_tiles_bf16, tokens_, 512, 0, a.tiles, a.plan, a.rows_of, a.normed,
             a.expert_ids, tokens_, s_.hidden, s_.per_token, 0, s_.experts);
     if (s_.format == Format::kBf16) {
-      launch_(decode_gemm_swiglu_bf16, launch_.processors(), 288, gemm_shared(s_, tokens_), a.h,
+      launch_(decode_gemm_swiglu_bf16, launch_.processors(), 320, gemm_shared(s_, tokens_), a.h,
               w.gate_up.tiles, a.tiles, a.plan, s_.experts, s_.intermediate / kTileK,
               s_.hidden / kTileK, gemm_shared(s_, tokens_));
     } else {
@@ -294,7 +294,7 @@ class LayerStep {
             kEps, s_.hidden, tile_rows_);
     Shape bf16 = s_;
     bf16.format = Format::kBf16;
-    launch_(decode_gemm_parts_bf16, launch_.processors(), 288, gemm_shared(bf16, tokens_), a.logits,
+    launch_(decode_gemm_parts_bf16, launch_.processors(), 320, gemm_shared(bf16, tokens_), a.logits,
             tiled, a.tiles, nullptr, 1, tile_rows_, tokens_, ceil_div(s_.vocabulary, kTileRows),
             s_.hidden / kTileK, s_.hidden / kTileK, tokens_, s_.vocabulary,
             gemm_shared(bf16, tokens_));
@@ -321,7 +321,7 @@ class LayerStep {
             int experts, int rows, int valid_rows, int n, int k, int steps, int part_rows) {
     const int shared = gemm_shared(s_, tokens_);
     if (s_.format == Format::kBf16) {
-      launch_(decode_gemm_parts_bf16, launch_.processors(), 288, shared, parts, weight.tiles,
+      launch_(decode_gemm_parts_bf16, launch_.processors(), 320, shared, parts, weight.tiles,
               tokens, plan, experts, rows, valid_rows, ceil_div(n, kTileRows), k / kTileK, steps,
               part_rows, n, shared);
     } else {

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <string>
 
+#include "attention_tiles.cuh"
 #include "kv_layout.cuh"
 #include "prefill_kernels.cuh"
 
@@ -81,7 +82,7 @@ void multiply_few(float* out, const bf16* weights, const bf16* tiles, int rows, 
   const int tile_rows = ceil_div(rows, kTileRowStep) * kTileRowStep;
   const int k_tiles = ceil_div(k, kTileK);
   const auto kernel = halves ? decode_gemm_parts_half_bf16 : decode_gemm_parts_bf16;
-  kernel<<<multiprocessors(), halves ? 160 : 288, shared>>>(
+  kernel<<<multiprocessors(), halves ? 192 : 320, shared>>>(
       out, bytes_of(weights), tiles, nullptr, 1, tile_rows, rows, ceil_div(n, kTileRows), k_tiles,
       k_tiles, rows, n, shared);
 }
@@ -90,7 +91,7 @@ void gate_up_few(bf16* out, const bf16* weights, const bf16* tiles, const GroupP
                  int experts, int rows, bool halves) {
   const int shared = decode_shared(rows);
   const auto kernel = halves ? decode_gemm_swiglu_half_bf16 : decode_gemm_swiglu_bf16;
-  kernel<<<multiprocessors(), halves ? 160 : 288, shared>>>(
+  kernel<<<multiprocessors(), halves ? 192 : 320, shared>>>(
       out, bytes_of(weights), tiles, plan, experts, kIntermediate / kTileK, kHidden / kTileK,
       shared);
 }
@@ -100,7 +101,7 @@ void down_few(float* out, const bf16* weights, const bf16* tiles, const GroupPla
   const int shared = decode_shared(rows);
   const int k_tiles = kIntermediate / kTileK;
   const auto kernel = halves ? decode_gemm_parts_half_bf16 : decode_gemm_parts_bf16;
-  kernel<<<multiprocessors(), halves ? 160 : 288, shared>>>(
+  kernel<<<multiprocessors(), halves ? 192 : 320, shared>>>(
       out, bytes_of(weights), tiles, plan, experts, 0, 0, kHidden / kTileRows, k_tiles, k_tiles,
       part_rows, kHidden, shared);
 }
@@ -175,7 +176,7 @@ void check_experts(const bf16* gate_up, const bf16* down) {
 // One sequence; its keys and values lie in the cache from the start.
 struct Sequence {
   int length, window;
-  int max_runs = ceil_div(length, 1024);
+  int max_runs = ceil_div(length, kRunKeys);
   Buffer<float> states{std::max<size_t>(multiprocessors() * 128, 16 * kHeads * max_runs) * 130};
   Buffer<int> counters{16 * kKvHeads * 4};
   Buffer<bf16> qkv{static_cast<size_t>(length) * kWidth};

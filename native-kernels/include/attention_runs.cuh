@@ -1,4 +1,4 @@
-// Attention over many keys in runs of 1,024, from position 0 on: each has a softmax of its own, and
+// Attention over many keys in runs of 512, from position 0 on: each has a softmax of its own, and
 // what they give is added up in ascending order. So a few rows' keys can be shared out among blocks,
 // and a block that takes all of a row's keys gives the same bits. Part of paged_attention_prefill.cu,
 // for a warp's 16 rows, of which a thread holds two.

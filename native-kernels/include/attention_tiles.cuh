@@ -25,7 +25,7 @@ constexpr int kTurn = 1;       // named barriers 1, 2: whose products come next
 constexpr int kWarpgroup = 3;  // 3, 4
 constexpr float kLog2e = 1.44269504f;
 
-constexpr int kRunKeys = 1024;  // of a softmax of its own, where keys are added up in runs
+constexpr int kRunKeys = 512;  // of a softmax of its own, where keys are added up in runs
 
 struct AttentionArgs {
   __nv_bfloat16* out;

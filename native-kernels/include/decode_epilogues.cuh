@@ -42,8 +42,10 @@ struct Piece {
   int part;
 };
 
-// fp32 sums as rows, straight from registers: eight lanes write 32 consecutive bytes.
-struct StoreParts {
+// fp32 sums as rows, straight from registers: eight lanes write 32 consecutive bytes. kAdds: to what
+// stands there.
+template <bool kAdds>
+struct StoreRows {
   static constexpr bool kStaging = false;
   static constexpr bool kPlanIsOlder = true;  // than the kernel directly before; or there is none
   float* parts;  // [parts, rows, width]
@@ -69,15 +71,21 @@ struct StoreParts {
 #pragma unroll
       for (int c = 0; c < 2; c++) {
         if (8 * j + c < left) {
-          to[c * width] = acc[4 * j + c];
-          to[c * width + 8] = acc[4 * j + 2 + c];
+          store(to + c * width, acc[4 * j + c]);
+          store(to + c * width + 8, acc[4 * j + 2 + c]);
         }
       }
       to += 8 * width;
       asm volatile("" : "+l"(to));  // one address at a time: all at once would spill
     }
   }
+
+  static __device__ __forceinline__ void store(float* to, float v) {
+    *to = kAdds ? __ldcg(to) + v : v;
+  }
 };
+using StoreParts = StoreRows<false>;
+using AddRows = StoreRows<true>;
 
 // Gate and up are 8 rows apart, in one thread. A warp makes 8 of the tile's 64 columns: one 16-byte
 // chunk of every token, transposed into the image of the token tile and copied from there.

@@ -5,8 +5,9 @@
 #include "decode_epilogues.cuh"
 #include "decode_tokens.cuh"
 
-constexpr int kGemmThreads = 2 * kWarpgroupThreads + kWarpSize;
-constexpr int kHalfGemmThreads = kWarpgroupThreads + kWarpSize;
+constexpr int kProducers = 2;  // warps: one copies weights, one tokens
+constexpr int kGemmThreads = 2 * kWarpgroupThreads + kProducers * kWarpSize;
+constexpr int kHalfGemmThreads = kWarpgroupThreads + kProducers * kWarpSize;
 constexpr int kFp8GemmThreads = 3 * kWarpgroupThreads;  // a warpgroup gives registers away
 constexpr int kMaxStages = 16;
 constexpr int kMaxChosen = 20;  // token tiles of all experts: 16, and up to 3 more where cut
@@ -156,6 +157,14 @@ struct GemmFp8 {
   static constexpr int kScaleBytes = kMx ? kMxTileBytes : kTileScales * sizeof(float);
 };
 
+template <bool kMx>
+struct GemmFp8Half : GemmFp8<kMx> {
+  static constexpr int kWarpgroups = 1;
+  static constexpr int kStages = 16;
+  static constexpr bool kShiftRegisters = false;  // one warpgroup may have all it wants
+  static constexpr int kScaleBytes = GemmFp8<kMx>::kScaleBytes / 2;
+};
+
 template <class Format>
 __device__ __forceinline__ int stage_bytes_for(int rows) {
   // Whole kilobytes: tiles begin with them.
@@ -178,7 +187,8 @@ __device__ __forceinline__ void load_weight_tile(const GemmArguments& a, int exp
     bulk_load(ring.weights(slot), from, unit_bytes<Format>(), ring.full(slot));
   }
   if constexpr (Format::kScaleBytes > 0) {
-    bulk_load(ring.scales(slot), a.scales + tile * Format::kScaleBytes, Format::kScaleBytes,
+    const size_t scales = tile * kUnits + at % kUnits;
+    bulk_load(ring.scales(slot), a.scales + scales * Format::kScaleBytes, Format::kScaleBytes,
               ring.full(slot));
   }
 }
@@ -189,12 +199,22 @@ __device__ __forceinline__ void load_token_tiles(const GemmArguments& a, const C
   const __nv_bfloat16* from = a.tokens + (static_cast<size_t>(rows.plan.first_row) * a.token_tiles +
                                           rows.first) *
                                              kTileK;
+  const int first = k_tile * Format::kTokenTiles;
+  const int tile_bytes = rows.n * kRowBytes;
+  const auto load = [&](int i, int tile, int tiles) {
+    bulk_load(ring.tokens<Format>(slot) + i * tile_bytes,
+              from + static_cast<size_t>(tile) * rows.plan.tile_rows * kTileK, tiles * tile_bytes,
+              ring.full(slot));
+  };
+  // Tiles of whole rows stand one after the other.
+  if (rows.n == rows.plan.tile_rows && first + Format::kTokenTiles <= a.token_tiles) {
+    load(0, first, Format::kTokenTiles);
+    return;
+  }
 #pragma unroll
   for (int i = 0; i < Format::kTokenTiles; i++) {
     // Where the weight's last tile is half of zeros, they meet tokens once more.
-    const size_t tile = min(k_tile * Format::kTokenTiles + i, a.token_tiles - 1);
-    bulk_load(ring.tokens<Format>(slot) + i * rows.n * kRowBytes,
-              from + tile * rows.plan.tile_rows * kTileK, rows.n * kRowBytes, ring.full(slot));
+    load(i, min(first + i, a.token_tiles - 1), 1);
   }
 }
 
@@ -206,8 +226,8 @@ __device__ __forceinline__ void expect_stage(const Ring& ring, uint32_t slot, in
 
 // One thread. `early`: how many tiles early_weights took.
 template <class Format, bool kOnce>
-__device__ __forceinline__ void produce(const GemmArguments& a, const GemmShared& shared,
-                                        const Ring& ring, int early) {
+__device__ __forceinline__ void produce_weights(const GemmArguments& a, const GemmShared& shared,
+                                                const Ring& ring, int early) {
   RingAt ring_at;
   for (TileWalk walk(a, shared.chosen); !walk.done(); walk.next()) {
     const ChosenRows& rows = shared.of[walk.entry];
@@ -218,7 +238,18 @@ __device__ __forceinline__ void produce(const GemmArguments& a, const GemmShared
       expect_stage<Format>(ring, ring_at.slot, rows.n);
       load_weight_tile<Format, kOnce>(a, rows.expert, ring, ring_at.slot, walk.unit, walk.k_tile);
     }
-    load_token_tiles<Format>(a, rows, ring, ring_at.slot, walk.k_tile);
+    ring_at.next(ring.stages);
+  }
+}
+
+// One thread. A stage's tokens may arrive before its weights are expected: it is full when both are there.
+template <class Format>
+__device__ __forceinline__ void produce_tokens(const GemmArguments& a, const GemmShared& shared,
+                                               const Ring& ring) {
+  RingAt ring_at;
+  for (TileWalk walk(a, shared.chosen); !walk.done(); walk.next()) {
+    barrier_wait(ring.empty(ring_at.slot), ring_at.parity ^ 1);
+    load_token_tiles<Format>(a, shared.of[walk.entry], ring, ring_at.slot, walk.k_tile);
     ring_at.next(ring.stages);
   }
 }
@@ -400,7 +431,9 @@ __device__ __forceinline__ void decode_gemm(const GemmArguments& a, Epilogue epi
       fewer_registers<56>();
     }
     if (producer) {
-      produce<Format, kPlanIsOlder>(a, shared, ring, early);
+      produce_weights<Format, kPlanIsOlder>(a, shared, ring, early);
+    } else if (threadIdx.x == kConsumers + kWarpSize) {
+      produce_tokens<Format>(a, shared, ring);
     }
   } else {
     if constexpr (Format::kShiftRegisters) {

@@ -5,6 +5,7 @@
 //   decode_gemm_parts_bf16   part[p][row] = sums of W[e] x[row] over the p-th piece of K, fp32
 //   decode_gemm_swiglu_bf16  h = silu(x gate^T) * (x up^T), token tiles to token tiles
 //   ..._half_bf16            the same by units of 64 weight rows: one warpgroup, twice as many units
+//   decode_gemm_add_half_bf16  residual[row] += W x[row], K whole
 //
 // Who adds the parts: decode_rows.cu, in ascending order. With one piece (steps = k_tiles) part 0
 // is the result (lm_head).
@@ -24,7 +25,7 @@
 // multiple of 16. Rows beyond the valid ones may hold anything: their products are not stored
 // (parts) or are again rows that nobody reads (h). width is a multiple of 16.
 //
-// Launch: block 288 (two warpgroups multiply, a warp copies), half 160; grid = multiprocessors (any number);
+// Launch: block 320 (two warpgroups multiply, two warps copy), half 192; grid = multiprocessors (any number);
 // dynamic shared memory `shared_bytes`, which is also an argument: 2,048 bytes, 16 KB + n * 128
 // bytes a stage (half: 8 KB + n * 128), n the widest tile there is, of which at least 3 and at most 8
 // (half: 16) stages are used, and for swiglu n * 128 bytes more. bench/decode_layer.cuh's gemm_shared gives eight stages up to n =
@@ -60,5 +61,19 @@
         StoreSwiglu{h, n_tiles, 0});                                                               \
   }
 
+#define GREGALE_DECODE_GEMM_ADD(name, Format, kThreads)                                            \
+  extern "C" __global__ void __launch_bounds__(kThreads, 1) decode_gemm_add_##name(                \
+      float* residual,              /* [rows, width] */                                            \
+      const char* weights,          /* tiled [n_tiles][k_tiles] */                                 \
+      const __nv_bfloat16* tokens,  /* one token tile */                                           \
+      int rows, int valid_rows, int n_tiles, int k_tiles, int width, int shared_bytes) {           \
+    decode_gemm<Format>(                                                                           \
+        GemmArguments{weights, tokens, nullptr, 1, rows, valid_rows,                               \
+                      n_tiles * tile_units<Format>(), k_tiles, k_tiles, shared_bytes, nullptr,     \
+                      k_tiles},                                                                    \
+        AddRows{residual, valid_rows, width});                                                     \
+  }
+
 GREGALE_DECODE_GEMM(bf16, GemmBf16, kGemmThreads)
 GREGALE_DECODE_GEMM(half_bf16, GemmBf16Half, kHalfGemmThreads)
+GREGALE_DECODE_GEMM_ADD(half_bf16, GemmBf16Half, kHalfGemmThreads)

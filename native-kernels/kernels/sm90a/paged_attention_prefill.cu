@@ -3,7 +3,7 @@
 // (Dao et al., FlashAttention), scores and sums in fp32, products in bf16.
 //
 //   paged_attention_prefill_bf16_d128    head dimension 128
-//   paged_attention_runs_bf16_d128       the same, keys in runs of 1,024 (attention_runs.cuh)
+//   paged_attention_runs_bf16_d128       the same, keys in runs of 512 (attention_runs.cuh)
 //
 // Legend: T tokens of the batch, S sequences, H query heads, G KV heads, d = 128, group = H / G.
 // K and V come from the paged cache (kv_layout.cuh), where this batch's own are already; queries

@@ -4,15 +4,20 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 
 import dev.gregale.backend.Backend;
 import dev.gregale.backend.cuda.CudaBackends;
+import dev.gregale.quantization.Quantization;
+import dev.gregale.tensor.InputScaling.When;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.SplittableRandom;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /**
  * In the deterministic mode a request's logits have the same bits whatever batch it rides in: 1,000
@@ -39,20 +44,35 @@ class CudaBatchInvarianceTest {
 
   @Test
   void demoModel() {
-    check(Golden.DEMO_MODEL, LoadFormat.AUTO);
+    check(Golden.DEMO_MODEL, LoadFormat.AUTO, Precision.AS_STORED);
   }
 
-  @Test
-  void wideModel(@TempDir Path directory) throws Exception {
+  @ParameterizedTest
+  @MethodSource("precisions")
+  void wideModel(Precision precision, @TempDir Path directory) throws Exception {
     Files.writeString(directory.resolve("config.json"), CONFIG);
-    check(directory, LoadFormat.DUMMY);
+    check(directory, LoadFormat.DUMMY, precision);
   }
 
-  private static void check(Path model, LoadFormat format) {
+  static Stream<Precision> precisions() {
+    return Stream.of(
+        Precision.AS_STORED,
+        new Precision(Quantization.FP8.recipe(), When.IF_FASTER),
+        new Precision(Quantization.MXFP8.recipe(), When.IF_FASTER),
+        new Precision(Quantization.FP8.recipe(), When.ALWAYS));
+  }
+
+  private static void check(Path model, LoadFormat format, Precision precision) {
     try (Backend backend = CudaBackends.deterministic()) {
       ForwardFixture forward =
           new ForwardFixture(
-              backend, model, format, MAX_SEQS * MAX_LENGTH, MAX_LENGTH + DECODED, MAX_SEQS);
+              backend,
+              model,
+              format,
+              precision,
+              MAX_SEQS * MAX_LENGTH,
+              MAX_LENGTH + DECODED,
+              MAX_SEQS);
       SplittableRandom random = new SplittableRandom(1);
       int[] subject = tokens(random, forward, PROMPT + DECODED);
       float[] alone = forward.logits(List.of(subject)); // [T, V]

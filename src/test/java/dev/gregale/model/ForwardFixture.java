@@ -30,6 +30,17 @@ final class ForwardFixture {
 
   ForwardFixture(
       Backend backend, Path directory, LoadFormat format, int maxTokens, int maxLen, int maxSeqs) {
+    this(backend, directory, format, Precision.AS_STORED, maxTokens, maxLen, maxSeqs);
+  }
+
+  ForwardFixture(
+      Backend backend,
+      Path directory,
+      LoadFormat format,
+      Precision precision,
+      int maxTokens,
+      int maxLen,
+      int maxSeqs) {
     this(
         backend,
         backend.kernels(),
@@ -38,7 +49,7 @@ final class ForwardFixture {
         maxTokens,
         maxLen,
         maxSeqs,
-        Precision.AS_STORED,
+        precision,
         backend.kvCacheDType());
   }
 

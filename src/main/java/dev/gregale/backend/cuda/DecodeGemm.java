@@ -1,7 +1,5 @@
 package dev.gregale.backend.cuda;
 
-import org.jspecify.annotations.Nullable;
-
 /**
  * Products of at most 256 rows, in pieces of K that others add, or with K whole, as in the products
  * of more rows: {@code sm90a/decode_gemm.cu}.
@@ -11,8 +9,8 @@ final class DecodeGemm {
   static final int FEW_FOR_DOWN = 128;
 
   private static final String SOURCE = "decode_gemm";
-  private static final int THREADS = 288;
-  private static final int HALF_THREADS = 160;
+  private static final int THREADS = 320;
+  private static final int HALF_THREADS = 192;
   private static final int CODE_THREADS = 384;
   private static final int MAX_SHARED_BYTES = 231_424;
   private static final int HEAD_BYTES = 2048;
@@ -27,8 +25,9 @@ final class DecodeGemm {
   private final boolean keepsKWhole;
   private final FormatKernels toParts;
   private final FormatKernels swiglu;
-  private final KernelFunction halfToParts;
-  private final KernelFunction halfSwiglu;
+  private final FormatKernels halfToParts;
+  private final FormatKernels halfSwiglu;
+  private final FormatKernels halfAdd;
 
   /**
    * @param keepsKWhole whether a sum is one piece, always: then it has the same bits in a product
@@ -41,12 +40,9 @@ final class DecodeGemm {
     this.keepsKWhole = keepsKWhole;
     toParts = kernels(modules, "decode_gemm_parts_%s");
     swiglu = kernels(modules, "decode_gemm_swiglu_%s");
-    halfToParts = half(modules, "decode_gemm_parts_half_bf16");
-    halfSwiglu = half(modules, "decode_gemm_swiglu_half_bf16");
-  }
-
-  private static KernelFunction half(KernelModules modules, String name) {
-    return modules.function(SOURCE, name, MAX_SHARED_BYTES, KernelModules.DRIVERS_CARVE_OUT);
+    halfToParts = kernels(modules, "decode_gemm_parts_half_%s");
+    halfSwiglu = kernels(modules, "decode_gemm_swiglu_half_%s");
+    halfAdd = kernels(modules, "decode_gemm_add_half_%s");
   }
 
   boolean keepsKWhole() {
@@ -124,7 +120,24 @@ final class DecodeGemm {
     addTiles(weight.format(), weight.shape().intDim(1));
     launcher.add(steps).add(rows).add(n).add(shared);
     boolean hasFewTiles = keepsKWhole && TiledLayout.nTiles(n) < multiprocessors;
-    launch(toParts, hasFewTiles || takesHalves(rows) ? halfToParts : null, weight, shared);
+    launch(toParts, halfToParts, hasFewTiles || takesHalves(rows), weight, shared);
+  }
+
+  /** {@code residual [rows, n] += weight * tile}, where K stays whole. */
+  void add(CudaTensor residual, CudaTensor weight, long tile, int rows) {
+    int n = weight.shape().intDim(0);
+    int shared = sharedBytes(rows, weight.format());
+    launcher
+        .begin()
+        .add(residual)
+        .addWeight(weight)
+        .add(tile)
+        .add(TiledLayout.tileRows(rows))
+        .add(rows)
+        .add(TiledLayout.nTiles(n));
+    addTiles(weight.format(), weight.shape().intDim(1));
+    launcher.add(n).add(shared);
+    launch(halfAdd, halfAdd, true, weight, shared);
   }
 
   void gateUp(long inner, DecodeKernels.ExpertBlock block, long tiles, long plan) {
@@ -140,7 +153,7 @@ final class DecodeGemm {
         .add(TiledLayout.kTiles(block.intermediate()));
     addTiles(weight.format(), block.hidden());
     launcher.add(shared);
-    launch(swiglu, takesHalves(block.tokens()) ? halfSwiglu : null, weight, shared);
+    launch(swiglu, halfSwiglu, takesHalves(block.tokens()), weight, shared);
   }
 
   void down(long parts, DecodeKernels.ExpertBlock block, long inner, long plan, int partRows) {
@@ -162,7 +175,7 @@ final class DecodeGemm {
         .add(partRows)
         .add(block.hidden())
         .add(shared);
-    launch(toParts, takesHalves(block.tokens()) ? halfToParts : null, weight, shared);
+    launch(toParts, halfToParts, takesHalves(block.tokens()), weight, shared);
   }
 
   /** Of few tokens experts may be few, too, and read at the speed of all multiprocessors. */
@@ -171,14 +184,17 @@ final class DecodeGemm {
   }
 
   /**
-   * @param half takes half a tile of bf16 at a time, where there are few tiles; null: whole ones
+   * @param halves of half a weight tile at a time, taken where there are few tiles
    */
   private void launch(
-      FormatKernels kernels, @Nullable KernelFunction half, CudaTensor weight, int shared) {
+      FormatKernels tiles,
+      FormatKernels halves,
+      boolean takesHalves,
+      CudaTensor weight,
+      int shared) {
     WeightFormat format = weight.format();
-    KernelFunction whole = kernels.of(format);
-    KernelFunction kernel = half == null || format != WeightFormat.BF16 ? whole : half;
-    int threads = kernel == whole ? threads(format) : HALF_THREADS;
+    KernelFunction kernel = (takesHalves ? halves : tiles).of(format);
+    int threads = takesHalves ? HALF_THREADS : threads(format);
     launcher.overlapping().launch(kernel, multiprocessors, 1, 1, threads, shared);
   }
 }

@@ -172,6 +172,10 @@ final class DecodeMany implements DecodeKernels {
     int tokens = block.tokens();
     int hidden = block.hidden();
     int width = block.contextWidth();
+    if (gemm.keepsKWhole()) {
+      gemm.add(block.out(), block.output(), context, tokens);
+      return;
+    }
     WeightFormat format = block.output().format();
     int steps = gemm.steps(hidden, width, format);
     long update = projectionParts(tokens, hidden, width);

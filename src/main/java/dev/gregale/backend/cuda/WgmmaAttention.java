@@ -14,7 +14,7 @@ final class WgmmaAttention implements AttentionKernel {
   private static final int HEAD_DIM = 128;
   private static final int TILE_KEYS = 128;
   private static final int MIN_BLOCK = 8;
-  private static final int RUN_KEYS = 1024;
+  private static final int RUN_KEYS = 512;
   private static final int STATE_BYTES = 4 * (HEAD_DIM + 2);
   private static final int ROWS_OF_WARPGROUP = 64;
   private static final int WARPS_OF_WARPGROUP = 4;
