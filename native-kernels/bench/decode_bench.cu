@@ -23,15 +23,6 @@ constexpr int kMaxSplits = 32;
 Shape mixtral_shape() { return {4096, 32, 8, 128, 8, 2, 14336, 32000, 0, 16}; }
 Shape odd_shape() { return {448, 8, 2, 64, 5, 3, 320, 352, 40, 32}; }
 
-Tuning tuning_for(int tokens) {
-  Tuning t;
-  t.splits = tokens <= 8 ? 16 : 4;
-  t.min_run = tokens <= 4 ? 128 : tokens <= 8 ? 256 : tokens <= 16 ? 512 : 1024;
-  t.down_pieces = tokens < 128 ? 2 : 1;
-  t.carve_out = 57;
-  return t;
-}
-
 double median(std::vector<float> v) {
   std::sort(v.begin(), v.end());
   return v[v.size() / 2];

@@ -1,5 +1,6 @@
 // A Mixtral layer's decode step as launches of the exported kernels: what a launcher in the
-// application does, in C++. Used by decode_bench.cu for checks and timing.
+// application does, in C++. Used by decode_bench.cu for checks and timing, and by
+// decode_experts_library.cu.
 #pragma once
 
 #include <algorithm>
@@ -64,6 +65,16 @@ struct Tuning {
   int down_pieces;  // of K in down, above 8 tokens
   int carve_out;    // percent of shared memory, for the kernels of at most 8 tokens
 };
+
+// What the application takes.
+inline Tuning tuning_for(int tokens) {
+  Tuning t;
+  t.splits = tokens <= 8 ? 16 : 4;
+  t.min_run = tokens <= 4 ? 128 : tokens <= 8 ? 256 : tokens <= 16 ? 512 : 1024;
+  t.down_pieces = tokens < 128 ? 2 : 1;
+  t.carve_out = 57;
+  return t;
+}
 
 constexpr float kEps = 1e-5f;
 

@@ -12,14 +12,15 @@ import sys
 
 import torch
 
+from few_tokens import FewTokens
 from layers import DecodeLayers, decode_attention_ms, prefill_attention_ms
-from moe import MoeLayer, balanced_experts, random_experts
+from moe import MoeLayer, random_experts
 from timing import D, G, H, HEAD_DIM, I, K, graph_ms, read_ceiling
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 CONTEXT = 1024
-ROUTED_ROWS = (16, 64, 256, 512, 1024, 4096, 8192, 16384)
-BALANCED = 16  # so few rows random experts may leave some out: each gets two instead
+MOE_TOKENS = (1, 4, 8, 32, 128, 256)  # which the application gives its decode kernels
+ROUTED_ROWS = (1024, 4096, 8192, 16384)  # which it gives prefill's
 
 
 def ours(directory: str, program: str, *arguments: str) -> str:
@@ -51,30 +52,48 @@ def decode(directory: str, fp8: bool, gbs: float):
         print(f"| {b} | {a:.1%} | {p:.1%} | {a / p:.2f} |", flush=True)
 
 
-def moe(directory: str, fp8: bool):
-    """Time of a whole MoE layer, random routing (two rows for each expert where there are 16). In FP8 the peer quantises its input as ours does; beside
-    that stands the peer whose input is quantised beforehand."""
+def few_experts(directory: str, fp8: bool, gbs: float):
+    """Rows of the table of moe, for tokens that decode's kernels take, with shares of the read ceiling: bytes of
+    the chosen experts' weights alone."""
+    experts = FewTokens(directory, fp8)
+    for tokens in MOE_TOKENS:
+        times = experts.measure(tokens)
+        share = lambda us: f"{times.read / us / 1e3 / gbs:.1%}"
+        moe_row(tokens * K, "decode", mean(times.ours), mean(times.peer), times.bare, share)
+
+
+def moe_row(rows, kernels, own, peer, bare, share):
+    print(f"| {rows} | {kernels} | {own:.1f} | {peer:.1f} | {6 * rows * D * I / own / 1e6:.0f} | {peer / own:.2f} |", end="")
+    print(f" {share(own)} | {share(peer)} |", end="")
+    print(f" {mean(bare):.1f} | {mean(bare) / own:.2f} |" if bare else "", flush=True)
+
+
+def moe(directory: str, fp8: bool, gbs: float):
+    """Time of a whole MoE layer, random routing, by the kernels that the application would launch. In FP8 the peer
+    quantises its input (as prefill's kernels do); beside that stands the peer whose input is quantised beforehand."""
+    print(f"\n| MoE layer, {'fp8' if fp8 else 'bf16'}, routed rows | our kernels | ours us | Triton us | TFLOP/s | ratio |", end="")
+    print(" ours, of reads | Triton, of reads |", end="")
+    print(" input quantised before, us | ratio |" if fp8 else "")
+    print("|---" * (10 if fp8 else 8) + "|")
+    few_experts(directory, fp8, gbs)
+    torch.cuda.empty_cache()  # for the programs that run beside this one
     layer = MoeLayer(fp8)
     peer, own, bare = ({m: [] for m in ROUTED_ROWS} for _ in range(3))
     for _ in range(2):
         for rows in ROUTED_ROWS:
-            ids = balanced_experts(rows // K) if rows == BALANCED else random_experts(rows // K)
-            peer[rows].append(graph_ms(layer.prepare(rows // K, ids)) * 1e3)
+            run = layer.prepare(rows // K, random_experts(rows // K))
+            peer[rows].append(graph_ms(run) * 1e3)
             if fp8:
-                bare[rows].append(graph_ms(layer.prepare(rows // K, ids, quantized=True)) * 1e3)
+                bare[rows].append(graph_ms(lambda: run(True)) * 1e3)
+            del run
+        torch.cuda.empty_cache()
         program, arguments = ("prefill_fp8_bench", []) if fp8 else ("prefill_bench", ["gemm"])
-        pattern = r"^\| (\d+) (\w+) \|.*?\| (\d+) us, [^|]*\|" if fp8 else r"^\| (\d+) (\w+) \|.*\| (\d+) us,"
-        for rows, routing, us in re.findall(pattern, ours(directory, program, *arguments), re.MULTILINE):
-            if int(rows) in own and (routing == "balanced") == (int(rows) == BALANCED):
+        pattern = r"^\| (\d+) random \|.*?\| (\d+) us, [^|]*\|" if fp8 else r"^\| (\d+) random \|.*\| (\d+) us,"
+        for rows, us in re.findall(pattern, ours(directory, program, *arguments), re.MULTILINE):
+            if int(rows) in own:
                 own[int(rows)].append(float(us))
-    print(f"\n| MoE layer, {'fp8' if fp8 else 'bf16'}, routed rows | ours us | Triton us | TFLOP/s | ratio |", end="")
-    print(" input quantised before, us | ratio |" if fp8 else "")
-    print("|---" * (7 if fp8 else 5) + "|")
     for m in ROUTED_ROWS:
-        if own[m]:
-            a, p = mean(own[m]), mean(peer[m])
-            print(f"| {m} | {a:.0f} | {p:.0f} | {6 * m * D * I / a / 1e6:.0f} | {p / a:.2f} |", end="")
-            print(f" {mean(bare[m]):.0f} | {mean(bare[m]) / a:.2f} |" if fp8 else "", flush=True)
+        moe_row(m, "prefill", mean(own[m]), mean(peer[m]), bare[m], lambda us: "")
 
 
 def attention(directory: str, gbs: float):
@@ -108,7 +127,7 @@ def main():
                 decode(directory, fp8, gbs)
             torch.cuda.empty_cache()
             if asked("moe" + suffix):
-                moe(directory, fp8)
+                moe(directory, fp8, gbs)
             torch.cuda.empty_cache()
         if asked("attention"):
             attention(directory, gbs)

@@ -32,12 +32,19 @@ def read_ceiling() -> float:
     return best
 
 
-def median_ms(run, rounds: int = ROUNDS, warmup: int = 3) -> float:
-    """Median of device events, milliseconds."""
+def keep_busy():
+    """Half a millisecond of nothing: what is enqueued meanwhile is timed without the host's delays."""
+    torch.cuda._sleep(1_000_000)
+
+
+def median_ms(run, rounds: int = ROUNDS, warmup: int = 3, before=lambda: None) -> float:
+    """Median of device events, milliseconds. before: enqueued in front of each, and not timed."""
     for _ in range(warmup):
+        before()
         run()
     times = []
     for _ in range(rounds):
+        before()
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         begin.record()
         run()
@@ -47,8 +54,8 @@ def median_ms(run, rounds: int = ROUNDS, warmup: int = 3) -> float:
     return statistics.median(times)
 
 
-def graph_ms(run) -> float:
-    """Median time of a CUDA graph of `run`, milliseconds."""
+def graph_ms(run, before=lambda: None) -> float:
+    """Median time of a CUDA graph of `run`, milliseconds. before: as in median_ms."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -58,7 +65,7 @@ def graph_ms(run) -> float:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         run()
-    return median_ms(graph.replay)
+    return median_ms(graph.replay, before=before)
 
 
 def random_weight(*shape: int, fp8: bool) -> torch.Tensor:
