@@ -18,7 +18,7 @@ import dev.gregale.tensor.DType;
  * what is added to it, logits and routing weights are fp32.
  */
 final class CudaKernels implements Kernels {
-  private static final int ROW_THREADS = 256;
+  private static final int ROPE_THREADS = 128; // of heads of at most 256
   private final KernelLauncher launcher;
   private final KernelChoice choice;
   private final RowKernels rowKernels;
@@ -91,7 +91,7 @@ final class CudaKernels implements Kernels {
         .add(shape.numKvHeads())
         .add(shape.headDim())
         .add(cache.blockSize())
-        .launch(ropeAndCacheKv, batch.numTokens(), ROW_THREADS);
+        .launch(ropeAndCacheKv, batch.numTokens(), ROPE_THREADS);
     kvCodes.store(cache, shape, batch);
   }
 
