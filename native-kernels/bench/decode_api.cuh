@@ -35,7 +35,7 @@ GREGALE_KERNEL decode_qkv_parts_bf16(Bf16*, Bf16*, Bf16*, const float*, const fl
                                      const int*, int, int, int, int, int, int, int, int, int);
 GREGALE_KERNEL decode_add_parts_f32(float*, const float*, int, int, int, int);
 GREGALE_KERNEL decode_route_bf16(Bf16*, int*, float*, const float*, const float*, const Bf16*,
-                                 const int*, float, int, int, int);
+                                 const int*, float, int, int, int, int);
 GREGALE_KERNEL decode_plan_tiles_bf16(Bf16*, GroupPlan*, int*, const Bf16*, const int*, int, int,
                                       int, int, int);
 GREGALE_KERNEL decode_combine_parts_f32(float*, const float*, const int*, const float*, int, int,

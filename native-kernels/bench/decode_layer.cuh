@@ -245,9 +245,9 @@ class LayerStep {
       }
       return;
     }
-    launch_(decode_route_bf16, tokens_, 256, 2 * s_.hidden, a.normed, a.expert_ids,
-            a.expert_weights, a.residual, w.post_gain, w.router, a.slots, kEps, s_.hidden,
-            s_.experts, s_.per_token);
+    launch_(decode_route_bf16, std::min(tokens_, 2 * launch_.processors()), 256, 2 * s_.hidden,
+            a.normed, a.expert_ids, a.expert_weights, a.residual, w.post_gain, w.router, a.slots,
+            kEps, tokens_, s_.hidden, s_.experts, s_.per_token);
     launch_(decode_plan_tiles_bf16, tokens_, 512, 0, a.tiles, a.plan, a.rows_of, a.normed,
             a.expert_ids, tokens_, s_.hidden, s_.per_token, 0, s_.experts);
     if (s_.format == Format::kBf16) {

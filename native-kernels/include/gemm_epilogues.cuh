@@ -19,6 +19,8 @@ struct SwigluToTiles {
   __nv_bfloat16* hidden;                            // tiled [rows, 64 n_tiles]
   int n_tiles;
 
+  __device__ __forceinline__ void begin(const Unit&) const {}
+
   template <int kN>
   __device__ __forceinline__ void finish(const float (&acc)[kN / 2], const Unit&,
                                          uint32_t staging) const {
@@ -65,6 +67,8 @@ struct RowsBf16 {
   static constexpr int kPart = 64;  // tokens staged at a time
   __nv_bfloat16* out;               // [rows, width]
   int width;                        // N
+
+  __device__ __forceinline__ void begin(const Unit&) const {}
 
   template <int kN>
   __device__ __forceinline__ void finish(const float (&acc)[kN / 2], const Unit& unit,
@@ -123,6 +127,8 @@ struct RowsF32 {
   float* out;  // [rows, width]
   int width;   // N
 
+  __device__ __forceinline__ void begin(const Unit&) const {}
+
   template <int kN>
   __device__ __forceinline__ void finish(const float (&acc)[kN / 2], const Unit& unit,
                                          uint32_t) const {
@@ -136,6 +142,55 @@ struct RowsF32 {
       for (int i = 0; i < 4; i++) {
         if (8 * j + first + i % 2 < unit.rows && column + i / 2 * 8 < width) {
           to[i % 2 * width + i / 2 * 8] = acc[4 * j + i];
+        }
+      }
+    }
+  }
+};
+
+// The same, added to rows that are there (the residual): one addition in fp32 of what RowsF32 would
+// have written.
+struct AddRowsF32 {
+  static constexpr bool kStoreWarp = false;
+  float* out;  // [rows, width]
+  int width;   // N
+
+  // Brings the rows into L2 while the unit is multiplied: a thread its row's columns.
+  __device__ __forceinline__ void begin(const Unit& unit) const {
+    const int row = threadIdx.x - (kGemmThreads - kConsumers);
+    const int column = unit.n_tile * kTileRows;
+    if (row < unit.rows && column < width && width % 4 == 0) {  // else rows are not aligned
+      bulk_prefetch(out + static_cast<size_t>(unit.first_row + row) * width + column,
+                    min(kTileRows, width - column) * 4);
+    }
+  }
+
+  template <int kN>
+  __device__ __forceinline__ void finish(const float (&acc)[kN / 2], const Unit& unit,
+                                         uint32_t) const {
+    constexpr int kAtOnce = kN / 8 % 4 == 0 ? 4 : 2;  // eights of tokens: 16 loads in flight
+    const int lane = threadIdx.x % 32;
+    const int column = unit.n_tile * kTileRows + (threadIdx.x / 32 - 4) * 16 + lane / 4;
+    const int first = lane % 4 * 2;
+    // Tokens from the first on, of this thread's two columns.
+    const int tokens[2] = {column < width ? unit.rows - first : 0,
+                           column + 8 < width ? unit.rows - first : 0};
+    float* to = out + static_cast<size_t>(unit.first_row + first) * width + column;
+#pragma unroll
+    for (int j = 0; j < kN / 8; j += kAtOnce, to += static_cast<size_t>(8 * kAtOnce) * width) {
+      float sums[4 * kAtOnce];
+#pragma unroll
+      for (int i = 0; i < 4 * kAtOnce; i++) {
+        const int token = i / 4 * 8 + i % 2;
+        const bool is_there = 8 * j + token < tokens[i / 2 % 2];
+        sums[i] = is_there ? __ldcg(to + token * width + i / 2 % 2 * 8) : 0.0f;
+      }
+      // Never in one rounding with the factor by which codes' sums were just multiplied.
+#pragma unroll
+      for (int i = 0; i < 4 * kAtOnce; i++) {
+        const int token = i / 4 * 8 + i % 2;
+        if (8 * j + token < tokens[i / 2 % 2]) {
+          to[token * width + i / 2 % 2 * 8] = __fadd_rn(sums[i], acc[4 * j + i]);
         }
       }
     }

@@ -292,6 +292,7 @@ __device__ __forceinline__ void grouped_gemm(const GemmOperands& op, const Epilo
     RingPlace place;
     Unit unit;
     while (walk.next(unit)) {
+      epilogue.begin(unit);
       gemm_unit<Format>(unit, shared, op, epilogue, place, warpgroup - 1, lane);
     }
   }

@@ -73,6 +73,11 @@ __device__ __forceinline__ void bulk_load_once(uint32_t to, const void* from, ui
       : "memory");
 }
 
+// Into L2 alone.
+__device__ __forceinline__ void bulk_prefetch(const void* from, uint32_t bytes) {
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
+}
+
 // To the same address in every CTA of `mask`, completing on the same barrier of each.
 __device__ __forceinline__ void bulk_load_multicast(uint32_t to, const void* from, uint32_t bytes,
                                                     uint32_t barrier, uint16_t mask) {

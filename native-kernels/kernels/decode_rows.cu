@@ -1,5 +1,5 @@
 // What stands between the GEMMs of a decode step of more than 8 tokens (decode_gemm.cu): one row or
-// a quarter of a row to a block, everything from L2.
+// a quarter of a row to a block, everything from L2. decode_route_bf16 also serves larger batches.
 //
 //   decode_norm_tiles_bf16        token tile <- rmsNorm(residual)
 //   decode_qkv_parts_bf16         queries, cache <- rope(sum of parts): ropeAndCacheKv
@@ -10,7 +10,7 @@
 //
 // Where GEMMs keep K whole, a row has the bits that the larger ops give it (rms_norm, matmul,
 // rope_and_cache_kv, the experts' combine, add): the arithmetic is the same, in the same order.
-// decode_route_bf16 takes any number of tokens, since no smaller ops route with its bits.
+// decode_route_bf16 takes any number of tokens: no smaller ops route with its bits, or as fast.
 //
 // Legend: T tokens (at most 256; T K at most 512), D hidden, H query heads, G KV heads, d head dim,
 // E experts (at most 16), K experts per token. Layouts: tiled_layout.cuh, kv_layout.cuh; the plan:
@@ -84,42 +84,43 @@ __device__ __forceinline__ void store_four(__nv_bfloat16* to, float a, float b, 
   *reinterpret_cast<uint2*>(to) = *reinterpret_cast<const uint2*>(pair);
 }
 
-// The gains of a thread's first columns, read before the wait.
+// A thread's first columns of a row, or of the gains, read before they are needed.
 constexpr int kColumnsAhead = 2;  // chunks: all of 4,096 columns
-struct Gains {
+struct Ahead {
   float of[kColumnsAhead][kChunk];
 
-  __device__ __forceinline__ Gains(const float* gain, int width) {
+  __device__ __forceinline__ Ahead(const float* row, int width) {
 #pragma unroll
     for (int i = 0; i < kColumnsAhead; i++) {
       const int at = (i * kRowThreads + threadIdx.x) * kChunk;
       if (at < width) {
-        read_row(of[i], gain, at);
+        read_row(of[i], row, at);
       }
     }
   }
 };
 
-// rmsNorm of a row by a block; store(at, chunk) takes each chunk of 8 columns. Columns whose gains
-// were read ahead stay in registers between the two passes.
+// Brings a row into L2.
+__device__ __forceinline__ void prefetch_row(const float* row, int width) {
+  for (int at = threadIdx.x * kChunk; at < width; at += kRowThreads * kChunk) {
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(row + at));
+  }
+}
+
+// rmsNorm of a row by a block; store(at, chunk) takes each chunk of 8 columns. Columns that were
+// read ahead stay in registers between the two passes.
 template <class Store>
-__device__ __forceinline__ void norm_row(const float* row, const float* gain, const Gains& ahead,
-                                         int width, float eps, const Store& store) {
+__device__ __forceinline__ void norm_row(const float* row, Ahead& row_ahead, const float* gain,
+                                         const Ahead& gain_ahead, int width, float eps,
+                                         const Store& store) {
   constexpr int kStep = kRowThreads * kChunk;
   const int first = threadIdx.x * kChunk;
-  float kept[kColumnsAhead][kChunk];
   float values[kChunk];
   float sum = 0.0f;
 #pragma unroll
   for (int i = 0; i < kColumnsAhead; i++) {
     if (first + i * kStep < width) {
-      read_row(kept[i], row, first + i * kStep);
-    }
-  }
-#pragma unroll
-  for (int i = 0; i < kColumnsAhead; i++) {
-    if (first + i * kStep < width) {
-      sum = add_squares(sum, kept[i]);
+      sum = add_squares(sum, row_ahead.of[i]);
     }
   }
   for (int at = first + kColumnsAhead * kStep; at < width; at += kStep) {
@@ -130,7 +131,7 @@ __device__ __forceinline__ void norm_row(const float* row, const float* gain, co
 #pragma unroll
   for (int i = 0; i < kColumnsAhead; i++) {
     if (first + i * kStep < width) {
-      store(first + i * kStep, normed(kept[i], ahead.of[i], scale));
+      store(first + i * kStep, normed(row_ahead.of[i], gain_ahead.of[i], scale));
     }
   }
   for (int at = first + kColumnsAhead * kStep; at < width; at += kStep) {
@@ -155,6 +156,35 @@ __device__ __forceinline__ float4 older_columns(const float4* of, bool there) {
                : make_float4(0, 0, 0, 0);
 }
 
+// Keeps the compiler from unpacking weights before a loop, into twice the registers.
+__device__ __forceinline__ void keep_packed(uint4& weights) {
+  asm volatile("" : "+r"(weights.x), "+r"(weights.y), "+r"(weights.z), "+r"(weights.w));
+}
+
+// sum + the products of the chunk at column `at` of a row of bf16 in shared memory with weights.
+__device__ __forceinline__ float add_product(float sum, const char* row, int at, uint4 weights) {
+  float a[kChunk];
+  float b[kChunk];
+  unpack(*reinterpret_cast<const Bf16x8*>(row + at * 2), a);
+  unpack(*reinterpret_cast<const Bf16x8*>(&weights), b);
+#pragma unroll
+  for (int i = 0; i < kChunk; i++) {
+    sum = fmaf(a[i], b[i], sum);
+  }
+  return sum;
+}
+
+// The same for a lane's chunks from column `first` on, with an expert's row of the router. Many rows
+// read it, so it may stay in L1.
+__device__ __forceinline__ float add_products(float sum, const char* row,
+                                              const __nv_bfloat16* weights, int first, int width) {
+#pragma unroll 4
+  for (int at = first; at < width; at += kWarpSize * kChunk) {
+    sum = add_product(sum, row, at, __ldg(reinterpret_cast<const uint4*>(weights + at)));
+  }
+  return sum;
+}
+
 // Chunk `chunk` of row `row` of a token tile of `rows` rows.
 __device__ __forceinline__ Bf16x8* tile_chunk(__nv_bfloat16* tile, int rows, int row, int chunk) {
   return reinterpret_cast<Bf16x8*>(token_chunk(tile, rows, row, chunk));
@@ -169,11 +199,13 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
                            const int* row_ids,         // [rows] rows of residual; null: in order
                            const float* gain,          // [D]
                            float eps, int hidden, int tile_rows) {
-  const Gains ahead(gain, hidden);
+  const Ahead gains(gain, hidden);
   wait_for_predecessor();
   release_successor();
   const int from = row_ids == nullptr ? blockIdx.x : row_ids[blockIdx.x];
-  norm_row(residual + static_cast<size_t>(from) * hidden, gain, ahead, hidden, eps,
+  const float* row = residual + static_cast<size_t>(from) * hidden;
+  Ahead columns(row, hidden);
+  norm_row(row, columns, gain, gains, hidden, eps,
            [&](int at, const Bf16x8& chunk) {
              *tile_chunk(tile, tile_rows, blockIdx.x, at / kChunk) = chunk;
            });
@@ -265,8 +297,10 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
   *to = v;
 }
 
-// Grid T, block 256, dynamic shared memory 2 D bytes: the row as the experts will read it.
-extern "C" __global__ void __launch_bounds__(kRowThreads)
+// Grid at most 2 blocks a multiprocessor, of 256; each takes every gridDim.x-th row. Dynamic shared
+// memory 2 D bytes: the row as the experts will read it. A warp keeps its first expert's row of the
+// router in registers, so that many rows read it once.
+extern "C" __global__ void __launch_bounds__(kRowThreads, 2)
     decode_route_bf16(__nv_bfloat16* normed,        // [T, D]
                       int* expert_ids,              // [T, K]
                       float* expert_weights,        // [T, K]
@@ -274,63 +308,60 @@ extern "C" __global__ void __launch_bounds__(kRowThreads)
                       const float* gain,            // [D]
                       const __nv_bfloat16* router,  // [E, D]
                       const int* slots,             // [T]
-                      float eps, int hidden, int experts, int per_token) {
+                      float eps, int tokens, int hidden, int experts, int per_token) {
   extern __shared__ __align__(16) char shared_row[];
-  __shared__ float logits[kWarpSize];
-  const int token = blockIdx.x;
+  __shared__ float logits[kMaxExperts];
   const int lane = threadIdx.x % kWarpSize;
   const int warp = threadIdx.x / kWarpSize;
-  constexpr int kAhead = 16;  // chunks of the warp's first expert, loaded before the wait
-  uint4 ahead[kAhead];
+  constexpr int kKept = 16;  // chunks of a lane: 4,096 columns of its warp's first expert
+  const __nv_bfloat16* own = router + static_cast<size_t>(warp) * hidden;
+  uint4 kept[kKept];
 #pragma unroll
-  for (int i = 0; i < kAhead; i++) {
+  for (int i = 0; i < kKept; i++) {
     const int at = (i * kWarpSize + lane) * kChunk;
     if (warp < experts && at < hidden) {
-      ahead[i] = load_weights(router + static_cast<size_t>(warp) * hidden + at);
+      kept[i] = load_weights(own + at);
     }
   }
-  const Gains gains(gain, hidden);
+  const Ahead gains(gain, hidden);
   wait_for_predecessor();
   release_successor();
-  norm_row(residual + static_cast<size_t>(token) * hidden, gain, gains, hidden, eps,
-           [&](int at, const Bf16x8& chunk) {
-             *reinterpret_cast<Bf16x8*>(shared_row + at * 2) = chunk;
-             *reinterpret_cast<Bf16x8*>(normed + static_cast<size_t>(token) * hidden + at) = chunk;
-           });
-  __syncthreads();
-  for (int expert = warp; expert < experts; expert += kRowWarps) {
+  const auto row_of = [&](int token) { return residual + static_cast<size_t>(token) * hidden; };
+  for (int token = blockIdx.x; token < tokens; token += gridDim.x) {
+    if (token + static_cast<int>(gridDim.x) < tokens) {  // the block's next
+      prefetch_row(row_of(token + gridDim.x), hidden);
+    }
+    Ahead columns(row_of(token), hidden);
+    norm_row(row_of(token), columns, gain, gains, hidden, eps, [&](int at, const Bf16x8& chunk) {
+      *reinterpret_cast<Bf16x8*>(shared_row + at * 2) = chunk;
+      *reinterpret_cast<Bf16x8*>(normed + static_cast<size_t>(token) * hidden + at) = chunk;
+    });
+    __syncthreads();  // the row is there
     float sum = 0.0f;
-    const auto add_product = [&](int at, uint4 weights) {
-      float a[kChunk];
-      float b[kChunk];
-      unpack(*reinterpret_cast<const Bf16x8*>(shared_row + at * 2), a);
-      unpack(*reinterpret_cast<const Bf16x8*>(&weights), b);
 #pragma unroll
-      for (int i = 0; i < kChunk; i++) {
-        sum = fmaf(a[i], b[i], sum);
-      }
-    };
-    const __nv_bfloat16* own = router + static_cast<size_t>(expert) * hidden;
-#pragma unroll
-    for (int i = 0; i < kAhead; i++) {
+    for (int i = 0; i < kKept; i++) {
       const int at = (i * kWarpSize + lane) * kChunk;
+      keep_packed(kept[i]);
       if (at < hidden) {
-        add_product(at, expert == warp ? ahead[i] : load_weights(own + at));
+        sum = add_product(sum, shared_row, at, kept[i]);
       }
     }
-    for (int at = (kAhead * kWarpSize + lane) * kChunk; at < hidden; at += kWarpSize * kChunk) {
-      add_product(at, load_weights(own + at));
+    int first = (kKept * kWarpSize + lane) * kChunk;  // column of what is not kept
+    for (int expert = warp; expert < experts; expert += kRowWarps) {
+      const __nv_bfloat16* weights = router + static_cast<size_t>(expert) * hidden;
+      sum = warp_sum(add_products(sum, shared_row, weights, first, hidden));
+      if (lane == 0) {
+        logits[expert] = sum;
+      }
+      sum = 0.0f;
+      first = lane * kChunk;
     }
-    sum = warp_sum(sum);
-    if (lane == 0) {
-      logits[expert] = sum;
+    __syncthreads();  // the logits are there; norm_scale keeps warps from the next row's meanwhile
+    if (warp == 0) {
+      choose_experts(expert_ids + token * per_token, expert_weights + token * per_token,
+                     lane < experts ? logits[lane] : 0.0f, experts, per_token, slots[token] < 0,
+                     lane);
     }
-  }
-  __syncthreads();
-  if (warp == 0) {
-    choose_experts(expert_ids + token * per_token, expert_weights + token * per_token,
-                   lane < experts ? logits[lane] : 0.0f, experts, per_token, slots[token] < 0,
-                   lane);
   }
 }
 

@@ -4,7 +4,8 @@
 //   expert_gather_bf16    rows of x into token tiles, once per pair
 //   expert_combine_bf16   out[t] = sum over slots of weight * row, fp32 in slot order, to bf16
 //   expert_combine_f32    the same, to fp32
-//   ..._of_bf16           both, of rows in bf16
+//   expert_combine_add_f32   the same, added to what is there (Kernels.addExpertFeedForward)
+//   ..._of_bf16           all three, of rows in bf16
 //
 // Legend: T tokens, K experts per token, E experts, D hidden. pair = token * K + slot. Padded rows:
 // the experts' rows one after the other, each expert padded to whole token tiles
@@ -97,7 +98,19 @@ __device__ __forceinline__ void store(__nv_bfloat16* to, float sum) { *to = __fl
 
 __device__ __forceinline__ void store(float* to, float sum) { *to = sum; }
 
-template <class Out, class Row>
+// With kAdds, what a token's sum is added to.
+template <bool kAdds, class Out>
+__device__ __forceinline__ void read_before(float (&values)[kChunk], const Out* from) {
+  if constexpr (kAdds) {
+    const float4 low = reinterpret_cast<const float4*>(from)[0];
+    const float4 high = reinterpret_cast<const float4*>(from)[1];
+    values[0] = low.x, values[1] = low.y, values[2] = low.z, values[3] = low.w;
+    values[4] = high.x, values[5] = high.y, values[6] = high.z, values[7] = high.w;
+  }
+}
+
+// kAdds: a token's experts are summed before out takes them.
+template <bool kAdds, class Out, class Row>
 __device__ __forceinline__ void combine(Out* out, const Row* rows, const int* pair_row,
                                         const float* expert_weights, int experts_per_token,
                                         int width) {
@@ -107,11 +120,17 @@ __device__ __forceinline__ void combine(Out* out, const Row* rows, const int* pa
   Out* to = out + token * width;
   const int packed = width % kChunk == 0 ? width : 0;  // rows of other widths are not aligned
   for (int at = threadIdx.x * kChunk; at < packed; at += blockDim.x * kChunk) {
+    float before[kChunk];
+    read_before<kAdds>(before, to + at);
     float sum[kChunk] = {};
     for (int slot = 0; slot < experts_per_token; slot++) {
       if (row_of[slot] >= 0) {
         add_weighted(sum, rows + static_cast<size_t>(row_of[slot]) * width + at, weight_of[slot]);
       }
+    }
+#pragma unroll
+    for (int i = 0; i < kChunk; i++) {
+      sum[i] = kAdds ? before[i] + sum[i] : sum[i];
     }
     store(to + at, sum);
   }
@@ -123,7 +142,7 @@ __device__ __forceinline__ void combine(Out* out, const Row* rows, const int* pa
         sum = fmaf(weight_of[slot], static_cast<float>(rows[from]), sum);
       }
     }
-    store(to + at, sum);
+    store(to + at, kAdds ? static_cast<float>(to[at]) + sum : sum);
   }
 }
 
@@ -212,16 +231,18 @@ extern "C" __global__ void expert_gather_bf16(__nv_bfloat16* tiles,    // tiled 
   tile_row(tiles, from, row, plan[expert], width);
 }
 
-#define GREGALE_COMBINE(name, Out, Row)                                                          \
+#define GREGALE_COMBINE(name, kAdds, Out, Row)                                                   \
   extern "C" __global__ void expert_combine_##name(Out* out,                    /* [T, D] */       \
                                                    const Row* rows,             /* [padded, D] */  \
                                                    const int* pair_row,         /* [T, K] */       \
                                                    const float* expert_weights, /* [T, K] */       \
                                                    int experts_per_token, int width) {           \
-    combine(out, rows, pair_row, expert_weights, experts_per_token, width);                      \
+    combine<kAdds>(out, rows, pair_row, expert_weights, experts_per_token, width);               \
   }
 
-GREGALE_COMBINE(bf16, __nv_bfloat16, float)
-GREGALE_COMBINE(f32, float, float)
-GREGALE_COMBINE(bf16_of_bf16, __nv_bfloat16, __nv_bfloat16)
-GREGALE_COMBINE(f32_of_bf16, float, __nv_bfloat16)
+GREGALE_COMBINE(bf16, false, __nv_bfloat16, float)
+GREGALE_COMBINE(f32, false, float, float)
+GREGALE_COMBINE(add_f32, true, float, float)
+GREGALE_COMBINE(bf16_of_bf16, false, __nv_bfloat16, __nv_bfloat16)
+GREGALE_COMBINE(f32_of_bf16, false, float, __nv_bfloat16)
+GREGALE_COMBINE(add_f32_of_bf16, true, float, __nv_bfloat16)

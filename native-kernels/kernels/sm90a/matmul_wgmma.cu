@@ -4,6 +4,7 @@
 //   tile_rows_bf16       x [rows, K] row-major to token tiles
 //   matmul_wgmma_bf16    out in bf16
 //   matmul_wgmma_f32     out in fp32 (logits)
+//   matmul_wgmma_add_f32 Kernels.addMatmul: residual += x W^T (attention's output projection)
 //
 // Layouts: tiled_layout.cuh. rows and max_tile_rows (a multiple of 16, at most 256) are the same in
 // both launches. Units of work are ceil(n_tiles / 2) * token tiles, for grid / 2 clusters: a
@@ -50,4 +51,14 @@ extern "C" __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kG
   const GemmOperands op{weights, nullptr,       tiles,   nullptr, nullptr, 1,
                         rows,    max_tile_rows, n_tiles, k_tiles, k_tiles};
   grouped_gemm<GemmBf16>(op, RowsF32{out, width});
+}
+
+extern "C" __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kGemmThreads, 1)
+    matmul_wgmma_add_f32(float* residual,      // [rows, width], the product is added to it
+                         const char* weights,  // as above
+                         const char* tiles, int rows, int max_tile_rows, int n_tiles,
+                         int k_tiles, int width) {
+  const GemmOperands op{weights, nullptr,       tiles,   nullptr, nullptr, 1,
+                        rows,    max_tile_rows, n_tiles, k_tiles, k_tiles};
+  grouped_gemm<GemmBf16>(op, AddRowsF32{residual, width});
 }

@@ -18,7 +18,8 @@
 
 #define GREGALE_MATMULS(format, Format)                         \
   GREGALE_MATMUL(format, Format, bf16, __nv_bfloat16, RowsBf16) \
-  GREGALE_MATMUL(format, Format, f32, float, RowsF32)
+  GREGALE_MATMUL(format, Format, f32, float, RowsF32)           \
+  GREGALE_MATMUL(format, Format, add_f32, float, AddRowsF32)
 
 GREGALE_MATMULS(fp8_rows, GemmFp8<false>)
 GREGALE_MATMULS(fp8_blocks, GemmFp8<true>)

@@ -20,6 +20,17 @@ public interface Kernels extends ModelOps {
   void matmul(Tensor out, Tensor x, Tensor weight, int rows);
 
   /**
+   * residual += x * weight^T: fp32 {@code [rows, N]}, with the bits of {@link #matmul} and {@link
+   * #add}.
+   *
+   * @param update fp32 {@code [rows, N]}: scratch for the product
+   */
+  default void addMatmul(Tensor residual, Tensor x, Tensor weight, Tensor update, int rows) {
+    matmul(update, x, weight, rows);
+    add(residual, update, rows);
+  }
+
+  /**
    * Rotates queries and keys in place (half-split form, angle pairs (i, i + d/2)) and writes keys
    * and values into the cache at the batch's slots; rows with slot -1 write no cache.
    *
@@ -62,6 +73,24 @@ public interface Kernels extends ModelOps {
   void expertFeedForward(
       Tensor out, Tensor x, ExpertRouting routing, Tensor gateUp, Tensor down, int rows);
 
+  /**
+   * residual += what {@link #expertFeedForward} gives: fp32 {@code [rows, D]}, with the bits of it
+   * and {@link #add}.
+   *
+   * @param update fp32 {@code [rows, D]}: scratch for the sums over experts
+   */
+  default void addExpertFeedForward(
+      Tensor residual,
+      Tensor x,
+      ExpertRouting routing,
+      Tensor gateUp,
+      Tensor down,
+      Tensor update,
+      int rows) {
+    expertFeedForward(update, x, routing, gateUp, down, rows);
+    add(residual, update, rows);
+  }
+
   /** out[r] = x[rowIds[r]]: {@code [rows, D]}. */
   void gatherRows(Tensor out, Tensor x, Tensor rowIds, int rows);
 
@@ -81,10 +110,10 @@ public interface Kernels extends ModelOps {
     matmul(scratch.qkv(), scratch.hidden(), weights.qkv(), tokens); // [T, (H + 2G) d]
     ropeAndCacheKv(scratch.qkv(), kv, ropeTable, shape, batch);
     pagedAttention(scratch.context(), scratch.qkv(), kv, shape, batch); // [T, H d]
-    Tensor update = out == residual ? scratch.update() : out;
-    matmul(update, scratch.context(), weights.output(), tokens); // [T, D]
     if (out == residual) {
-      add(residual, update, tokens);
+      addMatmul(residual, scratch.context(), weights.output(), scratch.update(), tokens); // [T, D]
+    } else {
+      matmul(out, scratch.context(), weights.output(), tokens); // [T, D]
     }
   }
 
@@ -105,11 +134,13 @@ public interface Kernels extends ModelOps {
       dispatch(own, routing.expertIds(), first, weights.numExperts(), tokens);
       routing = new ExpertRouting(own, routing.expertWeights());
     }
-    Tensor update = out == residual ? scratch.update() : out;
-    expertFeedForward(
-        update, scratch.hidden(), routing, weights.gateUp(), weights.down(), tokens); // [T, D]
+    Tensor x = scratch.hidden();
+    Tensor gateUp = weights.gateUp();
     if (out == residual) {
-      add(residual, update, tokens);
+      addExpertFeedForward(
+          residual, x, routing, gateUp, weights.down(), scratch.update(), tokens); // [T, D]
+    } else {
+      expertFeedForward(out, x, routing, gateUp, weights.down(), tokens); // [T, D]
     }
   }
 

@@ -12,6 +12,8 @@ class AttentionContractTest extends ContractTest {
     int[] tokens = {3, 1, 17};
     attention(candidate, new AttentionShape(6, 2, 32, 0), 4, true, tokens, tokens, tokens);
     attention(candidate, new AttentionShape(3, 1, 10, 0), 16, true, tokens, tokens, tokens);
+    attention(candidate, new AttentionShape(28, 7, 96, 0), 16, true, tokens, tokens);
+    attention(candidate, new AttentionShape(20, 2, 128, 0), 16, true, tokens, tokens);
   }
 
   @ParameterizedTest

@@ -50,7 +50,30 @@ class BlocksContractTest extends ContractTest {
       BlocksFixture.route(candidate, tokens, Experts.all(8, 2), 256);
       BlocksFixture.route(candidate, tokens, new Experts(6, 3, 3, 3), 320);
     }
+    BlocksFixture.route(candidate, 700, Experts.all(8, 2), 256);
+    BlocksFixture.route(candidate, 300, Experts.all(16, 4), 4608);
     BlocksFixture.route(candidate, 6, Experts.all(4, 2), 50);
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void addMatmul(Device candidate) {
+    for (int rows : new int[] {1, 6, 33, 70, 256, 300, 520}) {
+      AdditionsFixture.matmul(candidate, null, rows, 144, 256);
+      AdditionsFixture.matmul(candidate, null, rows, 320, 192);
+    }
+    AdditionsFixture.matmul(candidate, null, 13, 5, 3);
+    AdditionsFixture.matmul(candidate, null, 70, 130, 257);
+  }
+
+  @ParameterizedTest
+  @MethodSource("backends")
+  void addExpertFeedForward(Device candidate) {
+    for (int rows : new int[] {1, 7, 70, 300}) {
+      AdditionsFixture.experts(candidate, null, rows, 8, 2, 192, 192);
+      AdditionsFixture.experts(candidate, null, rows, 5, 3, 256, 70);
+    }
+    AdditionsFixture.experts(candidate, null, 13, 5, 3, 50, 70);
   }
 
   /** The first, the last and one expert; of few tokens none may be among them. */

@@ -1,8 +1,10 @@
 package dev.gregale.backend;
 
+import dev.gregale.backend.AdditionsFixture.Codes;
 import dev.gregale.backend.BlocksFixture.Experts;
 import dev.gregale.quantization.Recipe;
 import dev.gregale.tensor.DType;
+import dev.gregale.tensor.InputScaling.When;
 import java.util.Arrays;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -51,6 +53,21 @@ class QuantisedBlocksContractTest extends ContractTest {
         BlocksFixture.experts(candidate, recipe, tokens, new Experts(8, 4, 4, 2), 256, 192);
       }
       BlocksFixture.experts(candidate, recipe, 6, Experts.all(4, 2), 50, 33);
+    }
+  }
+
+  /** What is added has the bits of the product alone, its inputs quantised or not. */
+  @ParameterizedTest
+  @MethodSource("backends")
+  void additions(Device candidate) {
+    for (Recipe recipe : QuantisedWeights.recipes()) {
+      for (When when : new When[] {When.NEVER, When.ALWAYS}) {
+        Codes codes = new Codes(recipe, when);
+        for (int rows : new int[] {1, 70, 300}) {
+          AdditionsFixture.matmul(candidate, codes, rows, 144, 256);
+          AdditionsFixture.experts(candidate, codes, rows, 5, 2, 256, 192);
+        }
+      }
     }
   }
 

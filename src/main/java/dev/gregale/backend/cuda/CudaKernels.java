@@ -18,7 +18,7 @@ import dev.gregale.tensor.DType;
  * what is added to it, logits and routing weights are fp32.
  */
 final class CudaKernels implements Kernels {
-  private static final int ROW_THREADS = 256;
+  private static final int ROPE_THREADS = 128; // of heads of at most 256
   private final KernelLauncher launcher;
   private final KernelChoice choice;
   private final RowKernels rowKernels;
@@ -76,6 +76,15 @@ final class CudaKernels implements Kernels {
   }
 
   @Override
+  public void addMatmul(Tensor residual, Tensor x, Tensor weight, Tensor update, int rows) {
+    CudaTensor to = f32(residual, "the residual");
+    CudaTensor by = weight(weight, "addMatmul's weight");
+    if (!choice.matmul(by, to, rows).launchAdd(to, bf16(x, "addMatmul's x"), by, rows)) {
+      Kernels.super.addMatmul(residual, x, weight, update, rows);
+    }
+  }
+
+  @Override
   public void ropeAndCacheKv(
       Tensor qkv, KvLayer kv, Tensor ropeTable, AttentionShape shape, ForwardBatch batch) {
     CudaKvLayer cache = (CudaKvLayer) kv;
@@ -91,7 +100,7 @@ final class CudaKernels implements Kernels {
         .add(shape.numKvHeads())
         .add(shape.headDim())
         .add(cache.blockSize())
-        .launch(ropeAndCacheKv, batch.numTokens(), ROW_THREADS);
+        .launch(ropeAndCacheKv, batch.numTokens(), ROPE_THREADS);
     kvCodes.store(cache, shape, batch);
   }
 
@@ -119,16 +128,36 @@ final class CudaKernels implements Kernels {
   @Override
   public void expertFeedForward(
       Tensor out, Tensor x, ExpertRouting routing, Tensor gateUp, Tensor down, int rows) {
-    ExpertKernel.Call call =
-        new ExpertKernel.Call(
-            CudaTensor.of(out),
-            bf16(x, "the experts' x"),
-            CudaTensor.of(routing.expertIds()),
-            f32(routing.expertWeights(), "the routing weights"),
-            weight(gateUp, "gate and up"),
-            weight(down, "down"),
-            rows);
+    ExpertKernel.Call call = call(CudaTensor.of(out), x, routing, gateUp, down, rows);
     choice.expert(call).launch(call);
+  }
+
+  @Override
+  public void addExpertFeedForward(
+      Tensor residual,
+      Tensor x,
+      ExpertRouting routing,
+      Tensor gateUp,
+      Tensor down,
+      Tensor update,
+      int rows) {
+    CudaTensor out = f32(residual, "the residual");
+    ExpertKernel.Call call = call(out, x, routing, gateUp, down, rows);
+    if (!choice.expert(call).launchAdd(call)) {
+      Kernels.super.addExpertFeedForward(residual, x, routing, gateUp, down, update, rows);
+    }
+  }
+
+  private static ExpertKernel.Call call(
+      CudaTensor out, Tensor x, ExpertRouting routing, Tensor gateUp, Tensor down, int rows) {
+    return new ExpertKernel.Call(
+        out,
+        bf16(x, "the experts' x"),
+        CudaTensor.of(routing.expertIds()),
+        f32(routing.expertWeights(), "the routing weights"),
+        weight(gateUp, "gate and up"),
+        weight(down, "down"),
+        rows);
   }
 
   @Override

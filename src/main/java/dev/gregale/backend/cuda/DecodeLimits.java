@@ -57,8 +57,12 @@ record DecodeLimits(int minTokens, int maxTokens, int maxPairs, boolean isRagged
     return isTiled(block.gateUp())
         && isTiled(block.down())
         && isAlike(block.gateUp(), block.down())
-        && isWhole(block.hidden())
-        && block.routedExperts() <= MAX_EXPERTS;
+        && canRoute(block);
+  }
+
+  /** Whether {@link FusedRoute} can route for it, however its experts are kept. */
+  static boolean canRoute(DecodeKernels.ExpertBlock block) {
+    return isWhole(block.hidden()) && block.routedExperts() <= MAX_EXPERTS;
   }
 
   boolean allow(DecodeKernels.Logits logits) {

@@ -41,13 +41,14 @@ final class DecodeMany implements DecodeKernels {
       Workspace workspace,
       BlockAttention attention,
       DecodeGemm gemm,
+      FusedRoute route,
       DecodeLimits limits) {
     this.launcher = launcher;
     this.workspace = workspace;
     this.attention = attention;
     this.gemm = gemm;
     this.limits = limits;
-    route = new FusedRoute(launcher, modules);
+    this.route = route;
     normTiles = modules.function(ROWS, "decode_norm_tiles_bf16");
     qkvParts = modules.function(ROWS, "decode_qkv_parts_bf16");
     addParts = modules.function(ROWS, "decode_add_parts_f32");

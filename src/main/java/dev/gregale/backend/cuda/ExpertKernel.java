@@ -46,6 +46,15 @@ interface ExpertKernel {
 
   void launch(Call call);
 
+  /**
+   * The same, added to the call's out, which is fp32.
+   *
+   * @return false if this kernel cannot; then nothing was done
+   */
+  default boolean launchAdd(Call call) {
+    return false;
+  }
+
   /** Makes the scratch memory for batches up to the limits. */
   void reserve(WorkspaceLimits limits);
 }

@@ -8,11 +8,14 @@ import dev.gregale.tensor.DType;
  */
 final class FusedRoute {
   private static final int THREADS = 256;
+  private static final int BLOCKS = 2; // of a multiprocessor at a time
   private final KernelLauncher launcher;
   private final KernelFunction route;
+  private final int multiprocessors;
 
-  FusedRoute(KernelLauncher launcher, KernelModules modules) {
+  FusedRoute(KernelLauncher launcher, KernelModules modules, int multiprocessors) {
     this.launcher = launcher;
+    this.multiprocessors = multiprocessors;
     route = modules.function("decode_rows", "decode_route_bf16");
   }
 
@@ -32,10 +35,17 @@ final class FusedRoute {
         .add(block.router())
         .add(CudaTensor.of(block.batch().slotMapping()))
         .add(block.eps())
+        .add(block.tokens())
         .add(block.hidden())
         .add(block.routedExperts())
         .add(block.perToken())
         .overlapping()
-        .launch(route, block.tokens(), 1, 1, THREADS, DType.BF16.bytes() * block.hidden());
+        .launch(
+            route,
+            Math.min(block.tokens(), BLOCKS * multiprocessors),
+            1,
+            1,
+            THREADS,
+            DType.BF16.bytes() * block.hidden());
   }
 }

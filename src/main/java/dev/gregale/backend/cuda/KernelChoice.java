@@ -48,6 +48,7 @@ record KernelChoice(
     boolean isDeterministic = mode == Mode.DETERMINISTIC;
     InputRounder rounder = new InputRounder(launcher, modules, workspace, saturation);
     GeneralAttention general = new GeneralAttention(launcher, modules, workspace, isDeterministic);
+    FusedRoute route = null;
     if (hasTiles) {
       InputQuantizer quantizer = new InputQuantizer(launcher, modules, saturation);
       WgmmaTools tools =
@@ -55,27 +56,27 @@ record KernelChoice(
               launcher, modules, workspace, quantizer, rounder, processors, mode == Mode.FASTEST);
       matmuls.add(new WgmmaMatmul(tools));
       experts.add(new WgmmaExperts(tools));
-    }
-    if (hasTiles) {
       WgmmaAttention wgmma =
           new WgmmaAttention(launcher, modules, workspace, processors, isDeterministic);
       attentions.add(wgmma);
+      route = new FusedRoute(launcher, modules, processors);
       DecodeGemm gemm = new DecodeGemm(launcher, modules, processors, isDeterministic);
       if (isDeterministic) {
         BlockAttention invariant = new InvariantAttention(launcher, modules, wgmma, general);
         decodes.add(
-            new DecodeMany(launcher, modules, workspace, invariant, gemm, DecodeMany.UP_TO_MANY));
+            new DecodeMany(
+                launcher, modules, workspace, invariant, gemm, route, DecodeMany.UP_TO_MANY));
       } else {
         DecodeAttention decode = new DecodeAttention(launcher, modules, workspace);
         decodes.add(new DecodeFew(launcher, modules, workspace, decode, processors));
         decodes.add(
-            new DecodeMany(launcher, modules, workspace, decode, gemm, DecodeMany.ABOVE_FEW));
+            new DecodeMany(
+                launcher, modules, workspace, decode, gemm, route, DecodeMany.ABOVE_FEW));
       }
     }
     matmuls.add(new GeneralMatmul(launcher, modules, rounder));
     attentions.add(general);
     experts.add(new GeneralExperts(launcher, modules, workspace, rounder));
-    FusedRoute route = hasTiles && isDeterministic ? new FusedRoute(launcher, modules) : null;
     return new KernelChoice(hasTiles, matmuls, attentions, experts, decodes, route);
   }
 
@@ -121,12 +122,9 @@ record KernelChoice(
     return null;
   }
 
-  /**
-   * What routes a batch that is too large for {@link #decode}, where its rows are to have the bits
-   * that they have in smaller ones; null: the smaller ops do.
-   */
+  /** What routes a batch that {@link #decode} does not take, or null: then the smaller ops do. */
   @Nullable FusedRoute route(DecodeKernels.ExpertBlock block) {
-    return DecodeLimits.fits(block) ? route : null;
+    return DecodeLimits.canRoute(block) ? route : null;
   }
 
   private static <T> T first(List<T> kernels, Predicate<T> accepts, String what, Object shape) {

@@ -10,6 +10,16 @@ interface MatmulKernel {
 
   void launch(CudaTensor out, CudaTensor x, CudaTensor weight, int rows);
 
+  /**
+   * out += x * weight^T.
+   *
+   * @param out fp32 {@code [rows, N]}
+   * @return false if this kernel cannot; then nothing was done
+   */
+  default boolean launchAdd(CudaTensor out, CudaTensor x, CudaTensor weight, int rows) {
+    return false;
+  }
+
   /** Makes the scratch memory for batches up to the limits. */
   default void reserve(WorkspaceLimits limits) {}
 }

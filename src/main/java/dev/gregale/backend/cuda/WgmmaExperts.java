@@ -46,17 +46,19 @@ final class WgmmaExperts implements ExpertKernel {
         && call.numExperts() <= MAX_EXPERTS;
   }
 
-  /** Of rows of one type, by the type of what they become. */
-  private record Combine(KernelFunction toBf16, KernelFunction toF32) {
+  /** Of rows of one type, by the type of what they become or are added to. */
+  private record Combine(KernelFunction toBf16, KernelFunction toF32, KernelFunction addToF32) {
 
     static Combine of(KernelModules modules, String rows) {
       return new Combine(
           modules.function(ROUTING, "expert_combine_bf16" + rows),
-          modules.function(ROUTING, "expert_combine_f32" + rows));
+          modules.function(ROUTING, "expert_combine_f32" + rows),
+          modules.function(ROUTING, "expert_combine_add_f32" + rows));
     }
 
-    KernelFunction to(DType out) {
-      return out == DType.F32 ? toF32 : toBf16;
+    KernelFunction into(DType out, boolean adds) {
+      KernelFunction f32 = adds ? addToF32 : toF32;
+      return out == DType.F32 ? f32 : toBf16;
     }
   }
 
@@ -110,6 +112,16 @@ final class WgmmaExperts implements ExpertKernel {
 
   @Override
   public void launch(Call call) {
+    launch(call, false);
+  }
+
+  @Override
+  public boolean launchAdd(Call call) {
+    launch(call, true);
+    return true;
+  }
+
+  private void launch(Call call, boolean adds) {
     int pairs = Math.multiplyExact(call.rows(), call.perToken());
     if (pairs == 0) {
       return;
@@ -136,6 +148,10 @@ final class WgmmaExperts implements ExpertKernel {
     GemmKernels.addTiles(launcher, back, call.down(), call.intermediate());
     launcher.add(hidden);
     down.launch(launcher, back);
+    combine(call, a, back.isQuantizingInputs() ? combineBf16Rows : combine, adds);
+  }
+
+  private void combine(Call call, Arrays a, Combine combine, boolean adds) {
     launcher
         .begin()
         .add(call.out())
@@ -143,11 +159,8 @@ final class WgmmaExperts implements ExpertKernel {
         .add(a.pairRow())
         .add(call.expertWeights())
         .add(call.perToken())
-        .add(hidden)
-        .launch(
-            (back.isQuantizingInputs() ? combineBf16Rows : combine).to(call.out().dtype()),
-            call.rows(),
-            ROW_THREADS);
+        .add(call.hidden())
+        .launch(combine.into(call.out().dtype(), adds), call.rows(), ROW_THREADS);
   }
 
   private void plan(Call call, Arrays a, int pairs, int maxTileRows) {

@@ -15,6 +15,7 @@ final class WgmmaMatmul implements MatmulKernel {
   private final RowTiler tiler;
   private final GemmKernels toBf16;
   private final GemmKernels toF32;
+  private final GemmKernels addToF32;
 
   WgmmaMatmul(WgmmaTools tools) {
     this.tools = tools;
@@ -23,6 +24,7 @@ final class WgmmaMatmul implements MatmulKernel {
     tiler = new RowTiler(launcher, modules);
     toBf16 = tools.gemm(SOURCE, "matmul_wgmma_bf16", "matmul_%s_bf16");
     toF32 = tools.gemm(SOURCE, "matmul_wgmma_f32", "matmul_%s_f32");
+    addToF32 = tools.gemm(SOURCE, "matmul_wgmma_add_f32", "matmul_%s_add_f32");
   }
 
   @Override
@@ -71,6 +73,16 @@ final class WgmmaMatmul implements MatmulKernel {
 
   @Override
   public void launch(CudaTensor out, CudaTensor x, CudaTensor weight, int rows) {
+    launch(out.dtype() == DType.F32 ? toF32 : toBf16, out, x, weight, rows);
+  }
+
+  @Override
+  public boolean launchAdd(CudaTensor out, CudaTensor x, CudaTensor weight, int rows) {
+    launch(addToF32, out, x, weight, rows);
+    return true;
+  }
+
+  private void launch(GemmKernels gemm, CudaTensor out, CudaTensor x, CudaTensor weight, int rows) {
     if (rows == 0) {
       return;
     }
@@ -85,7 +97,7 @@ final class WgmmaMatmul implements MatmulKernel {
     launcher.add(rows).add(maxTileRows).add(nTiles);
     GemmKernels.addTiles(launcher, kind, weight, k);
     launcher.add(n);
-    (out.dtype() == DType.F32 ? toF32 : toBf16).launch(launcher, kind);
+    gemm.launch(launcher, kind);
   }
 
   private GemmKernels.Tokens tokens(
