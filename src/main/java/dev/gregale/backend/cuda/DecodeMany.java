@@ -4,10 +4,10 @@ import dev.gregale.backend.WorkspaceLimits;
 import dev.gregale.tensor.DType;
 
 /**
- * Blocks of up to 256 tokens on Hopper, eleven launches a layer: weights are the matrix unit's
- * first operand and are read once, the tokens its second: {@code sm90a/decode_gemm.cu}, {@code
- * decode_rows.cu}, and an attention. Where products keep K whole and attention is invariant, rows
- * have the bits that they have in larger batches, of which smaller ops make the blocks.
+ * Blocks of up to 256 tokens on Hopper, ten or eleven launches a layer: weights are the matrix
+ * unit's first operand and are read once, the tokens its second: {@code sm90a/decode_gemm.cu},
+ * {@code decode_rows.cu}, and an attention. Where products keep K whole and attention is invariant,
+ * rows have the bits that they have in larger batches, of which smaller ops make the blocks.
  */
 final class DecodeMany implements DecodeKernels {
   private static final int MAX_TOKENS = 256;
